@@ -1,0 +1,173 @@
+"""Every setting of a run, in one frozen dataclass; the command line is made from it.
+
+Imports nothing of the package. A preset is a set of values for the settings that are left at None: what a user gives
+always wins (`Config.resolved`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+Algo = Literal["l4t", "ppo", "distill"]
+Preset = Literal["fast", "paper"]
+StudentName = Literal["ego", "cnn", "lstm"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of a training run. Those that show None take their value from the preset."""
+
+    env: str = "SimpleDoorKey"
+    """Task to learn; --list-tasks names them all."""
+    algo: Algo = "l4t"
+    """l4t: PPO with a distillation loss that fades. ppo: PPO alone, no teacher. distill: distillation alone, no reward."""
+    teacher: str = "shipped"
+    """shipped (the task's own teacher file), none, or file:PATH."""
+    teacher_mode: Literal["soft", "hard"] = "soft"
+    """soft: labels are the teacher's action distribution. hard: one plan is sampled each step and its action is the label."""
+    preset: Preset = "fast"
+    """fast: least wall-clock. paper: the paper's network, losses and schedule."""
+    student: StudentName | None = None
+    """ego: MLP on a view centred on and turned with the agent. cnn: the paper's. lstm: the paper's recurrent one."""
+    seed: int = 0
+    """Seed of the run; it fixes the run on one device and version."""
+    num_seeds: int = 1
+    """Independent students trained side by side in one program, with seeds derived from --seed."""
+    total_steps: int | None = None
+    """Environment steps to train for, of each seed. Rounded up to whole updates."""
+    num_envs: int | None = None
+    """Worlds that run side by side."""
+    num_steps: int | None = None
+    """Steps each world takes between updates; at most the task's max_steps."""
+    learning_rate: float | None = None
+    """Adam's learning rate at the start."""
+    learning_rate_end: float | None = None
+    """Adam's learning rate at the end; it falls linearly."""
+    epochs: int | None = None
+    """Passes over a rollout in each update."""
+    minibatches: int | None = None
+    """Minibatches a pass; divides --num-steps (--num-envs for a recurrent student)."""
+    gamma: float = 0.99
+    """Discount."""
+    gae_lambda: float | None = None
+    """Lambda of the generalised advantage estimate; 1 is the paper's discounted return."""
+    clip: float = 0.2
+    """PPO's clipping range, of the policy ratio and of the value."""
+    entropy_coef: float | None = None
+    """Weight of the entropy bonus."""
+    value_coef: float = 0.5
+    """Weight of the value loss."""
+    max_grad_norm: float = 0.5
+    """Gradients are scaled down to this global norm."""
+    distill_coef: float | None = None
+    """Weight of the distillation loss at the start."""
+    distill_floor: float | None = None
+    """Weight at the end of its linear fall."""
+    distill_fall: float | None = None
+    """Share of the run over which the weight falls."""
+    distill_off: float | None = None
+    """Share of the run after which the weight is 0."""
+    hidden: int | None = None
+    """Width of the student's hidden layers."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number type of the student's matrix products; parameters stay float32."""
+    board_pool: int = 2048
+    """Training boards at hand at a time; each block of updates draws new ones."""
+    evaluations: int | None = None
+    """How often success on the validation boards is measured while training."""
+    validation_boards: int = 512
+    """Boards of each such measurement."""
+    heldout_boards: int = 1000
+    """Held-out boards of the evaluation after training."""
+    run_dir: str | None = None
+    """Folder for the results; runs/TASK-ALGO-SEED by default."""
+
+    def resolved(self, max_steps: int) -> Config:
+        """The same with the preset's values in place of None, checked.
+
+        Args:
+            max_steps: of the task: rollouts are no longer than an episode can be.
+
+        Raises:
+            ConfigError: a value is out of range, or sizes do not divide; the message names a value that would do.
+        """
+        values = dict(PRESETS[self.preset])
+        if self.student is not None:
+            values |= STUDENTS.get(self.student, {})
+        values |= {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+        config = dataclasses.replace(self, **values)
+        if self.num_steps is None:
+            config = dataclasses.replace(config, num_steps=min(config.steps, max_steps))
+        config.check(max_steps)
+        return config
+
+    @property
+    def steps(self) -> int:
+        """`num_steps` of a resolved config."""
+        assert self.num_steps is not None
+        return self.num_steps
+
+    def check(self, max_steps: int) -> None:
+        """Raises `ConfigError` unless every value of a resolved config is in range."""
+
+        def require(condition: bool, message: str) -> None:
+            if not condition:
+                raise ConfigError(message)
+
+        values: dict[str, Any] = dataclasses.asdict(self)
+        for name in (
+            "num_seeds", "total_steps", "num_envs", "num_steps", "epochs", "minibatches", "hidden", "board_pool",
+            "evaluations", "validation_boards", "heldout_boards",
+        ):  # fmt: skip
+            require(values[name] >= 1, f"--{name.replace('_', '-')} must be at least 1, not {values[name]}")
+        for name in ("learning_rate",):
+            require(values[name] > 0, f"--{name.replace('_', '-')} must be above 0, not {values[name]:g}")
+        for name in ("learning_rate_end", "entropy_coef", "value_coef", "distill_coef", "distill_floor"):
+            require(values[name] >= 0, f"--{name.replace('_', '-')} must not be below 0, not {values[name]:g}")
+        for name in ("gamma", "gae_lambda", "distill_fall", "distill_off"):
+            require(
+                0 <= values[name] <= 1,
+                f"--{name.replace('_', '-')} must be from 0 to 1, not {values[name]:g}",
+            )
+        for name in ("clip", "max_grad_norm"):
+            require(values[name] > 0, f"--{name.replace('_', '-')} must be above 0, not {values[name]:g}")
+        require(0 <= self.seed < 2**31, f"--seed must be from 0 to {2**31 - 1}, not {self.seed}")
+        require(
+            self.steps <= max_steps,
+            f"--num-steps must be at most {max_steps}, the steps of an episode of {self.env}, not {self.num_steps}",
+        )
+        divided, what = (self.num_envs, "--num-envs") if self.student == "lstm" else (self.num_steps, "--num-steps")
+        assert divided is not None and self.minibatches is not None
+        if divided % self.minibatches:
+            near = min(
+                (m for m in range(1, divided + 1) if divided % m == 0),
+                key=lambda m: abs(m - self.minibatches),
+            )  # pyright: ignore
+            raise ConfigError(f"--minibatches must divide {what} {divided}; {near} would, {self.minibatches} does not")
+        if self.algo in ("l4t", "distill"):
+            require(self.teacher != "none", f"--algo {self.algo} needs a teacher; --algo ppo runs without one")
+
+
+class ConfigError(ValueError):
+    """A setting is wrong; the message says what would be right."""
+
+
+# What `python -m l4t_jax.run --env DoorKey --preset NAME` uses. Which figure decided each value: docs/training.md.
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": dict(
+        student="ego", total_steps=2_000_000, num_envs=256, num_steps=64, learning_rate=1e-3, learning_rate_end=1e-4,
+        epochs=2, minibatches=8, gae_lambda=0.95, entropy_coef=0.001, distill_coef=1.0, distill_floor=0.0,
+        distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=20,
+    ),
+    "paper": dict(
+        student="cnn", total_steps=4_000_000, num_envs=10, num_steps=128, learning_rate=1e-3, learning_rate_end=1e-3,
+        epochs=3, minibatches=8, gae_lambda=1.0, entropy_coef=0.001, distill_coef=10.0, distill_floor=0.1,
+        distill_fall=0.66, distill_off=1.0, hidden=64, evaluations=40,
+    ),
+}  # fmt: skip
+
+STUDENTS: dict[str, dict[str, Any]] = {
+    "cnn": dict(hidden=64),
+    "lstm": dict(hidden=256),
+}

@@ -1,0 +1,119 @@
+"""Advantages and loss terms: arrays in, numbers out. No networks, no environments.
+
+Device module, imports nothing of the package. Time index t runs over the rollout's steps 0..T-1; every array is
+time-major, `[T, ...]`. Sources: Schulman et al. 2016 (GAE), 2017 (PPO); LLM4Teach, arXiv 2311.13373, section 4
+(distillation).
+"""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def advantages(
+    reward: jax.Array,
+    value: jax.Array,
+    next_value: jax.Array,
+    terminated: jax.Array,
+    truncated: jax.Array,
+    gamma: float,
+    gae_lambda: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Generalised advantage estimates that tell termination from truncation.
+
+    Args:
+        reward: `float32[T, ...]` r_{t+1}, for the action at t.
+        value: `float32[T, ...]` V(s_t).
+        next_value: `float32[T, ...]` V of the state the action at t led to: of s_{t+1} within an episode, of the
+            episode's true final state where it was truncated. Not read where it terminated.
+        terminated: `bool[T, ...]` the action at t ended the episode: nothing comes after.
+        truncated: `bool[T, ...]` the episode was cut off after the action at t: its value goes on, its trace does not.
+        gamma: discount.
+        gae_lambda: 1 gives discounted returns.
+
+    Returns:
+        Advantages and value targets (advantage + value), `float32[T, ...]` each.
+    """
+    chex.assert_equal_shape([reward, value, next_value, terminated, truncated])
+    alive = 1.0 - terminated.astype(jnp.float32)
+    goes_on = alive * (1.0 - truncated.astype(jnp.float32))
+    delta = reward + gamma * alive * next_value - value
+
+    def back(later: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        delta, goes_on = now
+        advantage = delta + gamma * gae_lambda * goes_on * later
+        return advantage, advantage
+
+    _, advantage = jax.lax.scan(back, jnp.zeros_like(delta[0]), (delta, goes_on), reverse=True)
+    return advantage, advantage + value
+
+
+def normalise(x: jax.Array) -> jax.Array:
+    """Mean 0 and standard deviation 1 over all elements (plus 1e-5, as the reference does)."""
+    return (x - x.mean()) / (x.std() + 1e-5)
+
+
+def log_probability(logits: jax.Array, action: jax.Array) -> jax.Array:
+    """log pi(action), `float32[...]`, of logits `float32[..., A]` and `int32[...]` actions."""
+    log_pi = jax.nn.log_softmax(logits)
+    return jnp.take_along_axis(log_pi, action[..., None].astype(jnp.int32), axis=-1)[..., 0]
+
+
+def policy_loss(
+    log_prob: jax.Array, old_log_prob: jax.Array, advantage: jax.Array, clip: float
+) -> tuple[jax.Array, jax.Array]:
+    """PPO's clipped surrogate, to be minimised (PPO, equation 7), and the share of clipped ratios.
+
+    Args:
+        log_prob: `float32[...]` log pi(a_t | s_t) now.
+        old_log_prob: `float32[...]` when the action was taken.
+        advantage: `float32[...]`.
+        clip: epsilon.
+    """
+    chex.assert_equal_shape([log_prob, old_log_prob, advantage])
+    ratio = jnp.exp(log_prob - old_log_prob)
+    clipped = jnp.clip(ratio, 1.0 - clip, 1.0 + clip)
+    loss = -jnp.mean(jnp.minimum(ratio * advantage, clipped * advantage))
+    return loss, jnp.mean((jnp.abs(ratio - 1.0) > clip).astype(jnp.float32))
+
+
+def value_loss(value: jax.Array, old_value: jax.Array, target: jax.Array, clip: float) -> jax.Array:
+    """The larger of the clipped and the unclipped squared error, averaged; without a half, as in the reference."""
+    chex.assert_equal_shape([value, old_value, target])
+    clipped = old_value + jnp.clip(value - old_value, -clip, clip)
+    return jnp.mean(jnp.maximum(jnp.square(value - target), jnp.square(clipped - target)))
+
+
+def entropy(logits: jax.Array) -> jax.Array:
+    """Mean entropy of the policy, in nats."""
+    log_pi = jax.nn.log_softmax(logits)
+    return -jnp.mean(jnp.sum(jnp.exp(log_pi) * log_pi, axis=-1))
+
+
+def distillation_loss(logits: jax.Array, teacher: jax.Array) -> jax.Array:
+    """Mean cross-entropy from the teacher's action distribution to the student's.
+
+    A row of zeros (no guidance for that state) counts as 0, so the mean is over all rows.
+
+    Args:
+        logits: `float32[..., A]` of the student.
+        teacher: `float32[..., A]`, each row summing to 1, or all zero.
+    """
+    chex.assert_equal_shape([logits, teacher])
+    return -jnp.mean(jnp.sum(teacher * jax.nn.log_softmax(logits), axis=-1))
+
+
+def faded(progress: jax.Array, start: float, floor: float, fall: float, off: float) -> jax.Array:
+    """The distillation weight at a share of the run: a straight fall from `start` to `floor`, then 0 from `off` on.
+
+    Args:
+        progress: `float32[]` share of the run done, 0..1.
+        start: weight at 0.
+        floor: weight from `fall` on.
+        fall: share of the run at which `floor` is reached.
+        off: share of the run from which the weight is 0.
+    """
+    along = jnp.clip(progress / jnp.maximum(fall, 1e-9), 0.0, 1.0)
+    return jnp.where(progress >= off, 0.0, start + (floor - start) * along)

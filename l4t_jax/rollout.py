@@ -1,0 +1,139 @@
+"""A rollout: many worlds stepped side by side under one student.
+
+Device module. An episode that ends is replaced within the same step by a board of the pool, so no row of a rollout is a
+dead step, and every row is one real environment step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from l4t_jax.losses import log_probability
+from l4t_jax.tasks.task import GridTask, observe
+from l4t_jax.types import KnownMap, World
+
+# (carry, known (1, N), reset (1, N)) -> carry, logits (1, N, 7), value (1, N)
+Act = Callable[[Any, KnownMap, jax.Array], tuple[Any, jax.Array, jax.Array]]
+
+
+class Envs(struct.PyTreeNode):
+    """N worlds between two steps.
+
+    Attributes:
+        world: leading axis N.
+        t: `int32[N]` steps taken in the episode.
+        reset: `bool[N]` the next step is the first of an episode.
+        carry: the student's, for N worlds.
+    """
+
+    world: World
+    t: jax.Array
+    reset: jax.Array
+    carry: Any
+
+
+class Rollout(struct.PyTreeNode):
+    """T steps of N worlds, time-major, leading axes (T, N) unless said otherwise.
+
+    Attributes:
+        known: what the agent knew before the action.
+        reset: `bool` the step is the first of its episode.
+        action: `int32`.
+        log_prob: `float32` of the action, as it was taken.
+        value: `float32` V before the action.
+        next_value: `float32` V of the state the action led to; of the true final state where truncated.
+        reward: `float32`.
+        terminated: `bool` the episode ended by itself.
+        truncated: `bool` it was cut off and did not end by itself.
+        carry: the student's before the first step, leading axis N.
+    """
+
+    known: KnownMap
+    reset: jax.Array
+    action: jax.Array
+    log_prob: jax.Array
+    value: jax.Array
+    next_value: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    carry: Any
+
+
+def begin(env: GridTask, key: jax.Array, pool: World, number: int, carry: Any) -> Envs:
+    """`number` worlds at the start of an episode, on boards of the pool; ages are spread so that not all truncate at once."""
+    choice_key, age_key = jax.random.split(key)
+    size = pool.agent.shape[0]
+    index = jax.random.randint(choice_key, (number,), 0, size)
+    return Envs(
+        world=jax.tree.map(lambda leaf: leaf[index], pool),
+        t=jnp.zeros((number,), jnp.int32),
+        reset=jnp.ones((number,), bool),
+        carry=carry,
+    )
+
+
+def where_done(done: jax.Array, fresh: Any, old: Any) -> Any:
+    """Selects whole tree rows: `fresh` where `done` `bool[N]`, else `old`."""
+    return jax.tree.map(lambda new, kept: jnp.where(done.reshape(-1, *([1] * (new.ndim - 1))), new, kept), fresh, old)
+
+
+def rollout(env: GridTask, act: Act, key: jax.Array, envs: Envs, pool: World, num_steps: int) -> tuple[Envs, Rollout]:
+    """Runs every world for `num_steps` steps.
+
+    Args:
+        env: the task's environment.
+        act: the student with its parameters.
+        key: random key.
+        envs: where to start.
+        pool: boards to start new episodes on, leading axis M.
+        num_steps: T; at most `env.max_steps`, so that a world is truncated at most once.
+
+    Returns:
+        The worlds afterwards, and the rollout.
+    """
+    if num_steps > env.max_steps:
+        raise ValueError(f"a rollout of {num_steps} steps is longer than an episode of {env.max_steps}")
+    number = envs.t.shape[0]
+    first_carry = envs.carry
+    know = jax.vmap(observe)
+
+    def step(state: tuple[Envs, KnownMap, Any], key: jax.Array) -> tuple[tuple[Envs, KnownMap, Any], dict[str, Any]]:
+        envs, cut_known, cut_carry = state
+        action_key, board_key = jax.random.split(key)
+        known = know(envs.world)
+        carry, logits, value = act(envs.carry, _one_step(known), envs.reset[None])
+        action = jax.random.categorical(action_key, logits[0]).astype(jnp.int32)
+        world, reward, terminated, truncated = jax.vmap(env.transition)(envs.world, envs.t, action)
+        truncated = truncated & ~terminated
+        done = terminated | truncated
+        # The only states whose value is not that of a later row: keep them aside, one a world (see `num_steps`).
+        cut_known = where_done(truncated, know(world), cut_known)
+        cut_carry = where_done(truncated, carry, cut_carry)
+        index = jax.random.randint(board_key, (number,), 0, pool.agent.shape[0])
+        board = jax.tree.map(lambda leaf: leaf[index], pool)
+        row = dict(
+            known=known, reset=envs.reset, action=action, log_prob=log_probability(logits[0], action), value=value[0],
+            reward=reward, terminated=terminated, truncated=truncated,
+        )  # fmt: skip
+        envs = Envs(world=where_done(done, board, world), t=jnp.where(done, 0, envs.t + 1), reset=done, carry=carry)
+        return (envs, cut_known, cut_carry), row
+
+    start = (envs, know(envs.world), envs.carry)
+    (envs, cut_known, cut_carry), rows = jax.lax.scan(step, start, jax.random.split(key, num_steps))
+
+    no_reset = jnp.zeros((1, number), bool)
+    _, _, last_value = act(envs.carry, _one_step(know(envs.world)), envs.reset[None])
+    _, _, cut_value = act(cut_carry, _one_step(cut_known), no_reset)
+    next_value = jnp.concatenate([rows["value"][1:], last_value])
+    next_value = jnp.where(rows["truncated"], cut_value, next_value)
+    return envs, Rollout(next_value=next_value, carry=first_carry, **rows)
+
+
+def _one_step(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[None], tree)

@@ -1,0 +1,175 @@
+"""The skills: what each would do now, for a whole batch of known maps at once.
+
+Device module: pure, jittable. A skill gives an action, or says that it is satisfied (the plan goes on to its next
+step), or can do nothing (the plan ends in action 6, done). `outcomes` computes all of a task's steps; a plan is then a
+walk over table entries (`teacher.policy`). Source: REFERENCE facts, section Teacher, item 3.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from l4t_jax.skills import bfs, bits
+from l4t_jax.skills.plan import num_codes
+from l4t_jax.symbolic import Sighting
+from l4t_jax.tasks.task import DOORS, Task
+from l4t_jax.types import (
+    BALL,
+    BOX,
+    DIR_X,
+    DIR_Y,
+    DONE,
+    DOOR_OPEN,
+    DROP,
+    EMPTY,
+    FLOOR,
+    FORWARD,
+    GOAL,
+    KEY,
+    LAVA,
+    LEFT,
+    PICKUP,
+    RIGHT,
+    TOGGLE,
+    UNSEEN,
+    WALL,
+    KnownMap,
+    kind_of,
+    one_of,
+)  # fmt: skip
+
+SATISFIED = -1  # an outcome beside the actions 0..6; "can do nothing" is DONE
+
+
+def explore(known: KnownMap, view: int) -> jax.Array:
+    """The reference's exploring: towards cells not seen within the bounds of the room, half-plane by half-plane.
+
+    Args:
+        known: a batch, leading axes `*B`.
+        view: width of the agent's window; its half h is how far to the side the agent sees.
+
+    Returns:
+        `int32[*B]` left, right or forward, or `SATISFIED`.
+    """
+    width, height = known.cells.shape[-2:]
+    h = view // 2
+    kinds = kind_of(known.cells)
+    solid = bits.pack(one_of(kinds, WALL, *DOORS))
+    unseen = bits.pack(kinds == UNSEEN)
+    thing = bits.pack(one_of(kinds, KEY, BALL, BOX))
+    x, y, d = (known.agent[..., i].astype(jnp.int32) for i in range(3))
+
+    # Bounds of the room: the first pair of solid cells, in scan order, that stand one below the other / side by side.
+    inner = jnp.uint32(((1 << height) - 1) & ~1 & ~(1 << (height - 1)))  # 1 <= y <= H - 2
+    column = jnp.arange(width).reshape(width, *([1] * x.ndim))
+    inner_column = (column >= 1) & (column <= width - 2)
+    below = jnp.where(inner_column, solid & (solid >> 1) & inner, jnp.uint32(0))
+    beside = jnp.where(inner_column, solid & bits.shift(solid, -1, 0) & inner, jnp.uint32(0))
+    first_below = jnp.argmax(below != 0, axis=0)
+    bound_x = jnp.where(bits.any_bit(below), first_below + 1, width)
+    first_beside = jnp.argmax(beside != 0, axis=0)
+    beside_word = jnp.take_along_axis(beside, first_beside[None], axis=0)[0]
+    bound_y = jnp.where(bits.any_bit(beside), bits.lowest_bit(beside_word) + 1, height)
+
+    rows_in = ((jnp.uint32(1) << bound_y.astype(jnp.uint32)) - 1).astype(jnp.uint32)
+    rows_in = jnp.where(bound_y >= 32, jnp.uint32(0xFFFFFFFF), rows_in)
+    unseen = jnp.where(column < bound_x, unseen & rows_in, jnp.uint32(0))
+    far_x = jnp.max(jnp.where(unseen != 0, column, -1), axis=0)  # the unseen cell furthest each way
+    near_x = jnp.min(jnp.where(unseen != 0, column, width + 99), axis=0)
+    rows = jax.lax.reduce(unseen, jnp.uint32(0), jax.lax.bitwise_or, (0,))
+    far_y = 31 - jax.lax.clz(rows.astype(jnp.uint32)).astype(jnp.int32)  # -1 where none
+    near_y = jnp.where(rows == 0, height + 99, bits.lowest_bit(rows))
+
+    def reach(direction: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+        """How far the furthest unseen cell lies in a direction from (x, y); negative or small where there is none."""
+        return jnp.select(
+            [direction == 0, direction == 1, direction == 2], [far_x - x, far_y - y, x - near_x], y - near_y
+        )
+
+    def at(plane: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+        return jnp.any((plane & bits.cell(x, y, width, height)) != 0, axis=0)
+
+    dirs_x, dirs_y = jnp.asarray(DIR_X), jnp.asarray(DIR_Y)
+    ahead_x, ahead_y = x + dirs_x[d], y + dirs_y[d]
+    left, right, back = (d + 3) & 3, (d + 1) & 3, (d + 2) & 3
+    left_x, left_y = x + dirs_x[left], y + dirs_y[left]
+    blocked_ahead = at(thing, ahead_x, ahead_y)
+    blocked_left = at(thing | solid, left_x, left_y)
+    return jnp.select(
+        [
+            blocked_ahead & ~blocked_left,
+            blocked_ahead,
+            reach(d, x, y) > h,
+            reach(left, x, y) > h,
+            reach(right, x, y) > h,
+            reach(back, ahead_x, ahead_y) > h,
+        ],
+        [LEFT, RIGHT, FORWARD, LEFT, RIGHT, LEFT],
+        SATISFIED,
+    ).astype(jnp.int32)
+
+
+def first_action(path: bfs.Path, ahead: int) -> jax.Array:
+    """The first action of a shortest path: forward before left before right.
+
+    Args:
+        path: of a search.
+        ahead: what to answer where a target is directly ahead.
+
+    Returns:
+        `int32[*B]`; `DONE` where there is no path.
+    """
+    return jnp.select(
+        [path.distance == 0, path.forward, path.left, path.right], [ahead, FORWARD, LEFT, RIGHT], DONE
+    ).astype(jnp.int32)
+
+
+def outcomes(task: Task, known: KnownMap, sighting: Sighting) -> jax.Array:
+    """What every step of a plan would do now.
+
+    Args:
+        task: static.
+        known: a batch, leading axes `*B`.
+        sighting: where its nouns are, from `symbolic.sight`.
+
+    Returns:
+        `int32[num_codes, *B]`: an action 0..6, or `SATISFIED`. The order is that of `plan.encode_step`.
+    """
+    width, height = task.width, task.height
+    batch = known.agent.shape[:-1]
+    done = jnp.full(batch, DONE, jnp.int32)
+    agent = jnp.moveaxis(known.agent, -1, 0).astype(jnp.int32)  # (3, *B)
+    kinds = kind_of(known.cells)
+    passable = bits.pack(one_of(kinds, EMPTY, FLOOR, GOAL, LAVA, DOOR_OPEN))
+
+    result = [done] * num_codes(task)
+    if "explore" in task.skills:
+        result[0] = explore(known, task.view)
+    if "search" in task.skills:
+        path = bfs.shortest_path(passable, bits.pack(kinds == UNSEEN), agent)
+        action = first_action(path, ahead=FORWARD)
+        result[1] = jnp.where(path.distance == bfs.FAR, SATISFIED, action)
+
+    nouns = len(task.nouns)
+    if nouns == 0:
+        return jnp.stack(result)
+    # One search for all nouns: the noun is a further batch axis.
+    place = sighting.place.astype(jnp.int32)  # (*B, nouns, 2)
+    target = bits.cell(jnp.moveaxis(place[..., 0], -1, 0), jnp.moveaxis(place[..., 1], -1, 0), width, height)
+    passable_n = jnp.broadcast_to(passable[:, None], (width, nouns, *batch))
+    agent_n = jnp.broadcast_to(agent[:, None], (3, nouns, *batch))
+    path = bfs.shortest_path(passable_n, target, agent_n)
+    known_noun = jnp.moveaxis(place[..., 0], -1, 0) >= 0  # (nouns, *B)
+    constant = {"pick_up": PICKUP, "drop": DROP, "open": TOGGLE}
+    for i in range(nouns):
+        one = jax.tree.map(lambda leaf, i=i: leaf[i], path)
+        for s, skill in enumerate(("go_to", "reach", "pick_up", "drop", "open")):
+            if skill not in task.skills:
+                continue
+            if skill in constant:
+                outcome = jnp.full(batch, constant[skill], jnp.int32)
+            else:
+                outcome = first_action(one, ahead=SATISFIED if skill == "go_to" else FORWARD)
+            result[3 + s * nouns + i] = jnp.where(known_noun[i], outcome, DONE)
+    return jnp.stack(result)

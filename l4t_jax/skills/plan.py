@@ -1,0 +1,46 @@
+"""Plans as integer codes, so that they live on the device. `encode_step` and `decode_step` are a round trip.
+
+Device module for the codes; the names are for the host. A step of a plan is a skill and a noun of the task; its code
+indexes the outcomes that `skills.library` computes.
+"""
+
+from __future__ import annotations
+
+from l4t_jax.tasks.task import Task
+
+BARE_SKILLS = ("explore", "search", "noop")  # take no noun
+NOUN_SKILLS = ("go_to", "reach", "pick_up", "drop", "open")  # take one
+SKILLS = BARE_SKILLS + NOUN_SKILLS
+NOOP_CODE = BARE_SKILLS.index("noop")
+
+Step = tuple[str, ...]  # ("explore",) or ("go_to", "key")
+
+
+def num_codes(task: Task) -> int:
+    """How many step codes a task has; they are 0 .. num_codes - 1."""
+    return len(BARE_SKILLS) + len(NOUN_SKILLS) * len(task.nouns)
+
+
+def encode_step(task: Task, step: Step) -> int:
+    """The code of a step.
+
+    Raises:
+        ValueError: the skill or the noun is not one of the task's.
+    """
+    skill, *nouns = step
+    if skill in BARE_SKILLS and not nouns and (skill == "noop" or skill in task.skills):
+        return BARE_SKILLS.index(skill)
+    if skill in NOUN_SKILLS and len(nouns) == 1 and skill in task.skills:
+        names = [noun.name for noun in task.nouns]
+        if nouns[0] in names:
+            return len(BARE_SKILLS) + NOUN_SKILLS.index(skill) * len(names) + names.index(nouns[0])
+        raise ValueError(f"{task.name} has no object {nouns[0]!r}; its objects are {', '.join(names)}")
+    raise ValueError(f"{' '.join(step)!r} is no step of {task.name}; its skills are {', '.join(task.skills)}")
+
+
+def decode_step(task: Task, code: int) -> Step:
+    """The step of a code; inverse of `encode_step`."""
+    if code < len(BARE_SKILLS):
+        return (BARE_SKILLS[code],)
+    skill, noun = divmod(code - len(BARE_SKILLS), len(task.nouns))
+    return (NOUN_SKILLS[skill], task.nouns[noun].name)

@@ -1,0 +1,175 @@
+"""The teacher file: one JSON format for recorded, LLM-made and hand-written teachers.
+
+Host module. Version 1:
+
+    {"format": "l4t-teacher", "version": 1, "task": "SimpleDoorKey", "made": "recorded" | "llm" | "hand-written",
+     "about": "one line", "source": {...}, "states": [
+        {"sees": ["key"], "holds": null, "answers": 50, "unusable": 0,
+         "plans": [{"p": 0.98, "skills": [["go_to", "key"], ["pick_up", "key"]]}, ...]}, ...]}
+
+`made` says where the answers come from, `source` how they were asked for (model, sampling, versions, date: whatever
+is known). A state's probabilities sum to 1. A task that renames colours speaks of color1, color2 here.
+`["noop"]` stands for a step that names no known skill or object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from l4t_jax import symbolic
+from l4t_jax.skills import plan
+from l4t_jax.symbolic import Symbolic
+from l4t_jax.tasks.task import Task
+from l4t_jax.teacher.policy import TeacherTable
+
+FORMAT, VERSION = "l4t-teacher", 1
+MADE = ("recorded", "llm", "hand-written")
+
+
+class TeacherFileError(ValueError):
+    """A teacher file cannot be read or does not fit the task; the message says what is wrong and what would be right."""
+
+
+def load(source: str | Path) -> dict[str, Any]:
+    """Reads and checks a teacher file.
+
+    Raises:
+        TeacherFileError: it is not there, not JSON, or not a teacher file of this version.
+    """
+    try:
+        text = Path(source).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TeacherFileError(f"the teacher file {source} cannot be read: {error}") from error
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise TeacherFileError(f"the teacher file {source} is not JSON: {error}") from error
+    check(content, str(source))
+    return content
+
+
+def shipped(task: Task) -> dict[str, Any]:
+    """The task's own teacher file.
+
+    Raises:
+        TeacherFileError: the task has none.
+    """
+    if task.teacher is None:
+        raise TeacherFileError(f"{task.name} has no teacher of its own; pass --teacher file:PATH or --teacher none")
+    here = resources.files("l4t_jax.teacher") / "data" / task.teacher
+    with resources.as_file(here) as path:
+        return load(path if path.exists() else Path(task.teacher))
+
+
+def digest(content: dict[str, Any]) -> str:
+    """A hash of what a teacher file says, 16 hex digits."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def describe(content: dict[str, Any], how: str) -> str:
+    """One line for tables and summaries, such as "shipped (recorded)"."""
+    return f"{how} ({content['made']})"
+
+
+def check(content: Any, name: str) -> None:
+    """Raises `TeacherFileError` unless `content` is a teacher file of this version."""
+
+    def require(condition: bool, message: str) -> None:
+        if not condition:
+            raise TeacherFileError(f"{name}: {message}")
+
+    require(
+        isinstance(content, dict) and content.get("format") == FORMAT,
+        f'no teacher file: "format" must be "{FORMAT}"',
+    )
+    require(
+        content.get("version") == VERSION,
+        f'"version" is {content.get("version")!r}; this program reads {VERSION}',
+    )
+    require(content.get("made") in MADE, f'"made" must be one of {", ".join(MADE)}')
+    require(isinstance(content.get("task"), str), '"task" must name the task')
+    states = content.get("states")
+    require(isinstance(states, list), '"states" must be a list')
+    seen: set[tuple[Any, ...]] = set()
+    for number, state in enumerate(states):
+        where = f"state {number}"
+        require(isinstance(state, dict), f"{where} must be an object")
+        sees, holds, plans = state.get("sees"), state.get("holds"), state.get("plans")
+        require(
+            isinstance(sees, list) and all(isinstance(s, str) for s in sees),
+            f'{where}: "sees" must list names',
+        )
+        require(holds is None or isinstance(holds, str), f'{where}: "holds" must be a name or null')
+        key = (*sees, "|", holds)
+        require(
+            key not in seen,
+            f"{where} says the same as an earlier one ({Symbolic(tuple(sees), holds).sentence})",
+        )
+        seen.add(key)
+        require(isinstance(plans, list) and len(plans) > 0, f'{where}: "plans" must list at least one plan')
+        total = 0.0
+        for entry in plans:
+            require(isinstance(entry, dict), f"{where}: a plan must be an object")
+            p, steps = entry.get("p"), entry.get("skills")
+            number_like = isinstance(p, (int, float)) and not isinstance(p, bool)
+            require(number_like and 0.0 <= p <= 1.0, f'{where}: "p" must be from 0 to 1, not {p!r}')
+            good = isinstance(steps, list) and all(
+                isinstance(step, list) and step and all(isinstance(word, str) for word in step) for step in steps
+            )
+            require(good, f'{where}: "skills" must list steps such as ["go_to", "key"]')
+            total += p
+        require(abs(total - 1.0) < 1e-3, f"{where}: the probabilities sum to {total:g}, not 1")
+
+
+def to_table(task: Task, content: dict[str, Any]) -> TeacherTable:
+    """The file as arrays for the device.
+
+    A state of the task that the file does not hold gets no guidance (probability 0 throughout).
+
+    Raises:
+        TeacherFileError: a plan names a skill or an object that the task has not.
+    """
+    entries = {(tuple(s["sees"]), s["holds"]): s["plans"] for s in content["states"]}
+    rows: dict[int, list[tuple[float, list[int]]]] = {}
+    for state in symbolic.enumerate_states(task):
+        renamed, nouns = symbolic.rename(task, symbolic.decode(task, state))
+        plans = entries.get((renamed.sees, renamed.holds))
+        if plans is None:
+            continue
+        rows[state] = [(p["p"], [_code(task, step, nouns, renamed) for step in p["skills"]]) for p in plans]
+    return pack_table(task, rows)
+
+
+def pack_table(task: Task, rows: dict[int, list[tuple[float, list[int]]]]) -> TeacherTable:
+    """Symbolic state id -> [(probability, step codes)] as arrays."""
+    most = max((len(plans) for plans in rows.values()), default=1)
+    longest = max((len(steps) for plans in rows.values() for _, steps in plans), default=1) or 1
+    states = symbolic.num_states(task)
+    codes = np.full((states, most, longest), plan.NOOP_CODE, np.int32)
+    probability = np.zeros((states, most), np.float32)
+    for state, plans in rows.items():
+        total = sum(p for p, _ in plans)
+        for i, (p, steps) in enumerate(plans):
+            codes[state, i, : len(steps)] = steps
+            probability[state, i] = p / total
+    return TeacherTable(plans=jnp.asarray(codes), probability=jnp.asarray(probability))
+
+
+def _code(task: Task, step: list[str], nouns: dict[str, str], state: Symbolic) -> int:
+    skill, *names = step
+    try:
+        return plan.encode_step(task, (skill, *(nouns[name] for name in names)))
+    except KeyError as error:
+        known = ", ".join(nouns) or "none"
+        raise TeacherFileError(
+            f"{state.sentence} names {error.args[0]!r}, which it cannot know; the objects it can name are {known}"
+        ) from error
+    except ValueError as error:
+        raise TeacherFileError(f"{state.sentence} {error}") from error

@@ -1,0 +1,74 @@
+"""The teacher on the device: known maps in, action distributions out.
+
+Device module: pure, jittable, batched. A teacher is a table: for every symbolic state, plans (`skills.plan` codes) with
+their probabilities. Its labels are a function of the known map and the cargo's origin (`types.KnownMap`), so they can be
+computed for a whole rollout at once, or again for any stored map.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from l4t_jax.skills import library
+from l4t_jax.symbolic import sight
+from l4t_jax.tasks.task import Task
+from l4t_jax.types import DONE, NUM_ACTIONS, KnownMap
+
+
+class TeacherTable(struct.PyTreeNode):
+    """A task's teacher as arrays; `S = symbolic.num_states(task)`.
+
+    Attributes:
+        plans: `int32[S, P, L]` step codes; plans are filled up with the noop code.
+        probability: `float32[S, P]`, each known state's sum to 1, an unknown state's to 0.
+    """
+
+    plans: jax.Array
+    probability: jax.Array
+
+
+class Guidance(struct.PyTreeNode):
+    """What the teacher says of a batch of known maps (leading axes `*B`).
+
+    Attributes:
+        distribution: `float32[*B, 7]` over actions: the mixture of the plans' actions. All zero where the table does
+            not know the state, so that a cross-entropy with it vanishes.
+        state: `int32[*B]` id of the symbolic state.
+    """
+
+    distribution: jax.Array
+    state: jax.Array
+
+
+def walk(plans: jax.Array, outcomes: jax.Array) -> jax.Array:
+    """The action of each plan: that of its first step which is not already satisfied; done when there is none.
+
+    Args:
+        plans: `int32[*B, P, L]` step codes.
+        outcomes: `int32[codes, *B]` from `skills.library.outcomes`.
+
+    Returns:
+        `int32[*B, P]`.
+    """
+    by_state = jnp.moveaxis(outcomes, 0, -1)  # (*B, codes)
+    steps = plans.shape[-1]
+    action = jnp.full(plans.shape[:-1], DONE, jnp.int32)
+    for step in reversed(range(steps)):
+        outcome = jnp.take_along_axis(by_state, plans[..., step], axis=-1)
+        action = jnp.where(outcome == library.SATISFIED, action, outcome)
+    return action
+
+
+def guide(task: Task, table: TeacherTable, known: KnownMap) -> Guidance:
+    """The soft teacher: the probability-weighted mixture of every plan's action.
+
+    A hard teacher is a sample of it: drawing a plan and taking its action is drawing from the mixture.
+    """
+    sighting = sight(task, known)
+    outcome = library.outcomes(task, known, sighting)
+    actions = walk(table.plans[sighting.state], outcome)  # (*B, P)
+    weight = table.probability[sighting.state]
+    distribution = jnp.sum(jax.nn.one_hot(actions, NUM_ACTIONS) * weight[..., None], axis=-2)
+    return Guidance(distribution=distribution, state=sighting.state)

@@ -1,0 +1,152 @@
+"""One update of a student from one rollout: PPO plus distillation, epochs of minibatches.
+
+Device module. Minibatches cut every world's own steps (or, for a recurrent student, the worlds), never across worlds,
+so that worlds can be spread over devices without moving a row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from l4t_jax import losses
+from l4t_jax.networks import is_recurrent
+from l4t_jax.rollout import Rollout
+from l4t_jax.types import KnownMap
+
+
+@struct.dataclass
+class Batch:
+    """What the loss reads, leading axes (T, N): see `losses` for each term."""
+
+    known: KnownMap
+    reset: jax.Array
+    action: jax.Array
+    log_prob: jax.Array
+    value: jax.Array
+    advantage: jax.Array
+    target: jax.Array
+    teacher: jax.Array
+    carry: Any  # leading axis N
+
+
+@struct.dataclass
+class Weights:
+    """Weights of the loss terms, scalars.
+
+    Attributes:
+        reward: 1, or 0 to learn from the teacher alone.
+        distill, entropy, value: of the respective terms.
+        clip: PPO's clipping range.
+    """
+
+    reward: jax.Array | float
+    distill: jax.Array | float
+    entropy: jax.Array | float
+    value: jax.Array | float
+    clip: jax.Array | float
+
+
+def make_batch(rollout: Rollout, teacher: jax.Array, gamma: float, gae_lambda: float) -> Batch:
+    """Adds advantages (normalised over the whole rollout) and the teacher's labels `float32[T, N, 7]`."""
+    advantage, target = losses.advantages(
+        rollout.reward,
+        rollout.value,
+        rollout.next_value,
+        rollout.terminated,
+        rollout.truncated,
+        gamma,
+        gae_lambda,
+    )
+    return Batch(
+        known=rollout.known, reset=rollout.reset, action=rollout.action, log_prob=rollout.log_prob,
+        value=rollout.value, advantage=losses.normalise(advantage), target=target, teacher=teacher,
+        carry=rollout.carry,
+    )  # fmt: skip
+
+
+def loss(student: nn.Module, params: Any, batch: Batch, weights: Weights) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The whole loss of a batch, and its terms by name."""
+    _, logits, value = student.apply(params, batch.carry, batch.known, batch.reset)  # pyright: ignore
+    log_prob = losses.log_probability(logits, batch.action)
+    policy, clipped = losses.policy_loss(log_prob, batch.log_prob, batch.advantage, weights.clip)  # pyright: ignore
+    value_term = losses.value_loss(value, batch.value, batch.target, weights.clip)  # pyright: ignore
+    entropy = losses.entropy(logits)
+    distill = losses.distillation_loss(logits, batch.teacher)
+    total = (
+        weights.reward * (policy + weights.value * value_term - weights.entropy * entropy) + weights.distill * distill
+    )
+    kl = jnp.mean(batch.log_prob - log_prob)
+    return total, dict(
+        loss=total, policy_loss=policy, value_loss=value_term, entropy=entropy, distill_loss=distill,
+        clipped=clipped, kl=kl,
+    )  # fmt: skip
+
+
+def minibatches(key: jax.Array, batch: Batch, number: int, by_world: bool) -> Batch:
+    """Shuffles a batch and cuts it: every leaf gets a leading axis `number`.
+
+    Args:
+        key: random key.
+        batch: leading axes (T, N).
+        number: of minibatches; divides T, or N if `by_world`.
+        by_world: cut the worlds, each with all its steps (for recurrent students), instead of each world's steps.
+    """
+    steps, worlds = batch.action.shape
+    if by_world:
+        order = jax.random.permutation(key, worlds)
+
+        def cut(leaf: jax.Array, axis: int) -> jax.Array:
+            leaf = jnp.take(leaf, order, axis=axis)
+            shape = (*leaf.shape[:axis], number, worlds // number, *leaf.shape[axis + 1 :])
+            return jnp.moveaxis(leaf.reshape(shape), axis, 0)
+
+        rows = jax.tree.map(lambda leaf: cut(leaf, 1), batch.replace(carry=()))
+        return rows.replace(carry=jax.tree.map(lambda leaf: cut(leaf, 0), batch.carry))
+
+    order = jnp.argsort(jax.random.bits(key, (steps, worlds)), axis=0)  # each world its own order
+
+    def shuffle(leaf: jax.Array) -> jax.Array:
+        index = order.reshape(steps, worlds, *([1] * (leaf.ndim - 2)))
+        leaf = jnp.take_along_axis(leaf, index, axis=0)
+        return leaf.reshape(number, steps // number, worlds, *leaf.shape[2:])
+
+    return jax.tree.map(shuffle, batch.replace(carry=())).replace(carry=())
+
+
+def update(
+    student: nn.Module,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    params: Any,
+    opt_state: Any,
+    batch: Batch,
+    weights: Weights,
+    epochs: int,
+    number: int,
+) -> tuple[Any, Any, dict[str, jax.Array]]:
+    """`epochs` passes over a batch, `number` minibatches each.
+
+    Returns:
+        Parameters, optimizer state, and the loss terms averaged over all minibatches.
+    """
+    by_world = is_recurrent(student)
+    gradient = jax.value_and_grad(lambda p, b: loss(student, p, b, weights), has_aux=True)
+
+    def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
+        params, opt_state = state
+        (_, terms), grads = gradient(params, minibatch)
+        terms["grad_norm"] = optax.global_norm(grads)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), terms
+
+    def epoch(state: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
+        return jax.lax.scan(step, state, minibatches(key, batch, number, by_world))
+
+    (params, opt_state), terms = jax.lax.scan(epoch, (params, opt_state), jax.random.split(key, epochs))
+    return params, opt_state, jax.tree.map(jnp.mean, terms)
