@@ -1,0 +1,54 @@
+"""A large language model as policy teacher for small reinforcement-learning students, in JAX.
+
+    import l4t_jax
+
+    result = l4t_jax.train(l4t_jax.Config(env="DoorKey"))
+    print(result.summary["heldout"]["student"]["success"])
+
+Importing the package is cheap: each name below is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from l4t_jax.api import Result, Student, evaluate, load_student, train
+    from l4t_jax.config import Config, ConfigError
+    from l4t_jax.tasks import Task, UnknownTask, get_task, list_tasks, register_task
+
+__version__ = "0.1.0"
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Result",
+    "Student",
+    "Task",
+    "UnknownTask",
+    "__version__",
+    "evaluate",
+    "get_task",
+    "list_tasks",
+    "load_student",
+    "register_task",
+    "train",
+]
+
+_HOME = {
+    **dict.fromkeys(("Result", "Student", "evaluate", "load_student", "train"), "l4t_jax.api"),
+    **dict.fromkeys(("Config", "ConfigError"), "l4t_jax.config"),
+    **dict.fromkeys(("Task", "UnknownTask", "get_task", "list_tasks", "register_task"), "l4t_jax.tasks"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

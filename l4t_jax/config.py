@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-Algo = Literal["l4t", "ppo", "distill"]
+Algo = Literal["l4t", "ppo", "hrl", "distill"]
 Preset = Literal["fast", "paper"]
 StudentName = Literal["ego", "cnn", "lstm"]
 
@@ -21,11 +21,12 @@ class Config:
     env: str = "SimpleDoorKey"
     """Task to learn; --list-tasks names them all."""
     algo: Algo = "l4t"
-    """l4t: PPO with a distillation loss that fades. ppo: PPO alone, no teacher. distill: distillation alone, no reward."""
+    """l4t: PPO with a distillation loss that fades. ppo: PPO alone, no teacher. hrl: PPO over the
+    teacher's skills as options, no teacher. distill: distillation alone, no reward."""
     teacher: str = "shipped"
     """shipped (the task's own teacher file), none, or file:PATH."""
     teacher_mode: Literal["soft", "hard"] = "soft"
-    """soft: labels are the teacher's action distribution. hard: one plan is sampled each step and its action is the label."""
+    """soft: labels are the teacher's action distribution. hard: one plan is sampled each step; its action is the label."""
     preset: Preset = "fast"
     """fast: least wall-clock. paper: the paper's network, losses and schedule."""
     student: StudentName | None = None
@@ -139,12 +140,13 @@ class Config:
         )
         divided, what = (self.num_envs, "--num-envs") if self.student == "lstm" else (self.num_steps, "--num-steps")
         assert divided is not None and self.minibatches is not None
-        if divided % self.minibatches:
+        wanted = self.minibatches
+        if divided % wanted:
             near = min(
                 (m for m in range(1, divided + 1) if divided % m == 0),
-                key=lambda m: abs(m - self.minibatches),
+                key=lambda m: abs(m - wanted),
             )  # pyright: ignore
-            raise ConfigError(f"--minibatches must divide {what} {divided}; {near} would, {self.minibatches} does not")
+            raise ConfigError(f"--minibatches must divide {what} {divided}; {near} would, {wanted} does not")
         if self.algo in ("l4t", "distill"):
             require(self.teacher != "none", f"--algo {self.algo} needs a teacher; --algo ppo runs without one")
 
@@ -156,7 +158,7 @@ class ConfigError(ValueError):
 # What `python -m l4t_jax.run --env DoorKey --preset NAME` uses. Which figure decided each value: docs/training.md.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": dict(
-        student="ego", total_steps=2_000_000, num_envs=256, num_steps=64, learning_rate=1e-3, learning_rate_end=1e-4,
+        student="ego", total_steps=2_000_000, num_envs=128, num_steps=32, learning_rate=2e-3, learning_rate_end=2e-4,
         epochs=2, minibatches=8, gae_lambda=0.95, entropy_coef=0.001, distill_coef=1.0, distill_floor=0.0,
         distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=20,
     ),

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from l4t_jax.hierarchy import OverSkills
+from l4t_jax.networks import Student, run
 from l4t_jax.tasks.task import GridTask, Task, observe
 from l4t_jax.teacher.policy import TeacherTable, guide
 from l4t_jax.types import NUM_ACTIONS, KnownMap, World
@@ -36,7 +37,9 @@ class Episodes(struct.PyTreeNode):
     length: jax.Array
 
 
-def play(env: GridTask, policy: Policy, carry: Any, key: jax.Array, boards: World, greedy: bool = False) -> Episodes:
+def play(
+    env: GridTask, policy: Policy, carry: Any, key: jax.Array, boards: World, greedy: bool | jax.Array = False
+) -> Episodes:
     """Plays every board to its end.
 
     Args:
@@ -57,7 +60,7 @@ def play(env: GridTask, policy: Policy, carry: Any, key: jax.Array, boards: Worl
         world, t, done, carry, episodes = state
         carry, logits = policy(carry, know(world), jnp.broadcast_to(t == 0, (number,)))
         sampled = jax.random.categorical(jax.random.fold_in(key, t), logits)
-        action = (jnp.argmax(logits, axis=-1) if greedy else sampled).astype(jnp.int32)
+        action = jnp.where(greedy, jnp.argmax(logits, axis=-1), sampled).astype(jnp.int32)
         world, reward, terminated, truncated = jax.vmap(env.transition)(world, jnp.broadcast_to(t, (number,)), action)
         live = ~done
         episodes = Episodes(
@@ -76,13 +79,28 @@ def play(env: GridTask, policy: Policy, carry: Any, key: jax.Array, boards: Worl
     return jax.lax.while_loop(busy, step, start)[-1]
 
 
-def student_policy(student: nn.Module, params: Any) -> Policy:
+def student_policy(student: Student, params: Any) -> Policy:
     """A student with its parameters as a policy."""
 
     def policy(carry: Any, known: KnownMap, reset: jax.Array) -> tuple[Any, jax.Array]:
         known = jax.tree.map(lambda leaf: leaf[None], known)
-        carry, logits, _ = student.apply(params, carry, known, reset[None])  # pyright: ignore
+        carry, logits, _ = run(student, params, carry, known, reset[None])
         return carry, logits[0]
+
+    return policy
+
+
+def option_policy(
+    student: Student, params: Any, controller: OverSkills, key: jax.Array, greedy: bool | jax.Array
+) -> Policy:
+    """A student over skills: its carry holds the options under way, and its logits leave one action."""
+
+    def policy(carry: Any, known: KnownMap, reset: jax.Array) -> tuple[Any, jax.Array]:
+        student_carry, memory, t = carry
+        one = jax.tree.map(lambda leaf: leaf[None], known)
+        student_carry, logits, _ = run(student, params, student_carry, one, reset[None])
+        memory, choice = controller.choose(memory, jax.random.fold_in(key, t), known, reset, logits[0], greedy)
+        return (student_carry, memory, t + 1), jnp.log(jax.nn.one_hot(choice.action, NUM_ACTIONS))
 
     return policy
 

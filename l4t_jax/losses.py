@@ -20,8 +20,9 @@ def advantages(
     truncated: jax.Array,
     gamma: float,
     gae_lambda: float,
+    decides: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Generalised advantage estimates that tell termination from truncation.
+    """Generalised advantage estimates that tell termination from truncation, over actions or over options.
 
     Args:
         reward: `float32[T, ...]` r_{t+1}, for the action at t.
@@ -32,27 +33,43 @@ def advantages(
         truncated: `bool[T, ...]` the episode was cut off after the action at t: its value goes on, its trace does not.
         gamma: discount.
         gae_lambda: 1 gives discounted returns.
+        decides: `bool[T, ...]` whether the action at t was a new choice, or one made earlier went on; None: always a
+            choice. A choice is then worth its rewards until the next one, k steps later, plus gamma^k times what comes
+            after (semi-Markov); lambda counts choices. Rows that are no choice mean nothing.
 
     Returns:
         Advantages and value targets (advantage + value), `float32[T, ...]` each.
     """
     chex.assert_equal_shape([reward, value, next_value, terminated, truncated])
+    if decides is None:
+        decides = jnp.ones_like(terminated)
     alive = 1.0 - terminated.astype(jnp.float32)
-    goes_on = alive * (1.0 - truncated.astype(jnp.float32))
-    delta = reward + gamma * alive * next_value - value
+    goes_on = ~(terminated | truncated)
 
-    def back(later: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        delta, goes_on = now
-        advantage = delta + gamma * gae_lambda * goes_on * later
-        return advantage, advantage
+    def back(later: tuple[jax.Array, ...], now: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], jax.Array]:
+        later_advantage, later_worth, later_decides = later
+        reward, value, next_value, alive, goes_on, decides = now
+        chosen_anew = next_value + gae_lambda * later_advantage
+        after = jnp.where(goes_on, jnp.where(later_decides, chosen_anew, later_worth), next_value)
+        worth = reward + gamma * alive * after  # of the choice under way, from this step on
+        return (worth - value, worth, decides), worth - value
 
-    _, advantage = jax.lax.scan(back, jnp.zeros_like(delta[0]), (delta, goes_on), reverse=True)
+    end = (jnp.zeros_like(value[0]), jnp.zeros_like(value[0]), jnp.ones_like(decides[0]))
+    _, advantage = jax.lax.scan(back, end, (reward, value, next_value, alive, goes_on, decides), reverse=True)
     return advantage, advantage + value
 
 
-def normalise(x: jax.Array) -> jax.Array:
-    """Mean 0 and standard deviation 1 over all elements (plus 1e-5, as the reference does)."""
-    return (x - x.mean()) / (x.std() + 1e-5)
+def mean(x: jax.Array, weight: jax.Array | None) -> jax.Array:
+    """The mean over all elements, or the weighted one; 0 where all weights are."""
+    if weight is None:
+        return jnp.mean(x)
+    return jnp.sum(x * weight) / jnp.maximum(jnp.sum(weight), 1e-9)
+
+
+def normalise(x: jax.Array, weight: jax.Array | None = None) -> jax.Array:
+    """Mean 0 and standard deviation 1 over all elements (plus 1e-5, as the reference does), weighted if asked."""
+    centred = x - mean(x, weight)
+    return centred / (jnp.sqrt(mean(jnp.square(centred), weight)) + 1e-5)
 
 
 def log_probability(logits: jax.Array, action: jax.Array) -> jax.Array:
@@ -62,7 +79,11 @@ def log_probability(logits: jax.Array, action: jax.Array) -> jax.Array:
 
 
 def policy_loss(
-    log_prob: jax.Array, old_log_prob: jax.Array, advantage: jax.Array, clip: float
+    log_prob: jax.Array,
+    old_log_prob: jax.Array,
+    advantage: jax.Array,
+    clip: float | jax.Array,
+    weight: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """PPO's clipped surrogate, to be minimised (PPO, equation 7), and the share of clipped ratios.
 
@@ -71,25 +92,32 @@ def policy_loss(
         old_log_prob: `float32[...]` when the action was taken.
         advantage: `float32[...]`.
         clip: epsilon.
+        weight: `float32[...]` of each element in the mean; None: all alike.
     """
     chex.assert_equal_shape([log_prob, old_log_prob, advantage])
     ratio = jnp.exp(log_prob - old_log_prob)
     clipped = jnp.clip(ratio, 1.0 - clip, 1.0 + clip)
-    loss = -jnp.mean(jnp.minimum(ratio * advantage, clipped * advantage))
-    return loss, jnp.mean((jnp.abs(ratio - 1.0) > clip).astype(jnp.float32))
+    loss = -mean(jnp.minimum(ratio * advantage, clipped * advantage), weight)
+    return loss, mean((jnp.abs(ratio - 1.0) > clip).astype(jnp.float32), weight)
 
 
-def value_loss(value: jax.Array, old_value: jax.Array, target: jax.Array, clip: float) -> jax.Array:
+def value_loss(
+    value: jax.Array,
+    old_value: jax.Array,
+    target: jax.Array,
+    clip: float | jax.Array,
+    weight: jax.Array | None = None,
+) -> jax.Array:
     """The larger of the clipped and the unclipped squared error, averaged; without a half, as in the reference."""
     chex.assert_equal_shape([value, old_value, target])
     clipped = old_value + jnp.clip(value - old_value, -clip, clip)
-    return jnp.mean(jnp.maximum(jnp.square(value - target), jnp.square(clipped - target)))
+    return mean(jnp.maximum(jnp.square(value - target), jnp.square(clipped - target)), weight)
 
 
-def entropy(logits: jax.Array) -> jax.Array:
+def entropy(logits: jax.Array, weight: jax.Array | None = None) -> jax.Array:
     """Mean entropy of the policy, in nats."""
     log_pi = jax.nn.log_softmax(logits)
-    return -jnp.mean(jnp.sum(jnp.exp(log_pi) * log_pi, axis=-1))
+    return -mean(jnp.sum(jnp.exp(log_pi) * log_pi, axis=-1), weight)
 
 
 def distillation_loss(logits: jax.Array, teacher: jax.Array) -> jax.Array:

@@ -5,7 +5,7 @@ Device module. Every student is called alike, time-major, recurrent or not:
     carry, logits, value = student.apply(params, carry, known, reset)
 
 with `known` a `KnownMap` with leading axes (T, B), `reset` `bool[T, B]` (the step starts an episode), `logits`
-`float32[T, B, 7]`, `value` `float32[T, B]`. `initial_carry(batch)` is what a recurrent student starts from; a
+`float32[T, B, outputs]`, `value` `float32[T, B]`. `initial_carry(batch)` is what a recurrent student starts from; a
 feed-forward student's carry is the empty tuple. `make_student` builds one by name; to add a student, write a module
 with these two methods and give it a name in `STUDENTS`.
 """
@@ -18,15 +18,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.tasks.task import Task
+from l4t_jax.tasks.task import DOORS, Task, door_opened
 from l4t_jax.types import (
+    DIR_X,
+    DIR_Y,
     DOOR_CLOSED,
     DOOR_LOCKED,
     DOOR_OPEN,
     EMPTY,
     FLOOR,
     GOAL,
-    KEY,
     LAVA,
     NUM_ACTIONS,
     UNSEEN,
@@ -39,7 +40,6 @@ from l4t_jax.types import (
 )  # fmt: skip
 
 Carry = Any
-DIRECTION_STEPS = jnp.asarray([[1, 0], [0, 1], [-1, 0], [0, -1]])
 
 
 def torch_linear_init(fan_in: int) -> nn.initializers.Initializer:
@@ -98,40 +98,58 @@ class Heads(nn.Module):
     """Separate policy and value heads, one hidden ReLU layer each, as in the paper."""
 
     hidden: int
+    outputs: int
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         policy = nn.relu(TorchDense(self.hidden, dtype=self.dtype)(x))
         value = nn.relu(TorchDense(self.hidden, dtype=self.dtype)(x))
-        logits = TorchDense(NUM_ACTIONS)(policy.astype(jnp.float32))
+        logits = TorchDense(self.outputs)(policy.astype(jnp.float32))
         return logits, TorchDense(1)(value.astype(jnp.float32))[..., 0]
 
 
-class PaperCNN(nn.Module):
-    """The paper's student, feed-forward."""
+class Student(nn.Module):
+    """What every student is; its `__call__` takes (carry, known, reset), see the head of this file.
+
+    Attributes:
+        task: it reads the map's size and the nouns.
+        hidden: width of its hidden layers.
+        outputs: how many logits it gives.
+        dtype: number type of its matrix products.
+    """
 
     task: Task
-    hidden: int = 64
+    hidden: int
+    outputs: int = NUM_ACTIONS
     dtype: Any = jnp.float32
 
     def initial_carry(self, batch: int) -> Carry:
+        """What `batch` worlds start from; nothing, unless the student is recurrent."""
         return ()
+
+
+def run(
+    student: Student, params: Any, carry: Carry, known: KnownMap, reset: jax.Array
+) -> tuple[Carry, jax.Array, jax.Array]:
+    """The student on maps with leading axes (T, B): its carry afterwards, logits, values."""
+    return student.apply(params, carry, known, reset)  # pyright: ignore
+
+
+class PaperCNN(Student):
+    """The paper's student, feed-forward."""
 
     @nn.compact
     def __call__(self, carry: Carry, known: KnownMap, reset: jax.Array) -> tuple[Carry, jax.Array, jax.Array]:
-        return carry, *Heads(self.hidden, dtype=self.dtype)(PaperEncoder(dtype=self.dtype)(known))
+        return carry, *Heads(self.hidden, self.outputs, dtype=self.dtype)(PaperEncoder(dtype=self.dtype)(known))
 
 
-class PaperLSTM(nn.Module):
+class PaperLSTM(Student):
     """The paper's recurrent student: after the convolutions a ReLU layer and a two-layer LSTM, 256 units each.
 
     The carry is zeroed where an episode starts, inside the scan over time.
     """
 
-    task: Task
-    hidden: int = 256
-    dtype: Any = jnp.float32
     layers: int = 2
 
     def initial_carry(self, batch: int) -> Carry:
@@ -156,53 +174,40 @@ class PaperLSTM(nn.Module):
 
         scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})  # pyright: ignore
         carry, x = scan(cells, carry, (x.astype(jnp.float32), reset))
-        return carry, *Heads(64, dtype=self.dtype)(x)
+        return carry, *Heads(64, self.outputs, dtype=self.dtype)(x)
 
 
-def noun_planes(task: Task, cells: jax.Array) -> list[jax.Array]:
-    """One boolean plane for each sort of thing the task can name, in any of its states: `bool[..., W, H]` each."""
-    sorts = dict.fromkeys((noun.kinds, noun.colour) for noun in task.nouns)
-    planes = []
-    for kinds, colour in sorts:
-        plane = one_of(kind_of(cells), *kinds)
+def sorts_of_cell(task: Task, cells: jax.Array) -> list[jax.Array]:
+    """What the default student tells apart, as planes `bool[..., W, H]`.
+
+    Cells never seen; those of them beside a cell the agent could walk on, the edge of the known; walls; the task's
+    further kinds; and its things, told apart as its nouns are but for a noun's number. Where one noun stands for a
+    door in any state and the door may have to be walked through, doors in the way are a plane of their own.
+    """
+    kinds = kind_of(cells)
+    unseen = kinds == UNSEEN
+    passable = one_of(kinds, EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA)
+    none = [(0, 0)] * (cells.ndim - 2)
+    p = jnp.pad(passable, [*none, (1, 1), (1, 1)])
+    beside = p[..., :-2, 1:-1] | p[..., 2:, 1:-1] | p[..., 1:-1, :-2] | p[..., 1:-1, 2:]
+    planes = [unseen, unseen & beside, kinds == WALL, *(kinds == kind for kind in task.further_kinds)]
+    if task.success is not door_opened and any(set(DOORS) <= set(noun.kinds) for noun in task.nouns):
+        planes.append(one_of(kinds, DOOR_CLOSED, DOOR_LOCKED))
+    for noun_kinds, colour in dict.fromkeys((noun.kinds, noun.colour) for noun in task.nouns):
+        plane = one_of(kinds, *noun_kinds)
         planes.append(plane if colour is None else plane & (colour_of(cells) == colour))
     return planes
 
 
-def turn(x: jax.Array, direction: jax.Array) -> jax.Array:
-    """Turns square maps so that the agent faces along the first axis.
-
-    Args:
-        x: `[..., S, S, C]` maps centred on the agent, x first.
-        direction: `int[...]` of the agent.
-
-    Returns:
-        The same shape, indexed [forward, to the right].
-    """
-    d = direction[..., None, None, None]
-    swapped = jnp.swapaxes(x, -3, -2)
-    return jnp.select(
-        [d == 0, d == 1, d == 2],
-        [x, jnp.flip(swapped, -2), jnp.flip(x, (-3, -2))],
-        jnp.flip(swapped, -3),
-    )
-
-
-class EgoMLP(nn.Module):
+class EgoMLP(Student):
     """The fast default: an MLP on the map centred on the agent and turned with it.
 
-    Its input is a window of cells near the agent, and for each sort of cell (unseen, edge of the known, wall, lava,
-    goal, and the things the task can name) which rows and columns of the whole map hold one, relative to the agent. So what
-    it learns holds wherever the agent stands and whichever way it faces.
+    Its input is a window of cells near the agent, and for each sort of cell (`sorts_of_cell`) which rows and columns
+    of the whole map hold one, relative to the agent. So what it learns holds wherever the agent stands and whichever
+    way it faces.
     """
 
-    task: Task
-    hidden: int = 128
-    dtype: Any = jnp.float32
     window: int = 7
-
-    def initial_carry(self, batch: int) -> Carry:
-        return ()
 
     @nn.compact
     def __call__(self, carry: Carry, known: KnownMap, reset: jax.Array) -> tuple[Carry, jax.Array, jax.Array]:
@@ -210,75 +215,67 @@ class EgoMLP(nn.Module):
         for _ in range(2):
             x = nn.relu(nn.Dense(self.hidden, dtype=self.dtype, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
         x = x.astype(jnp.float32)
-        logits = nn.Dense(NUM_ACTIONS, kernel_init=nn.initializers.orthogonal(0.01))(x)
+        logits = nn.Dense(self.outputs, kernel_init=nn.initializers.orthogonal(0.01))(x)
         value = nn.Dense(1, kernel_init=nn.initializers.orthogonal(1.0))(x)
         return carry, logits, value[..., 0]
 
 
 def ego_features(task: Task, known: KnownMap, window: int) -> jax.Array:
-    """The input of `EgoMLP`: `bool[..., F]`."""
-    cells = known.cells
+    """The input of `EgoMLP`: `bool[..., F]`.
+
+    A cell's sorts are the bits of one number until the last step, so that turning and centring move one number a cell
+    (a plane a sort took ten times as long).
+    """
+    planes = sorts_of_cell(task, known.cells)
+    word = jnp.uint16 if len(planes) <= 16 else jnp.uint32
+    sorts = jnp.zeros(known.cells.shape, word)
+    for i, plane in enumerate(planes):
+        sorts = sorts | jnp.left_shift(plane.astype(word), jnp.asarray(i, word))
     width, height = task.width, task.height
-    kinds = kind_of(cells)
-    unseen = kinds == UNSEEN
-    passable = one_of(kinds, EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA)
-    pad = [(0, 0)] * (cells.ndim - 2)
-    p = jnp.pad(passable, [*pad, (1, 1), (1, 1)])
-    beside = p[..., :-2, 1:-1] | p[..., 2:, 1:-1] | p[..., 1:-1, :-2] | p[..., 1:-1, 2:]
-    edge = unseen & beside
-    planes = [
-        unseen,
-        edge,
-        kinds == WALL,
-        kinds == LAVA,
-        kinds == GOAL,
-        one_of(kinds, DOOR_CLOSED, DOOR_LOCKED),
-    ]
-    planes += noun_planes(task, cells)
-    stack = jnp.stack(planes, axis=-1)  # (..., W, H, C)
+    batch = known.cells.shape[:-2]
+    x, y, d = (known.agent[..., i, None].astype(jnp.int32) for i in range(3))
 
-    x, y, d = (known.agent[..., i].astype(jnp.int32) for i in range(3))
-    # Rows and columns of the whole map that hold one, as seen from the agent.
+    # Which rows and columns of the whole map hold one, ahead and to the right of the agent, nearest last.
+    zero = jnp.zeros((), word)
+    by_x = jax.lax.reduce(sorts, zero, jax.lax.bitwise_or, (len(batch) + 1,))  # (..., W)
+    by_y = jax.lax.reduce(sorts, zero, jax.lax.bitwise_or, (len(batch),))  # (..., H)
+    lines = jnp.concatenate([by_x, by_y], axis=-1)
     span = max(width, height)
-    offsets = jnp.arange(-(span - 1), span)
-    by_x, by_y = jnp.any(stack, axis=-2), jnp.any(stack, axis=-3)  # (..., W, C), (..., H, C)
+    offset = jnp.arange(-(span - 1), span)
 
-    def relative(line: jax.Array, at: jax.Array) -> jax.Array:  # (..., n, C) -> (..., 2 span - 1, C)
-        index = at[..., None] + offsets
-        inside = (index >= 0) & (index < line.shape[-2])
-        got = jnp.take_along_axis(line, jnp.clip(index, 0, line.shape[-2] - 1)[..., None], axis=-2)
-        return got & inside[..., None]
+    def line(direction: jax.Array) -> jax.Array:
+        """The map's rows or columns as met when walking in a direction from the agent: `[..., 2 span - 1]`."""
+        along_x, back = direction % 2 == 0, direction >= 2
+        index = jnp.where(along_x, x, y) + jnp.where(back, -offset, offset)
+        inside = (index >= 0) & (index < jnp.where(along_x, width, height))
+        at = jnp.where(along_x, jnp.clip(index, 0, width - 1), width + jnp.clip(index, 0, height - 1))
+        got = jnp.take_along_axis(lines, at, axis=-1)
+        return jnp.where(inside, got, zero)
 
-    rel_x, rel_y = relative(by_x, x), relative(by_y, y)
-    dd = d[..., None, None]
-    ahead = jnp.select([dd == 0, dd == 1, dd == 2], [rel_x, rel_y, rel_x[..., ::-1, :]], rel_y[..., ::-1, :])
-    aside = jnp.select([dd == 0, dd == 1, dd == 2], [rel_y, rel_x[..., ::-1, :], rel_y[..., ::-1, :]], rel_x)
+    # The cells near the agent, [ahead, to the right].
+    near = jnp.arange(window) - window // 2
+    ahead, aside = (a.reshape(-1) for a in jnp.meshgrid(near, near, indexing="ij"))
+    dx, dy = jnp.asarray(DIR_X)[d], jnp.asarray(DIR_Y)[d]
+    cell_x, cell_y = x + ahead * dx - aside * dy, y + ahead * dy + aside * dx
+    inside = (cell_x >= 0) & (cell_x < width) & (cell_y >= 0) & (cell_y < height)
+    index = jnp.clip(cell_x, 0, width - 1) * height + jnp.clip(cell_y, 0, height - 1)
+    close = jnp.take_along_axis(sorts.reshape(*batch, width * height), index, axis=-1)
+    close = jnp.where(inside, close, zero)
 
-    # The cells near the agent.
-    half = window // 2
-    near = jnp.pad(stack | False, [*pad, (half, half), (half, half), (0, 0)])
-    near = _crop(near, x, y, window)
-    near = turn(near, d)
-    flat = [part.reshape(*part.shape[: cells.ndim - 2], -1) for part in (ahead, aside, near)]
+    seen = jnp.concatenate([line(d), line((d + 1) & 3), close], axis=-1)
+    features = (seen[..., None] >> jnp.arange(len(planes), dtype=word)) & 1 == 1
     cargo = [known.carrying != 0]
     for noun in task.nouns:
-        if noun.kinds == (KEY,):
-            has = kind_of(known.carrying) == KEY
+        if noun.portable:
+            has = one_of(kind_of(known.carrying), *noun.kinds) & (known.carrying != 0)
             cargo.append(has if noun.colour is None else has & (colour_of(known.carrying) == noun.colour))
-    return jnp.concatenate([*flat, jnp.stack(cargo, axis=-1)], axis=-1)
+    return jnp.concatenate([features.reshape(*batch, -1), jnp.stack(cargo, axis=-1)], axis=-1)
 
 
-def _crop(maps: jax.Array, x: jax.Array, y: jax.Array, size: int) -> jax.Array:
-    """`[..., W, H, C]` -> `[..., size, size, C]` from (x, y) on, by two gathers along one axis each."""
-    index = jnp.arange(size)
-    maps = jnp.take_along_axis(maps, (x[..., None] + index)[..., None, None], axis=-3)
-    return jnp.take_along_axis(maps, (y[..., None] + index)[..., None, :, None], axis=-2)
+STUDENTS: dict[str, type[Student]] = {"ego": EgoMLP, "cnn": PaperCNN, "lstm": PaperLSTM}
 
 
-STUDENTS = {"ego": EgoMLP, "cnn": PaperCNN, "lstm": PaperLSTM}
-
-
-def make_student(name: str, task: Task, hidden: int, dtype: str = "float32") -> nn.Module:
+def make_student(name: str, task: Task, hidden: int, dtype: str = "float32", outputs: int = NUM_ACTIONS) -> Student:
     """A student by name.
 
     Args:
@@ -286,10 +283,11 @@ def make_student(name: str, task: Task, hidden: int, dtype: str = "float32") -> 
         task: it reads the task's map size and nouns.
         hidden: width of its hidden layers.
         dtype: number type of its matrix products.
+        outputs: how many logits it gives.
     """
-    return STUDENTS[name](task=task, hidden=hidden, dtype=jnp.dtype(dtype))
+    return STUDENTS[name](task=task, hidden=hidden, dtype=jnp.dtype(dtype), outputs=outputs)
 
 
-def is_recurrent(student: nn.Module) -> bool:
+def is_recurrent(student: Student) -> bool:
     """Whether the student carries anything from step to step."""
-    return bool(jax.tree.leaves(student.initial_carry(1)))  # pyright: ignore
+    return bool(jax.tree.leaves(student.initial_carry(1)))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from l4t_jax.losses import log_probability
+from l4t_jax.hierarchy import Controller, Primitive
 from l4t_jax.tasks.task import GridTask, observe
 from l4t_jax.types import KnownMap, World
 
@@ -29,12 +29,14 @@ class Envs(struct.PyTreeNode):
         t: `int32[N]` steps taken in the episode.
         reset: `bool[N]` the next step is the first of an episode.
         carry: the student's, for N worlds.
+        memory: the controller's.
     """
 
     world: World
     t: jax.Array
     reset: jax.Array
     carry: Any
+    memory: Any = ()
 
 
 class Rollout(struct.PyTreeNode):
@@ -43,14 +45,15 @@ class Rollout(struct.PyTreeNode):
     Attributes:
         known: what the agent knew before the action.
         reset: `bool` the step is the first of its episode.
-        action: `int32`.
-        log_prob: `float32` of the action, as it was taken.
+        action: `int32` which of its outputs the student chose: an action, or an option.
+        log_prob: `float32` of that choice, as it was made.
         value: `float32` V before the action.
         next_value: `float32` V of the state the action led to; of the true final state where truncated.
         reward: `float32`.
         terminated: `bool` the episode ended by itself.
         truncated: `bool` it was cut off and did not end by itself.
         carry: the student's before the first step, leading axis N.
+        decides, allowed: as in `hierarchy.Choice`.
     """
 
     known: KnownMap
@@ -63,18 +66,19 @@ class Rollout(struct.PyTreeNode):
     terminated: jax.Array
     truncated: jax.Array
     carry: Any
+    decides: jax.Array | None = None
+    allowed: jax.Array | None = None
 
 
-def begin(env: GridTask, key: jax.Array, pool: World, number: int, carry: Any) -> Envs:
-    """`number` worlds at the start of an episode, on boards of the pool; ages are spread so that not all truncate at once."""
-    choice_key, age_key = jax.random.split(key)
-    size = pool.agent.shape[0]
-    index = jax.random.randint(choice_key, (number,), 0, size)
+def begin(key: jax.Array, pool: World, number: int, carry: Any, memory: Any = ()) -> Envs:
+    """`number` worlds at the start of an episode, on boards of the pool."""
+    index = jax.random.randint(key, (number,), 0, pool.agent.shape[0])
     return Envs(
         world=jax.tree.map(lambda leaf: leaf[index], pool),
         t=jnp.zeros((number,), jnp.int32),
         reset=jnp.ones((number,), bool),
         carry=carry,
+        memory=memory,
     )
 
 
@@ -83,7 +87,15 @@ def where_done(done: jax.Array, fresh: Any, old: Any) -> Any:
     return jax.tree.map(lambda new, kept: jnp.where(done.reshape(-1, *([1] * (new.ndim - 1))), new, kept), fresh, old)
 
 
-def rollout(env: GridTask, act: Act, key: jax.Array, envs: Envs, pool: World, num_steps: int) -> tuple[Envs, Rollout]:
+def rollout(
+    env: GridTask,
+    act: Act,
+    key: jax.Array,
+    envs: Envs,
+    pool: World,
+    num_steps: int,
+    controller: Controller = Primitive(),  # noqa: B008 (frozen)
+) -> tuple[Envs, Rollout]:
     """Runs every world for `num_steps` steps.
 
     Args:
@@ -93,6 +105,7 @@ def rollout(env: GridTask, act: Act, key: jax.Array, envs: Envs, pool: World, nu
         envs: where to start.
         pool: boards to start new episodes on, leading axis M.
         num_steps: T; at most `env.max_steps`, so that a world is truncated at most once.
+        controller: turns the student's logits into actions.
 
     Returns:
         The worlds afterwards, and the rollout.
@@ -108,8 +121,8 @@ def rollout(env: GridTask, act: Act, key: jax.Array, envs: Envs, pool: World, nu
         action_key, board_key = jax.random.split(key)
         known = know(envs.world)
         carry, logits, value = act(envs.carry, _one_step(known), envs.reset[None])
-        action = jax.random.categorical(action_key, logits[0]).astype(jnp.int32)
-        world, reward, terminated, truncated = jax.vmap(env.transition)(envs.world, envs.t, action)
+        memory, choice = controller.choose(envs.memory, action_key, known, envs.reset, logits[0])
+        world, reward, terminated, truncated = jax.vmap(env.transition)(envs.world, envs.t, choice.action)
         truncated = truncated & ~terminated
         done = terminated | truncated
         # The only states whose value is not that of a later row: keep them aside, one a world (see `num_steps`).
@@ -118,10 +131,16 @@ def rollout(env: GridTask, act: Act, key: jax.Array, envs: Envs, pool: World, nu
         index = jax.random.randint(board_key, (number,), 0, pool.agent.shape[0])
         board = jax.tree.map(lambda leaf: leaf[index], pool)
         row = dict(
-            known=known, reset=envs.reset, action=action, log_prob=log_probability(logits[0], action), value=value[0],
-            reward=reward, terminated=terminated, truncated=truncated,
+            known=known, reset=envs.reset, action=choice.index, log_prob=choice.log_prob, value=value[0],
+            reward=reward, terminated=terminated, truncated=truncated, decides=choice.decides, allowed=choice.allowed,
         )  # fmt: skip
-        envs = Envs(world=where_done(done, board, world), t=jnp.where(done, 0, envs.t + 1), reset=done, carry=carry)
+        envs = Envs(
+            world=where_done(done, board, world),
+            t=jnp.where(done, 0, envs.t + 1),
+            reset=done,
+            carry=carry,
+            memory=memory,
+        )
         return (envs, cut_known, cut_carry), row
 
     start = (envs, know(envs.world), envs.carry)

@@ -164,11 +164,8 @@ def enumerate_states(task: Task) -> list[int]:
             continue  # a pair bit without its pair
         seen = [i for i, noun in enumerate(task.nouns) if noun.name in symbolic.sees]
         objects = [task.nouns[i].is_same_as for i in seen if task.nouns[i].is_same_as]
-        ordered = all(
-            any(other.kinds == task.nouns[i].kinds and other.nth == task.nouns[i].nth - 1 and task.nouns.index(other) in seen
-                for other in task.nouns)
-            for i in seen if task.nouns[i].nth > 0
-        )  # fmt: skip
+        numbered = {(task.nouns[i].kinds, task.nouns[i].colour, task.nouns[i].nth) for i in seen}
+        ordered = all(nth == 0 or (kinds, colour, nth - 1) in numbered for kinds, colour, nth in numbered)
         if symbolic.holds in symbolic.sees or len(set(objects)) < len(objects) or not ordered:
             continue
         found.append(state)

@@ -10,7 +10,6 @@ import dataclasses
 import functools
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -18,7 +17,8 @@ from flax import struct
 
 from l4t_jax import evaluation, losses
 from l4t_jax.config import Config
-from l4t_jax.networks import make_student
+from l4t_jax.hierarchy import Controller, OverSkills, Primitive
+from l4t_jax.networks import Student, make_student, run
 from l4t_jax.rollout import Envs, begin, rollout
 from l4t_jax.tasks import GridTask, Task, draw_boards, get_task
 from l4t_jax.teacher.policy import TeacherTable, guide
@@ -72,10 +72,15 @@ class Trainer:
         return self.task.make()
 
     @functools.cached_property
-    def student(self) -> nn.Module:
+    def student(self) -> Student:
         config = self.config
         assert config.student is not None and config.hidden is not None
-        return make_student(config.student, self.task, config.hidden, config.dtype)
+        return make_student(config.student, self.task, config.hidden, config.dtype, self.controller.outputs)
+
+    @functools.cached_property
+    def controller(self) -> Controller:
+        """What the student's outputs mean: actions, or the skills for hierarchical RL."""
+        return OverSkills(self.task) if self.config.algo == "hrl" else Primitive()
 
     @property
     def steps_per_update(self) -> int:
@@ -102,14 +107,14 @@ class Trainer:
         assert config.num_envs is not None
         params_key, board_key, env_key, run_key = jax.random.split(key, 4)
         pool = draw_boards(self.env, board_key, config.num_envs, "training")
-        carry = self.student.initial_carry(config.num_envs)  # pyright: ignore
-        envs = begin(self.env, env_key, pool, config.num_envs, carry)
+        carry = self.student.initial_carry(config.num_envs)
+        envs = begin(env_key, pool, config.num_envs, carry, self.controller.begin(config.num_envs))
         one = jax.tree.map(lambda leaf: leaf[None, :1], jax.vmap(evaluation.observe)(envs.world))
         params = self.student.init(
             params_key,
             self.student.initial_carry(1),
             one,
-            jnp.zeros((1, 1), bool),  # pyright: ignore
+            jnp.zeros((1, 1), bool),
         )
         return TrainState(
             params=params, opt_state=self.optimizer.init(params), key=run_key, envs=envs, updates=jnp.int32(0)
@@ -118,7 +123,7 @@ class Trainer:
     def distill_weight(self, updates: jax.Array) -> jax.Array:
         """Weight of the distillation loss after so many updates, `float32[]`."""
         config = self.config
-        if config.algo == "ppo":
+        if config.algo in ("ppo", "hrl"):
             return jnp.float32(0)
         if config.algo == "distill":
             return jnp.float32(1)
@@ -128,7 +133,7 @@ class Trainer:
         )  # fmt: skip
 
     def train_block(
-        self, state: TrainState, table: TeacherTable | None, updates: int
+        self, state: TrainState, table: TeacherTable | None, updates: int, count: jax.Array | int | None = None
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         """Runs `updates` updates.
 
@@ -136,17 +141,24 @@ class Trainer:
             state: from `init` or an earlier block.
             table: the teacher; None without one.
             updates: how many, static.
+            count: run only the first so many, so that blocks of different lengths are one program.
 
         Returns:
-            The state afterwards and metrics, each with a leading axis `updates`.
+            The state afterwards and metrics, each with a leading axis `updates`; 0 from `count` on.
         """
         key, board_key = jax.random.split(state.key)
         pool = draw_boards(self.env, board_key, self.config.board_pool, "training")
 
-        def one(state: TrainState, _: None) -> tuple[TrainState, dict[str, jax.Array]]:
-            return self._update(state, table, pool)
+        def one(state: TrainState, index: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
+            def run(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+                return self._update(state, table, pool)
 
-        return jax.lax.scan(one, state.replace(key=key), None, length=updates)
+            if count is None:
+                return run(state)
+            nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(run, state)[1])
+            return jax.lax.cond(index < count, run, lambda state: (state, nothing), state)
+
+        return jax.lax.scan(one, state.replace(key=key), jnp.arange(updates))
 
     def _update(
         self, state: TrainState, table: TeacherTable | None, pool: World
@@ -154,18 +166,19 @@ class Trainer:
         config = self.config
         assert config.epochs is not None and config.minibatches is not None and config.gae_lambda is not None
         key, rollout_key, label_key, update_key = jax.random.split(state.key, 4)
-        act = functools.partial(self.student.apply, state.params)
-        envs, rows = rollout(self.env, act, rollout_key, state.envs, pool, config.steps)  # pyright: ignore
+        act = functools.partial(run, self.student, state.params)
+        envs, rows = rollout(self.env, act, rollout_key, state.envs, pool, config.steps, self.controller)
 
         distill = self.distill_weight(state.updates)
-        labels = jnp.zeros((*rows.action.shape, NUM_ACTIONS))
+        labels = None
         if table is not None:
 
             def ask() -> jax.Array:
                 soft = guide(self.task, table, rows.known).distribution
                 return soft if config.teacher_mode == "soft" else _sample(label_key, soft)
 
-            labels = jax.lax.cond(distill > 0, ask, lambda: labels)
+            nothing = jnp.zeros((*rows.action.shape, NUM_ACTIONS))
+            labels = jax.lax.cond(distill > 0, ask, lambda: nothing)
 
         weights = Weights(
             reward=0.0 if config.algo == "distill" else 1.0, distill=distill, entropy=config.entropy_coef,  # pyright: ignore
@@ -184,22 +197,38 @@ class Trainer:
             episodes=episodes,
             success=jnp.sum(rows.reward > 0) / jnp.maximum(episodes, 1),
             train_return=jnp.sum(rows.reward) / jnp.maximum(episodes, 1),
-            unguided=jnp.mean(jnp.sum(labels, axis=-1) < 0.5),
         )
+        if labels is not None:
+            metrics["unguided"] = jnp.mean(jnp.sum(labels, axis=-1) < 0.5)
         state = TrainState(params=params, opt_state=opt_state, key=key, envs=envs, updates=state.updates + 1)
         return state, metrics
 
     def boards(self, number: int, split: str) -> World:
         """The first `number` boards of a held-out split, the same for everyone."""
-        key = jax.random.fold_in(jax.random.key(EVALUATION_KEY), list(("validation", "test")).index(split))
+        key = jax.random.fold_in(jax.random.key(EVALUATION_KEY), ["validation", "test"].index(split))
         return draw_boards(self.env, key, number, split)
 
-    def evaluate(self, params: Any, key: jax.Array, boards: World, greedy: bool = False) -> evaluation.Episodes:
+    def evaluate(
+        self, params: Any, key: jax.Array, boards: World, greedy: bool | jax.Array = False
+    ) -> evaluation.Episodes:
         """The student on given boards."""
-        number = boards.agent.shape[0]
-        policy = evaluation.student_policy(self.student, params)
-        carry = self.student.initial_carry(number)  # pyright: ignore
+        carry, policy = self.policy(params, key, boards.agent.shape[0], greedy)
         return evaluation.play(self.env, policy, carry, key, boards, greedy)
+
+    def policy(
+        self, params: Any, key: jax.Array, number: int, greedy: bool | jax.Array = False
+    ) -> tuple[Any, evaluation.Policy]:
+        """What the student starts from in `number` worlds, and the student as a policy.
+
+        A student over skills draws its options with `key`, or takes the most probable ones if `greedy`.
+        """
+        carry = self.student.initial_carry(number)
+        if isinstance(self.controller, Primitive):
+            return carry, evaluation.student_policy(self.student, params)
+        memory = self.controller.begin(number)
+        return (carry, memory, jnp.int32(0)), evaluation.option_policy(
+            self.student, params, self.controller, key, greedy
+        )
 
 
 def _sample(key: jax.Array, distribution: jax.Array) -> jax.Array:

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 
 from l4t_jax import losses
-from l4t_jax.networks import is_recurrent
+from l4t_jax.hierarchy import IMPOSSIBLE
+from l4t_jax.networks import Student, is_recurrent, run
 from l4t_jax.rollout import Rollout
 from l4t_jax.types import KnownMap
 
 
-@struct.dataclass
-class Batch:
+class Batch(struct.PyTreeNode):
     """What the loss reads, leading axes (T, N): see `losses` for each term."""
 
     known: KnownMap
@@ -31,12 +30,13 @@ class Batch:
     value: jax.Array
     advantage: jax.Array
     target: jax.Array
-    teacher: jax.Array
+    teacher: jax.Array | None
     carry: Any  # leading axis N
+    decides: jax.Array | None = None
+    allowed: jax.Array | None = None
 
 
-@struct.dataclass
-class Weights:
+class Weights(struct.PyTreeNode):
     """Weights of the loss terms, scalars.
 
     Attributes:
@@ -52,40 +52,35 @@ class Weights:
     clip: jax.Array | float
 
 
-def make_batch(rollout: Rollout, teacher: jax.Array, gamma: float, gae_lambda: float) -> Batch:
-    """Adds advantages (normalised over the whole rollout) and the teacher's labels `float32[T, N, 7]`."""
+def make_batch(rollout: Rollout, teacher: jax.Array | None, gamma: float, gae_lambda: float) -> Batch:
+    """Adds advantages (normalised over the whole rollout) and the teacher's labels `float32[T, N, 7]`, if any."""
     advantage, target = losses.advantages(
-        rollout.reward,
-        rollout.value,
-        rollout.next_value,
-        rollout.terminated,
-        rollout.truncated,
-        gamma,
-        gae_lambda,
-    )
+        rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated, gamma, gae_lambda,
+        rollout.decides,
+    )  # fmt: skip
     return Batch(
         known=rollout.known, reset=rollout.reset, action=rollout.action, log_prob=rollout.log_prob,
-        value=rollout.value, advantage=losses.normalise(advantage), target=target, teacher=teacher,
-        carry=rollout.carry,
+        value=rollout.value, advantage=losses.normalise(advantage, rollout.decides), target=target, teacher=teacher,
+        carry=rollout.carry, decides=rollout.decides, allowed=rollout.allowed,
     )  # fmt: skip
 
 
-def loss(student: nn.Module, params: Any, batch: Batch, weights: Weights) -> tuple[jax.Array, dict[str, jax.Array]]:
+def loss(student: Student, params: Any, batch: Batch, weights: Weights) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The whole loss of a batch, and its terms by name."""
-    _, logits, value = student.apply(params, batch.carry, batch.known, batch.reset)  # pyright: ignore
+    _, logits, value = run(student, params, batch.carry, batch.known, batch.reset)
+    if batch.allowed is not None:
+        logits = jnp.where(batch.allowed, logits, IMPOSSIBLE)
     log_prob = losses.log_probability(logits, batch.action)
-    policy, clipped = losses.policy_loss(log_prob, batch.log_prob, batch.advantage, weights.clip)  # pyright: ignore
-    value_term = losses.value_loss(value, batch.value, batch.target, weights.clip)  # pyright: ignore
-    entropy = losses.entropy(logits)
-    distill = losses.distillation_loss(logits, batch.teacher)
-    total = (
-        weights.reward * (policy + weights.value * value_term - weights.entropy * entropy) + weights.distill * distill
-    )
-    kl = jnp.mean(batch.log_prob - log_prob)
-    return total, dict(
-        loss=total, policy_loss=policy, value_loss=value_term, entropy=entropy, distill_loss=distill,
-        clipped=clipped, kl=kl,
-    )  # fmt: skip
+    policy, clipped = losses.policy_loss(log_prob, batch.log_prob, batch.advantage, weights.clip, batch.decides)
+    value_term = losses.value_loss(value, batch.value, batch.target, weights.clip, batch.decides)
+    entropy = losses.entropy(logits, batch.decides)
+    total = weights.reward * (policy + weights.value * value_term - weights.entropy * entropy)
+    terms = dict(policy_loss=policy, value_loss=value_term, entropy=entropy, clipped=clipped)
+    if batch.teacher is not None:
+        terms["distill_loss"] = losses.distillation_loss(logits, batch.teacher)
+        total = total + weights.distill * terms["distill_loss"]
+    terms["kl"] = losses.mean(batch.log_prob - log_prob, batch.decides)
+    return total, dict(loss=total, **terms)
 
 
 def minibatches(key: jax.Array, batch: Batch, number: int, by_world: bool) -> Batch:
@@ -120,7 +115,7 @@ def minibatches(key: jax.Array, batch: Batch, number: int, by_world: bool) -> Ba
 
 
 def update(
-    student: nn.Module,
+    student: Student,
     optimizer: optax.GradientTransformation,
     key: jax.Array,
     params: Any,

@@ -1,9 +1,9 @@
 """The plain-Python teacher against traces recorded by running the reference system, and cases by hand.
 
 The traces, `tests/data/golden/TASK.npz`, and the plans, `tests/data/recorded_plans.json` (its "source" says
-whose), come from LLM4Teach (arXiv 2311.13373). Some rules never decide anything in the traces: an object ahead
-of explore, what lies just behind, skills other than go_to on objects never seen, open doors. There the cases by
-hand hold the oracle to the description's words.
+whose), come from LLM4Teach (arXiv 2311.13373). Some rules never decide anything in the traces: an object
+ahead of explore, what lies just behind, skills but go_to on objects never seen, open doors. There the cases
+by hand hold the oracle to the description's words.
 """
 
 from collections.abc import Iterator
@@ -197,8 +197,6 @@ def test_a_tie_is_broken_alike_in_every_plan_that_walks_to_the_same_place():
     obs = known_map("##### #kA.# #####", facing=0)
     memory = Memory("SimpleDoorKey")
     memory.update(obs)
-    table = {
-        (("key",), None): [(0.5, [["go_to", "key"]]), (0.3, [["go_to", "key"]]), (0.2, [["pick_up", "key"]])]
-    }
+    table = {(("key",), None): [(0.5, [["go_to", "key"]]), (0.3, [["go_to", "key"]]), (0.2, [["pick_up", "key"]])]}
     attainable = oracle.teacher_distributions("SimpleDoorKey", obs, memory, table)
     np.testing.assert_allclose(attainable, [[0.8, 0, 0, 0.2, 0, 0, 0], [0, 0.8, 0, 0.2, 0, 0, 0]])

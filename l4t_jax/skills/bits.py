@@ -1,34 +1,55 @@
-"""Maps as bits: one `uint32` a column of the map (x), bit y of it the cell (x, y); the batch comes last.
+"""Maps as bits: one word a column of the map (x), bit y of it the cell (x, y); the batch comes last.
 
-Device module: pure, jittable. `uint32[W, *B]` puts the batch on the fast axis, where every operation of the skills is a
-plain vector operation; a map is at most 32 cells high for it.
+Device module: pure, jittable. `[W, *B]` puts the batch on the fast axis, where every operation of the skills is a plain
+vector operation. A word is `uint16` for maps up to 16 cells high (twice as many to a vector), `uint32` up to 32.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 
+def word_type(height: int) -> Any:
+    """The word that holds a column of `height` cells."""
+    return jnp.uint16 if height <= 16 else jnp.uint32
+
+
 def pack(mask: jax.Array) -> jax.Array:
-    """`bool[*B, W, H]` -> bits `uint32[W, *B]`."""
-    weight = jnp.uint32(1) << jnp.arange(mask.shape[-1], dtype=jnp.uint32)
-    columns = jnp.sum(jnp.where(mask, weight, jnp.uint32(0)), axis=-1, dtype=jnp.uint32)  # (*B, W)
+    """`bool[*B, W, H]` -> bits `[W, *B]`."""
+    word = word_type(mask.shape[-1])
+    weight = jnp.left_shift(jnp.asarray(1, word), jnp.arange(mask.shape[-1], dtype=word))
+    columns = jnp.sum(jnp.where(mask, weight, jnp.asarray(0, word)), axis=-1, dtype=word)  # (*B, W)
     return jnp.moveaxis(columns, -1, 0)
 
 
 def unpack(bits: jax.Array, height: int) -> jax.Array:
-    """Bits `uint32[W, *B]` -> `bool[*B, W, H]`."""
+    """Bits `[W, *B]` -> `bool[*B, W, H]`."""
     columns = jnp.moveaxis(bits, 0, -1)[..., None]
-    return (columns >> jnp.arange(height, dtype=jnp.uint32)) & 1 == 1
+    return (columns >> jnp.arange(height, dtype=bits.dtype)) & 1 == 1
+
+
+def one_bit(y: jax.Array, height: int) -> jax.Array:
+    """The word with bit y set, `int32[*B]` -> `[*B]`; 0 where y is off the map."""
+    word = word_type(height)
+    bit = jnp.left_shift(jnp.asarray(1, word), jnp.clip(y, 0, height - 1).astype(word))
+    return jnp.where((y >= 0) & (y < height), bit, jnp.asarray(0, word))
 
 
 def cell(x: jax.Array, y: jax.Array, width: int, height: int) -> jax.Array:
-    """The single cell (x, y), `int32[*B]` each, as bits `uint32[W, *B]`; no bit where it is off the map."""
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    bit = jnp.where(inside, jnp.uint32(1) << (y.astype(jnp.uint32) & 31), jnp.uint32(0))
+    """The single cell (x, y), `int32[*B]` each, as bits `[W, *B]`; no bit where it is off the map."""
     columns = jnp.arange(width).reshape(width, *([1] * x.ndim))
-    return jnp.where(columns == x, bit, jnp.uint32(0))
+    bit = one_bit(y, height)
+    return jnp.where(columns == x, bit, jnp.zeros_like(bit))
+
+
+def at(bits: jax.Array, x: jax.Array, y: jax.Array, height: int) -> jax.Array:
+    """Whether the cell (x, y) is set, `bool[*B]`; not where it is off the map."""
+    width = bits.shape[0]
+    column = jnp.take_along_axis(bits, jnp.clip(x, 0, width - 1)[None], axis=0)[0]
+    return (x >= 0) & (x < width) & ((column & one_bit(y, height)) != 0)
 
 
 def any_bit(bits: jax.Array) -> jax.Array:
@@ -37,7 +58,7 @@ def any_bit(bits: jax.Array) -> jax.Array:
 
 
 def lowest_bit(word: jax.Array) -> jax.Array:
-    """The index of the lowest bit set, `int32[...]`; 32 where there is none."""
+    """The index of the lowest bit set, `int32[...]`; the word's size where there is none."""
     return jax.lax.population_count((word & -word) - 1).astype(jnp.int32)
 
 

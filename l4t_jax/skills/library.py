@@ -61,24 +61,25 @@ def explore(known: KnownMap, view: int) -> jax.Array:
     x, y, d = (known.agent[..., i].astype(jnp.int32) for i in range(3))
 
     # Bounds of the room: the first pair of solid cells, in scan order, that stand one below the other / side by side.
-    inner = jnp.uint32(((1 << height) - 1) & ~1 & ~(1 << (height - 1)))  # 1 <= y <= H - 2
+    word = solid.dtype
+    none = jnp.zeros((), word)
+    inner = jnp.asarray(((1 << height) - 1) & ~1 & ~(1 << (height - 1)), word)  # 1 <= y <= H - 2
     column = jnp.arange(width).reshape(width, *([1] * x.ndim))
     inner_column = (column >= 1) & (column <= width - 2)
-    below = jnp.where(inner_column, solid & (solid >> 1) & inner, jnp.uint32(0))
-    beside = jnp.where(inner_column, solid & bits.shift(solid, -1, 0) & inner, jnp.uint32(0))
+    below = jnp.where(inner_column, solid & (solid >> 1) & inner, none)
+    beside = jnp.where(inner_column, solid & bits.shift(solid, -1, 0) & inner, none)
     first_below = jnp.argmax(below != 0, axis=0)
     bound_x = jnp.where(bits.any_bit(below), first_below + 1, width)
     first_beside = jnp.argmax(beside != 0, axis=0)
     beside_word = jnp.take_along_axis(beside, first_beside[None], axis=0)[0]
     bound_y = jnp.where(bits.any_bit(beside), bits.lowest_bit(beside_word) + 1, height)
 
-    rows_in = ((jnp.uint32(1) << bound_y.astype(jnp.uint32)) - 1).astype(jnp.uint32)
-    rows_in = jnp.where(bound_y >= 32, jnp.uint32(0xFFFFFFFF), rows_in)
-    unseen = jnp.where(column < bound_x, unseen & rows_in, jnp.uint32(0))
+    rows_in = jnp.asarray((1 << height) - 1, word) >> jnp.clip(height - bound_y, 0, height).astype(word)
+    unseen = jnp.where(column < bound_x, unseen & rows_in, none)
     far_x = jnp.max(jnp.where(unseen != 0, column, -1), axis=0)  # the unseen cell furthest each way
     near_x = jnp.min(jnp.where(unseen != 0, column, width + 99), axis=0)
-    rows = jax.lax.reduce(unseen, jnp.uint32(0), jax.lax.bitwise_or, (0,))
-    far_y = 31 - jax.lax.clz(rows.astype(jnp.uint32)).astype(jnp.int32)  # -1 where none
+    rows = jax.lax.reduce(unseen, none, jax.lax.bitwise_or, (0,))
+    far_y = jnp.iinfo(word).bits - 1 - jax.lax.clz(rows).astype(jnp.int32)  # -1 where none
     near_y = jnp.where(rows == 0, height + 99, bits.lowest_bit(rows))
 
     def reach(direction: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -87,15 +88,12 @@ def explore(known: KnownMap, view: int) -> jax.Array:
             [direction == 0, direction == 1, direction == 2], [far_x - x, far_y - y, x - near_x], y - near_y
         )
 
-    def at(plane: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
-        return jnp.any((plane & bits.cell(x, y, width, height)) != 0, axis=0)
-
     dirs_x, dirs_y = jnp.asarray(DIR_X), jnp.asarray(DIR_Y)
     ahead_x, ahead_y = x + dirs_x[d], y + dirs_y[d]
     left, right, back = (d + 3) & 3, (d + 1) & 3, (d + 2) & 3
     left_x, left_y = x + dirs_x[left], y + dirs_y[left]
-    blocked_ahead = at(thing, ahead_x, ahead_y)
-    blocked_left = at(thing | solid, left_x, left_y)
+    blocked_ahead = bits.at(thing, ahead_x, ahead_y, height)
+    blocked_left = bits.at(thing | solid, left_x, left_y, height)
     return jnp.select(
         [
             blocked_ahead & ~blocked_left,
@@ -147,7 +145,7 @@ def outcomes(task: Task, known: KnownMap, sighting: Sighting) -> jax.Array:
     if "explore" in task.skills:
         result[0] = explore(known, task.view)
     if "search" in task.skills:
-        path = bfs.shortest_path(passable, bits.pack(kinds == UNSEEN), agent)
+        path = bfs.shortest_path(passable, bits.pack(kinds == UNSEEN), agent, height)
         action = first_action(path, ahead=FORWARD)
         result[1] = jnp.where(path.distance == bfs.FAR, SATISFIED, action)
 
@@ -159,7 +157,7 @@ def outcomes(task: Task, known: KnownMap, sighting: Sighting) -> jax.Array:
     target = bits.cell(jnp.moveaxis(place[..., 0], -1, 0), jnp.moveaxis(place[..., 1], -1, 0), width, height)
     passable_n = jnp.broadcast_to(passable[:, None], (width, nouns, *batch))
     agent_n = jnp.broadcast_to(agent[:, None], (3, nouns, *batch))
-    path = bfs.shortest_path(passable_n, target, agent_n)
+    path = bfs.shortest_path(passable_n, target, agent_n, height)
     known_noun = jnp.moveaxis(place[..., 0], -1, 0) >= 0  # (nouns, *B)
     constant = {"pick_up": PICKUP, "drop": DROP, "open": TOGGLE}
     for i in range(nouns):

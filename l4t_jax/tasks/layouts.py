@@ -135,7 +135,7 @@ def diverged_door_key(key: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def stock_door_key(size: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """MiniGrid's own DoorKey of `size` x `size`: two rooms, a locked yellow door between them, the goal in the far corner."""
+    """MiniGrid's own DoorKey, `size` x `size`: two rooms, a locked yellow door between, the goal in the far corner."""
     split_key, door_key, agent_key, direction_key, key_key = jax.random.split(key, 5)
     split = jax.random.randint(split_key, (), 2, size - 2)
     door_y = jax.random.randint(door_key, (), 1, size - 2)

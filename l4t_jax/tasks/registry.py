@@ -5,6 +5,7 @@ To add a task, describe it once:
     from functools import partial
     from l4t_jax import Task, register_task
     from l4t_jax.tasks import layouts, task
+    from l4t_jax.tasks.registry import STOCK_NOUNS, STOCK_SKILLS
 
     register_task(
         Task(
@@ -24,7 +25,7 @@ from functools import partial
 
 from l4t_jax.tasks import layouts
 from l4t_jax.tasks.task import DOORS, Noun, Task, door_opened, goal_reached, register_with_navix
-from l4t_jax.types import BLUE, DOOR_CLOSED, DOOR_LOCKED, DOOR_OPEN, GOAL, KEY, RED
+from l4t_jax.types import BLUE, DOOR_CLOSED, DOOR_LOCKED, DOOR_OPEN, GOAL, KEY, LAVA, RED
 
 _TASKS: dict[str, Task] = {}
 _ALIASES: dict[str, str] = {}
@@ -105,6 +106,7 @@ register_task(
         layout=layouts.lava_door_key,
         success=door_opened,
         nouns=(Noun("key", (KEY,)), Noun("door", DOORS)),
+        further_kinds=(LAVA,),
         description=_OPEN_THE_DOOR + " One cell of the room is lava, which ends the episode.",
         teacher="LavaDoorKey.json",
     )

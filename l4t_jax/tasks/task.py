@@ -93,6 +93,7 @@ class Task:
         view: width of the square window the agent sees, odd; MiniGrid's own is 7, the paper's 3.
         rename_colours: whether sentences speak of color1, color2, ... by first appearance instead of real colours.
         skills: names of the skills that plans may use.
+        further_kinds: kinds of cell that its layouts hold beside floor, walls and nouns, such as `types.LAVA`.
         description: the task in one or two sentences, as an LLM is told.
         teacher: file name of the task's own teacher among the package's, or None.
         aliases: other names for it.
@@ -108,6 +109,7 @@ class Task:
     view: int = 7
     rename_colours: bool = False
     skills: tuple[str, ...] = ("explore", "go_to", "pick_up", "drop", "open")
+    further_kinds: tuple[int, ...] = ()
     description: str = ""
     teacher: str | None = None
     aliases: tuple[str, ...] = ()

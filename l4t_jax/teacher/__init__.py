@@ -1,1 +1,69 @@
-"""Teachers: `policy` on the device, `file` on the host, the package's own teacher files in `data/`."""
+"""Teachers: `policy` on the device, the rest on the host; `open_teacher` is what a run calls.
+
+`file` is the teacher file; `prompt`, `grammar`, `parse`, `ask` and `cache` make one from an LLM's answers, which
+`backends` bring; `python -m l4t_jax.teacher` is their command. The package's own teacher files are in `data/`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from l4t_jax.tasks.task import Task
+    from l4t_jax.teacher.ask import Ask
+    from l4t_jax.teacher.backends import Options
+
+
+def open_teacher(
+    spec: str,
+    task: Task,
+    ask: Ask | None = None,
+    options: Options | None = None,
+    cache: str | Path | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> tuple[dict[str, Any] | None, str]:
+    """A run's teacher: the content of a teacher file, and a few words for summaries that say which it is.
+
+    An LLM is asked for every symbolic state that can occur, before training; answers that are kept from earlier are
+    not asked for again, so the second run with the same teacher starts at once.
+
+    Args:
+        spec: "shipped", "none", "file:PATH", "transformers:MODEL" or "openai:MODEL".
+        task: what it is to teach.
+        ask, options: how an LLM is asked and reached.
+        cache: folder in which its answers are kept; None is `cache.default_folder()`.
+        report: is told in a line what was done.
+
+    Returns:
+        (content, words such as "shipped (recorded)"); the content is None for "none".
+
+    Raises:
+        TeacherFileError, BackendError, PromptError, CacheError: with what would be right.
+    """
+    from l4t_jax.teacher import file
+
+    if spec == "none":
+        return None, "none"
+    if spec == "shipped":
+        content = file.shipped(task)
+        return content, file.describe(content, "shipped")
+    if spec.startswith("file:"):
+        content = file.load(spec.removeprefix("file:"))
+        return content, file.describe(content, spec)
+    from l4t_jax.teacher import ask as asking
+    from l4t_jax.teacher.backends import BackendError, kinds, open_backend
+    from l4t_jax.teacher.cache import Cache, default_folder
+
+    if spec.partition(":")[0] not in kinds():
+        forms = ", ".join(f"{kind}:{'PATH' if kind == 'file' else 'MODEL'}" for kind in kinds())
+        raise BackendError(f"--teacher must be shipped, none, {forms}, not {spec!r}")
+    backend = open_backend(spec, task, options)
+    with contextlib.ExitStack() as stack:
+        if hasattr(backend, "close"):
+            stack.callback(backend.close)  # pyright: ignore
+        content = asking.record(task, backend, ask or asking.Ask(), Cache(cache or default_folder()), report)
+    return content, file.describe(content, spec)

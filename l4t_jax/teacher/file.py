@@ -9,13 +9,16 @@ Host module. Version 1:
 
 `made` says where the answers come from, `source` how they were asked for (model, sampling, versions, date: whatever
 is known). A state's probabilities sum to 1. A task that renames colours speaks of color1, color2 here.
-`["noop"]` stands for a step that names no known skill or object.
+`["noop"]` stands for a step that names no known skill or object. A state may say how it was asked for: "answers" drawn
+and how many of them were "unusable", steps that were "noops", or how many plans were "scored" and what share of the
+model's free answers would be "in_grammar". A state without a single usable answer has no plans, and gives no guidance.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -68,6 +71,52 @@ def shipped(task: Task) -> dict[str, Any]:
         return load(path if path.exists() else Path(task.teacher))
 
 
+def dump(content: dict[str, Any]) -> str:
+    """A teacher file's text: one line a plan, fields in their order, so that two files can be told apart by `diff`."""
+
+    def line(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+    states = []
+    for state in content["states"]:
+        head = ", ".join(f"{line(name)}: {line(value)}" for name, value in state.items() if name != "plans")
+        plans = ",\n".join(f"    {line(entry)}" for entry in state["plans"])
+        states.append(f'  {{{head}, "plans": [\n{plans}]}}' if plans else f'  {{{head}, "plans": []}}')
+    fields = []
+    for name, value in content.items():
+        if name == "source" and isinstance(value, dict) and value:
+            inner = ",\n".join(f"  {line(key)}: {line(v)}" for key, v in value.items())
+            fields.append(f' "source": {{\n{inner}\n }}')
+        elif name != "states":
+            fields.append(f" {line(name)}: {line(value)}")
+    return "{\n" + ",\n".join([*fields, ' "states": [\n' + ",\n".join(states) + "\n ]"]) + "\n}\n"
+
+
+def save(content: dict[str, Any], path: str | Path) -> None:
+    """Writes a teacher file, whole or not at all.
+
+    Raises:
+        TeacherFileError: it is not a teacher file, or cannot be written.
+    """
+    check(content, str(path))
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(dump(content), encoding="utf-8")
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise TeacherFileError(f"the teacher file {path} cannot be written: {error.strerror or error}") from error
+
+
+def missing(task: Task, content: dict[str, Any]) -> list[Symbolic]:
+    """The symbolic states of the task, as they are asked for, in which the file gives no guidance; none if complete."""
+    known = {(tuple(s["sees"]), s["holds"]) for s in content["states"] if s["plans"]}
+    asked = (symbolic.rename(task, symbolic.decode(task, state))[0] for state in symbolic.enumerate_states(task))
+    return [state for state in dict.fromkeys(asked) if (state.sees, state.holds) not in known]
+
+
 def digest(content: dict[str, Any]) -> str:
     """A hash of what a teacher file says, 16 hex digits."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -113,7 +162,17 @@ def check(content: Any, name: str) -> None:
             f"{where} says the same as an earlier one ({Symbolic(tuple(sees), holds).sentence})",
         )
         seen.add(key)
-        require(isinstance(plans, list) and len(plans) > 0, f'{where}: "plans" must list at least one plan')
+        for count in ("answers", "unusable", "noops"):
+            number = state.get(count, 0)
+            require(
+                isinstance(number, int) and not isinstance(number, bool) and number >= 0,
+                f'{where}: "{count}" must be a whole number of at least 0, not {number!r}',
+            )
+        asked_in_vain = 0 < state.get("answers", 0) == state.get("unusable", 0)
+        require(isinstance(plans, list), f'{where}: "plans" must be a list')
+        require(len(plans) > 0 or asked_in_vain, f'{where}: "plans" must list at least one plan')
+        if not plans:
+            continue  # asked, and not one answer was of use: no guidance
         total = 0.0
         for entry in plans:
             require(isinstance(entry, dict), f"{where}: a plan must be an object")
@@ -149,7 +208,7 @@ def to_table(task: Task, content: dict[str, Any]) -> TeacherTable:
 
 def pack_table(task: Task, rows: dict[int, list[tuple[float, list[int]]]]) -> TeacherTable:
     """Symbolic state id -> [(probability, step codes)] as arrays."""
-    most = max((len(plans) for plans in rows.values()), default=1)
+    most = max((len(plans) for plans in rows.values()), default=1) or 1
     longest = max((len(steps) for plans in rows.values() for _, steps in plans), default=1) or 1
     states = symbolic.num_states(task)
     codes = np.full((states, most, longest), plan.NOOP_CODE, np.int32)

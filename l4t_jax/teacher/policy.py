@@ -1,8 +1,8 @@
 """The teacher on the device: known maps in, action distributions out.
 
 Device module: pure, jittable, batched. A teacher is a table: for every symbolic state, plans (`skills.plan` codes) with
-their probabilities. Its labels are a function of the known map and the cargo's origin (`types.KnownMap`), so they can be
-computed for a whole rollout at once, or again for any stored map.
+their probabilities. Its labels are a function of the known map and the cargo's origin (`types.KnownMap`), so they can
+be computed for a whole rollout at once, or again for any stored map.
 """
 
 from __future__ import annotations

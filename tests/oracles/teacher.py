@@ -261,18 +261,13 @@ def plan_actions(task: str, obs: np.ndarray, memory: Memory, table: Table, h: in
     state, colors = rename(*symbolic_state(task, obs))
     plans = []
     for probability, skills in table[state]:
-        real = [
-            [" ".join(colors.get(word, word) for word in part.split(" ")) for part in skill]
-            for skill in skills
-        ]
+        real = [[" ".join(colors.get(word, word) for word in part.split(" ")) for part in skill] for skill in skills]
         actions, target = walk(obs, real, memory.places, h)
         plans.append(PlanActions(probability, frozenset(actions), target))
     return plans
 
 
-def teacher_distributions(
-    task: str, obs: np.ndarray, memory: Memory, table: Table, h: int = 1
-) -> list[np.ndarray]:
+def teacher_distributions(task: str, obs: np.ndarray, memory: Memory, table: Table, h: int = 1) -> list[np.ndarray]:
     """Every soft distribution (float64[7]) that some tie-break gives, one optimal action a `go_to` target.
 
     One element where nothing is tied. The first element takes the lowest action of each tie.

@@ -1,0 +1,73 @@
+"""`python -m l4t_jax.evaluate RUN`: measures a saved run's students again on held-out boards.
+
+The work is `api.evaluate`. As `l4t_jax.evaluate` is that function too, this module can be called like it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from l4t_jax import options
+from l4t_jax.run import guarded, json_only, print_json
+
+DESCRIPTION = "Measures a saved run's students again on held-out boards, the same for everyone."
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command:
+    """The command's options."""
+
+    run: str = dataclasses.field(metadata={"positional": True})
+    """The run folder, such as runs/SimpleDoorKey-l4t-0."""
+    boards: int | None = None
+    """How many boards."""
+    env: str | None = None
+    """Another task, which the same student can play."""
+    checkpoint: Literal["last", "best"] = "last"
+    """last: the parameters at the end. best: of each seed, those with the highest success on validation boards."""
+    json: bool = False
+    """Print one JSON object on standard output, and nothing else there."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code."""
+    return guarded(lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: Sequence[str]) -> int:
+    command = options.parse(Command, argv, "python -m l4t_jax.evaluate", DESCRIPTION, lambda name: "the run's own")
+    with json_only(command.json):
+        from l4t_jax import api
+
+        found = api.evaluate(command.run, boards=command.boards, env=command.env, checkpoint=command.checkpoint)
+        if command.json:
+            print_json(found)
+            return 0
+    seeds = len(found["seeds"]["success"])
+    print(f"{found['task']}, {found['boards']:,} held-out boards, {found['checkpoint']} parameters")
+    for name, digits in (("success", 3), ("return", 3), ("length", 1)):
+        low, high = found["intervals"][name]
+        interval = "" if low is None else f" ({low:.{digits}f} - {high:.{digits}f})"
+        greedy = sum(found["greedy"][name]) / seeds
+        print(f"  {name:8} {found[name]:.{digits}f}{interval}, greedy {greedy:.{digits}f}")
+    if seeds > 1:
+        print(f"  mean of {seeds} seeds; 95 % intervals over the boards of all seeds")
+    return 0
+
+
+class _Callable(types.ModuleType):
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        from l4t_jax import api
+
+        return api.evaluate(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable
+
+
+if __name__ == "__main__":
+    sys.exit(main())

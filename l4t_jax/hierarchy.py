@@ -1,0 +1,127 @@
+"""Who turns a student's logits into actions: directly, or through the skills as options (hierarchical RL).
+
+Device module. `Primitive` draws one of the seven actions. `OverSkills` is the hierarchical baseline: the student's
+logits are over the steps of a plan (`skills.plan` codes); a step once chosen acts until it is satisfied, can do nothing
+more, has acted once where it is a single action, or the symbolic state changes; then the student chooses again, among
+the steps that would do something now. Options after Sutton, Precup and Singh 1999; the baseline is LLM4Teach's
+"hierarchical RL", which has the teacher's skills but not the teacher.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from l4t_jax import losses
+from l4t_jax.skills.library import outcomes
+from l4t_jax.skills.plan import decode_step, num_codes
+from l4t_jax.symbolic import sight
+from l4t_jax.tasks.task import Task
+from l4t_jax.types import DONE, NUM_ACTIONS, KnownMap
+
+SINGLE_ACTIONS = ("pick_up", "drop", "open")
+IMPOSSIBLE = -1e9  # the logit of a choice that is not allowed
+
+
+class Choice(struct.PyTreeNode):
+    """What was chosen in N worlds.
+
+    Attributes:
+        index: `int32[N]` which of the student's outputs.
+        action: `int32[N]` the primitive action it comes to.
+        log_prob: `float32[N]` of the index, among those allowed.
+        decides: `bool[N]` whether the student chose now; None if it always does.
+        allowed: `bool[N, outputs]` what it could choose among; None if all.
+    """
+
+    index: jax.Array
+    action: jax.Array
+    log_prob: jax.Array
+    decides: jax.Array | None = None
+    allowed: jax.Array | None = None
+
+
+def _draw(key: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
+    sampled = jax.random.categorical(key, logits)
+    return jnp.where(greedy, jnp.argmax(logits, axis=-1), sampled).astype(jnp.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Primitive:
+    """The student's outputs are the seven actions."""
+
+    @property
+    def outputs(self) -> int:
+        return NUM_ACTIONS
+
+    def begin(self, number: int) -> Any:
+        """What it remembers of `number` worlds: nothing."""
+        return ()
+
+    def choose(
+        self, memory: Any, key: jax.Array, known: KnownMap, reset: jax.Array, logits: jax.Array,
+        greedy: bool | jax.Array = False,
+    ) -> tuple[Any, Choice]:  # fmt: skip
+        """One choice in each of N worlds.
+
+        Args:
+            memory: from `begin`, or the last call.
+            key: random key.
+            known: what the agents know, leading axis N.
+            reset: `bool[N]` an episode starts.
+            logits: `float32[N, outputs]` of the student.
+            greedy: take the most probable choice instead of drawing one.
+        """
+        action = _draw(key, logits, greedy)
+        return memory, Choice(index=action, action=action, log_prob=losses.log_probability(logits, action))
+
+
+class Running(struct.PyTreeNode):
+    """The options under way in N worlds: their step codes and the symbolic states they were chosen in, `int32[N]`."""
+
+    option: jax.Array
+    state: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class OverSkills:
+    """The student's outputs are the steps of a plan of `task`."""
+
+    task: Task
+
+    @property
+    def outputs(self) -> int:
+        return num_codes(self.task)
+
+    def begin(self, number: int) -> Running:
+        """Nothing under way in `number` worlds."""
+        return Running(option=jnp.zeros(number, jnp.int32), state=jnp.full(number, -1, jnp.int32))
+
+    def choose(
+        self, memory: Running, key: jax.Array, known: KnownMap, reset: jax.Array, logits: jax.Array,
+        greedy: bool | jax.Array = False,
+    ) -> tuple[Running, Choice]:  # fmt: skip
+        """As `Primitive.choose`; goes on with the option under way where it is not over."""
+        sighting = sight(self.task, known)
+        would_do = jnp.moveaxis(outcomes(self.task, known, sighting), 0, -1)  # (N, outputs)
+        acts = (would_do >= 0) & (would_do < DONE)
+        single = jnp.asarray([decode_step(self.task, code)[0] in SINGLE_ACTIONS for code in range(self.outputs)])
+        still = jnp.take_along_axis(acts, memory.option[:, None], axis=-1)[:, 0]
+        decides = reset | ~still | single[memory.option] | (sighting.state != memory.state)
+        allowed = acts | ~jnp.any(acts, axis=-1, keepdims=True)
+        masked = jnp.where(allowed, logits, IMPOSSIBLE)
+        option = jnp.where(decides, _draw(key, masked, greedy), memory.option)
+        action = jnp.take_along_axis(would_do, option[:, None], axis=-1)[:, 0]
+        action = jnp.where(action < 0, DONE, action)
+        choice = Choice(
+            index=option, action=action, log_prob=losses.log_probability(masked, option), decides=decides,
+            allowed=allowed,
+        )  # fmt: skip
+        return Running(option=option, state=sighting.state), choice
+
+
+Controller = Primitive | OverSkills

@@ -1,0 +1,167 @@
+"""Figures of a run: intervals, steps to success, and the files of the run folder that hold them.
+
+Host module, imports nothing of the package. All JSON is strict: no NaN, no Infinity.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CONFIG, METRICS, SUMMARY, TEACHER = "config.json", "metrics.jsonl", "summary.json", "teacher.json"
+LEVELS = ("0.50", "0.90", "0.95")
+ENOUGH_BOARDS = 512  # fewer say too little of a success of 0.95
+Z95 = 1.959964
+
+
+class RunFolderError(ValueError):
+    """A folder cannot be a run folder, or is none; the message says why."""
+
+
+def wilson(successes: float, trials: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share.
+
+    Args:
+        successes: how many of `trials`.
+        trials: at least 1.
+    """
+    p, z2 = successes / trials, Z95**2
+    middle = (p + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = Z95 / (1 + z2 / trials) * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials**2))
+    return min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half))  # rounding must not push p out
+
+
+def normal(values: np.ndarray) -> tuple[float, float]:
+    """The normal 95 % interval of a mean."""
+    mean, n = float(np.mean(values)), values.size
+    half = Z95 * float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    return mean - half, mean + half
+
+
+def steps_to_success(
+    steps: list[int], success: list[list[float]], boards: int, levels: tuple[str, ...] = LEVELS
+) -> dict[str, list[int | None]]:
+    """Environment steps until validation success had reached a level twice in a row.
+
+    Args:
+        steps: of each evaluation, rising.
+        success: of each evaluation, a share a seed.
+        boards: of each evaluation; with fewer than `ENOUGH_BOARDS` nothing is claimed.
+        levels: the levels, written as the keys shall be.
+
+    Returns:
+        level -> for each seed the steps of the second evaluation of the first such pair, or None.
+    """
+    seeds = len(success[0]) if success else 0
+    found: dict[str, list[int | None]] = {}
+    for level in levels:
+        reached = np.asarray(success) >= float(level) if success else np.zeros((0, 0), bool)  # (evaluations, seeds)
+        twice = reached[1:] & reached[:-1]
+        found[level] = [
+            steps[1 + int(np.argmax(twice[:, seed]))] if boards >= ENOUGH_BOARDS and twice[:, seed].any() else None
+            for seed in range(seeds)
+        ]
+    return found
+
+
+def strict(value: Any) -> Any:
+    """`value` as strict JSON holds it: numpy numbers and arrays as Python's, what is not finite as None."""
+    if isinstance(value, dict):
+        return {str(k): strict(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return strict(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def dumps(value: Any, indent: int | None = None) -> str:
+    """Strict JSON."""
+    return json.dumps(strict(value), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def write(path: Path, value: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(dumps(value, indent=1) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+def read(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        RunFolderError: it is not there, or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise RunFolderError(f"{path} is not JSON: {error}") from error
+
+
+def new_folder(run_dir: str | None, default: str) -> Path:
+    """Makes an empty run folder.
+
+    Args:
+        run_dir: the folder asked for, or None.
+        default: the folder where none was asked for; `-2`, `-3`, ... is added if there is one already.
+
+    Raises:
+        RunFolderError: the folder asked for is not empty, or cannot be made.
+    """
+    path = Path(run_dir if run_dir is not None else default)
+    try:
+        if run_dir is not None:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise RunFolderError(f"{path} is not empty; pass another --run-dir, or empty it first")
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+            try:
+                candidate.mkdir()
+                return candidate
+            except FileExistsError:
+                number += 1
+    except OSError as error:
+        raise RunFolderError(
+            f"the run folder {path} cannot be made: {error.strerror}; pass another --run-dir"
+        ) from error
+
+
+class Writer:
+    """Writes `metrics.jsonl` and TensorBoard events as a run goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboardX import SummaryWriter
+
+        self._file = (folder / METRICS).open("a", encoding="utf-8")
+        self._events = SummaryWriter(str(folder), flush_secs=10)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Appends one record; `record["steps"]` is its place on the curves."""
+        self._file.write(dumps(record) + "\n")
+        self._file.flush()
+        for group in ("train", "validation", "time"):
+            for name, value in record[group].items():
+                values = np.atleast_1d(np.asarray(value, float))
+                if np.isfinite(values).all():
+                    self._events.add_scalar(f"{group}/{name}", float(values.mean()), record["steps"])
+                    if values.size > 1:
+                        for seed, one in enumerate(values):
+                            self._events.add_scalar(f"{group}/{name}/seed {seed}", float(one), record["steps"])
+
+    def close(self) -> None:
+        self._file.close()
+        self._events.close()

@@ -1,0 +1,199 @@
+"""`python -m l4t_jax.run --env DoorKey`: trains students under a teacher and measures both on held-out boards.
+
+The command line is made from `Config`; the work is `api.train`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from l4t_jax import options
+from l4t_jax.config import PRESETS, Config
+
+if TYPE_CHECKING:
+    from l4t_jax.api import Result
+
+DESCRIPTION = (
+    "Trains small students under an LLM's recorded advice in a MiniGrid world, measures them, the teacher and chance "
+    "on held-out boards, and leaves a run folder. Settings whose default depends on --preset say so."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Command(Config):
+    """The command's options: the settings of a run, and what to do with them."""
+
+    list_tasks: bool = False
+    """Print the names of the tasks, and end."""
+    print_config: bool = False
+    """Print every setting as it would run, and end."""
+    json: bool = False
+    """Print one JSON object on standard output, and nothing else there."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: without the program's name; the process's own by default.
+
+    Returns:
+        The exit code: 0, 2 for a mistake on the command line, 130 after Ctrl-C.
+    """
+    return guarded(lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def guarded(command: Any) -> int:
+    """Runs a command; refusals become one sentence on standard error."""
+    try:
+        return command()
+    except options.OptionError as error:
+        refusal: BaseException = error
+    except KeyboardInterrupt as error:
+        print(f"\n{error or 'stopped'}", file=sys.stderr)
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os._exit(130)  # a block that is still being computed would hold up an ordinary exit
+    except BrokenPipeError:  # `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except ValueError as error:
+        from l4t_jax.api import REFUSALS
+
+        if not isinstance(error, REFUSALS):
+            raise
+        refusal = error
+    print(f"error: {refusal}", file=sys.stderr)
+    return options.BAD_OPTION
+
+
+def _main(argv: Sequence[str]) -> int:
+    command = options.parse(Command, argv, "python -m l4t_jax.run", DESCRIPTION, _preset_defaults)
+    config = Config(**{field.name: getattr(command, field.name) for field in dataclasses.fields(Config)})
+    with json_only(command.json):
+        if command.list_tasks:
+            return _list_tasks(command.json)
+        if command.print_config:
+            return _print_config(config, command.json)
+        from l4t_jax import progress
+
+        shown = progress.make()
+        try:
+            from l4t_jax import api  # brings jax and navix: some seconds
+
+            result = api.train(config, progress=shown)
+        finally:
+            shown.close()
+        if command.json:
+            print_json(result.summary)
+        else:
+            _report(result)
+    return 0
+
+
+@contextlib.contextmanager
+def json_only(wanted: bool) -> Iterator[None]:
+    """Keeps whatever else prints off standard output: only `print_json` writes there."""
+    global _out
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    _out = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(_out, 1)
+        os.close(_out)
+        _out = 1
+
+
+_out = 1
+
+
+def print_json(value: Any) -> None:
+    """Prints one JSON object on the real standard output."""
+    from l4t_jax.metrics import dumps
+
+    text = (dumps(value, indent=1) + "\n").encode()
+    while text:
+        text = text[os.write(_out, text) :]
+
+
+def _preset_defaults(name: str) -> str | None:
+    """What --help says of a setting that the preset decides."""
+    if name == "num_steps":
+        return "; ".join(f"{preset}: {values[name]}" for preset, values in PRESETS.items()) + "; at most an episode"
+    if name == "run_dir":
+        return "runs/TASK-ALGO-SEED"
+    return "; ".join(f"{preset}: {values[name]}" for preset, values in PRESETS.items() if name in values) or None
+
+
+def _list_tasks(as_json: bool) -> int:
+    from l4t_jax.tasks import get_task, list_tasks
+
+    tasks = [get_task(name) for name in list_tasks()]
+    if as_json:
+        print_json({"tasks": [{"name": t.name, "aliases": list(t.aliases), "about": t.description} for t in tasks]})
+        return 0
+    width = max(len(task.name) for task in tasks)
+    for task in tasks:
+        also = f" (or {', '.join(task.aliases)})" if task.aliases else ""
+        print(f"{task.name:{width}}  {task.description}{also}")
+    return 0
+
+
+def _print_config(config: Config, as_json: bool) -> int:
+    from l4t_jax.tasks import get_task
+
+    task = get_task(config.env)
+    resolved = dataclasses.asdict(config.resolved(task.max_steps))
+    if resolved["run_dir"] is None:
+        resolved["run_dir"] = f"runs/{task.name}-{config.algo}-{config.seed}"
+    if as_json:
+        print_json(resolved)
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    given, default = dataclasses.asdict(config), dataclasses.asdict(Config())
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    said = options.docs(Config)
+    for name, value in resolved.items():
+        whose = "" if given[name] == default[name] else "[bold]"
+        table.add_row(f"{options.flag(name)}", f"{whose}{value}", f"[dim]{said[name]}[/dim]".replace("[W", r"\[W"))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    return 0
+
+
+def _report(result: Result) -> None:
+    from rich.console import Console
+
+    from l4t_jax import report
+
+    summary = result.summary
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    title = f"{summary['task']}, {summary['heldout']['boards']:,} held-out boards"
+    if summary["teacher"] != "none":
+        title += f", teacher {summary['teacher']}"
+    console.print(report.table(result.heldout, title))
+    seconds = summary["seconds"]
+    console.print(
+        f"{summary['total_steps']:,} steps{'' if result.config.num_seeds == 1 else ' a seed'}, "
+        f"{summary['env_steps_per_s']:,.0f} steps/s; compiling {seconds['compile']:.1f} s, "
+        f"training {seconds['train']:.1f} s, evaluating {seconds['evaluate']:.1f} s"
+    )
+    console.print(f"results: {result.run_dir}", markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""A language model run here by Hugging Face transformers: a hub id, a local folder, or a GGUF file; CPU or GPU.
+
+Host module; importing it imports torch. A prompt is read once and its key-value cache is shared by all texts that
+continue it, a batch at a time. Sampling is done here rather than by `generate`, for two reasons: every answer has its
+own random generator (answer 7 is the same whether 10 or 20 are asked for, in whatever batches), and an answer can be
+kept to given choices by masking the tokens that lead to none of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import importlib.util
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from l4t_jax.teacher.backends import BackendError, Options, Request
+from l4t_jax.teacher.prompt import Message
+
+try:
+    import torch
+    import transformers
+except ImportError as error:
+    raise BackendError(
+        f"--teacher transformers:MODEL needs the extra llm ({error.name} is not installed); "
+        "pip install 'l4t-jax[llm]' brings it"
+    ) from error
+
+_ENDS = 1 << 20  # bytes at either end of a weights file that go into a local model's revision
+
+
+class TransformersBackend:
+    """A causal language model.
+
+    Args:
+        model: a hub id, a folder, a .gguf file, or the name of an installed package that carries a .gguf file.
+        options: `device`, `batch` and `threads` are used.
+    """
+
+    scores = True
+    constrains = True
+
+    def __init__(self, model: str, options: Options) -> None:
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+        self._batch = max(1, options.batch)
+        self._device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        path = _local(model)
+        try:
+            where, arguments = model, {}
+            if path is not None and path.is_file():
+                where, arguments = str(path.parent), {"gguf_file": path.name}
+            elif path is not None:
+                where = str(path)
+            dtype = torch.float32 if self._device.type == "cpu" else "auto"
+            self._tokenizer = transformers.AutoTokenizer.from_pretrained(where, **arguments)
+            loaded = transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, **arguments)
+            self._model = loaded.to(self._device).eval()
+        except Exception as error:  # the library raises whatever its parts raise
+            said = str(error).strip().splitlines()
+            reason = said[0] if said else type(error).__name__
+            raise BackendError(f"the model {model!r} cannot be loaded: {reason}") from error
+        config = self._model.config
+        self._ends = _end_tokens(self._tokenizer, self._model)
+        self.identity: dict[str, Any] = {
+            "backend": "transformers",
+            "model": model if path is None else path.name,
+            "revision": _fingerprint(path) if path else getattr(config, "_commit_hash", None) or "unknown",
+            "dtype": str(self._model.dtype).removeprefix("torch."),
+            "versions": {"transformers": transformers.__version__, "torch": torch.__version__},
+        }
+
+    # Prompts
+
+    def _tokens(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of a chat, up to where the answer begins."""
+        tokenizer = self._tokenizer
+        if getattr(tokenizer, "chat_template", None) is None:
+            return tokenizer("\n\n".join(message["content"] for message in messages) + "\n")["input_ids"]
+        try:
+            text = self._chat(messages)
+        except Exception as error:  # some templates know no system message: it goes before the first of the user
+            if messages[0]["role"] != "system":
+                raise BackendError(f"the model's chat template fails: {error}") from error
+            first, second, *rest = messages
+            joined = {"role": "user", "content": f"{first['content']}\n\n{second['content']}"}
+            text = self._chat([joined, *rest])
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _chat(self, messages: Sequence[Message]) -> str:
+        return self._tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=True, tokenize=False, enable_thinking=False
+        )
+
+    def _answer_tokens(self, text: str) -> list[int]:
+        """The tokens of a whole answer, the one that ends it included."""
+        return [*self._tokenizer(text, add_special_tokens=False)["input_ids"], self._ends[0]]
+
+    @torch.inference_mode()
+    def _read(self, messages: Sequence[Message]) -> tuple[Any, Any]:
+        """The prompt's key-value cache, and the log-probabilities (V,) of the answer's first token."""
+        tokens = torch.tensor([self._tokens(messages)], device=self._device)
+        out = self._model(tokens, use_cache=True)
+        return out.past_key_values, out.logits[0, -1].float()
+
+    # The two ways to ask
+
+    @torch.inference_mode()
+    def score(self, request: Request, texts: Sequence[str]) -> list[float]:
+        cache, first = self._read(request.messages)
+        first = torch.log_softmax(first, dim=-1)
+        prefix = cache.get_seq_length()
+        answers = [self._answer_tokens(text) for text in texts]
+        by_length = sorted(range(len(answers)), key=lambda i: len(answers[i]))
+        found = [0.0] * len(answers)
+        for start in range(0, len(answers), self._batch):
+            chosen = by_length[start : start + self._batch]
+            longest = len(answers[chosen[-1]])
+            rows = torch.full((len(chosen), longest), self._ends[0], device=self._device)
+            real = torch.zeros((len(chosen), longest), dtype=torch.bool, device=self._device)
+            for row, i in enumerate(chosen):
+                rows[row, : len(answers[i])] = torch.tensor(answers[i], device=self._device)
+                real[row, : len(answers[i])] = True
+            total = first[rows[:, 0]]
+            if longest > 1:
+                mine = copy.deepcopy(cache)
+                mine.batch_repeat_interleave(len(chosen))
+                seen = torch.ones((len(chosen), prefix), dtype=torch.bool, device=self._device)
+                mask = torch.cat([seen, real[:, :-1]], dim=1)  # padding stands last: nothing real looks at it
+                logits = self._model(rows[:, :-1], attention_mask=mask.long(), past_key_values=mine).logits
+                each = torch.log_softmax(logits.float(), dim=-1).gather(-1, rows[:, 1:, None])[..., 0]
+                total = total + (each * real[:, 1:]).sum(dim=-1)
+            for row, i in enumerate(chosen):
+                found[i] = float(total[row])
+        return found
+
+    @torch.inference_mode()
+    def sample(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
+        cache, first = self._read(request.messages)
+        allowed = None if request.choices is None else _tree([self._answer_tokens(t) for t in request.choices])
+        for start in range(0, len(numbers), self._batch):
+            yield from self._sample(request, numbers[start : start + self._batch], copy.deepcopy(cache), first, allowed)
+
+    def _sample(
+        self, request: Request, numbers: Sequence[int], cache: Any, first: Any, allowed: dict[int, Any] | None
+    ) -> Iterator[tuple[int, str]]:
+        """A batch of answers, drawn token by token; each is yielded when it ends."""
+        sampling = request.sampling
+        asked = repr([dict(message) for message in request.messages])
+        generators = [_generator(f"{sampling.seed + number} {asked}") for number in numbers]
+        live = list(range(len(numbers)))  # rows of the cache, as indices into `numbers`
+        texts: list[list[int]] = [[] for _ in numbers]
+        nodes = [allowed for _ in numbers]
+        cache.batch_repeat_interleave(len(live))
+        logits = first[None].expand(len(live), -1)
+        for position in range(1, sampling.max_tokens + 1):
+            stay, tokens = [], []
+            for row, i in enumerate(live):
+                token = _draw(logits[row].cpu(), sampling.temperature, sampling.top_p, generators[i], nodes[i])
+                inner = nodes[i]
+                if inner is not None:
+                    nodes[i] = inner[token]
+                if token not in self._ends:
+                    texts[i].append(token)
+                if token in self._ends or (nodes[i] is not None and not nodes[i]) or position == sampling.max_tokens:
+                    yield numbers[i], self._tokenizer.decode(texts[i], skip_special_tokens=True)
+                else:
+                    stay.append(row)
+                    tokens.append(token)
+            if not stay:
+                return
+            if len(stay) < len(live):
+                cache.batch_select_indices(torch.tensor(stay, device=self._device))
+                live = [live[row] for row in stay]
+            out = self._model(torch.tensor(tokens, device=self._device)[:, None], past_key_values=cache)
+            logits = out.logits[:, -1].float()
+
+
+def _generator(name: str) -> Any:
+    """A random generator of its own for each name: one seed for all states would draw alike in all of them."""
+    return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1)
+
+
+def _draw(logits: Any, temperature: float, top_p: float, generator: Any, allowed: dict[int, Any] | None) -> int:
+    """A token drawn from logits `float32[V]`."""
+    if allowed is not None:
+        mask = torch.full_like(logits, -math.inf)
+        open_now = torch.tensor(list(allowed))
+        mask[open_now] = logits[open_now]
+        logits = mask
+    if temperature == 0:
+        return int(torch.argmax(logits))
+    p = torch.softmax(logits.double() / temperature, dim=-1)
+    if top_p < 1:
+        ordered, index = torch.sort(p, descending=True, stable=True)
+        ordered[ordered.cumsum(-1) - ordered >= top_p] = 0.0
+        p = torch.zeros_like(p).scatter(-1, index, ordered)
+    return int(torch.multinomial(p, 1, generator=generator))
+
+
+def _tree(sequences: Sequence[Sequence[int]]) -> dict[int, Any]:
+    """Token sequences as nested dictionaries: which token may follow which."""
+    root: dict[int, Any] = {}
+    for sequence in sequences:
+        node = root
+        for token in sequence:
+            node = node.setdefault(token, {})
+    return root
+
+
+def _end_tokens(tokenizer: Any, model: Any) -> list[int]:
+    """The tokens that end an answer, the usual one first; the end of the line for a model that knows no chat."""
+    if getattr(tokenizer, "chat_template", None) is None:
+        return [tokenizer("\n", add_special_tokens=False)["input_ids"][-1]]
+    named = getattr(model.generation_config, "eos_token_id", None)
+    listed = named if isinstance(named, list) else [named]
+    return [token for token in dict.fromkeys([tokenizer.eos_token_id, *listed]) if token is not None]
+
+
+def _local(model: str) -> Path | None:
+    """The folder or file that a name stands for; None for a hub id.
+
+    Raises:
+        BackendError: it looks like a path, and nothing is there.
+    """
+    path = Path(model).expanduser()
+    if path.exists():
+        return path
+    if model.endswith(".gguf") or model.startswith(("/", "./", "../", "~")):
+        raise BackendError(f"there is no model at {model}; name a folder, a .gguf file or a hub id")
+    if "/" not in model:
+        found = importlib.util.find_spec(model.replace("-", "_")) if model.replace("-", "_").isidentifier() else None
+        for folder in (found.submodule_search_locations or []) if found is not None else []:
+            files = sorted(Path(folder).rglob("*.gguf"))
+            if files:
+                return files[0]
+    return None
+
+
+def _fingerprint(path: Path) -> str:
+    """A hash of a local model: the names and sizes of its files and both ends of each, 16 hex digits."""
+    whole = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        size = file.stat().st_size
+        whole.update(f"{file.name} {size}\n".encode())
+        with file.open("rb") as stream:
+            whole.update(stream.read(_ENDS))
+            stream.seek(max(0, size - _ENDS))
+            whole.update(stream.read(_ENDS))
+    return whole.hexdigest()[:16]

@@ -1,0 +1,106 @@
+"""Prompts: text files with the messages that an LLM is given; the last of them tells the symbolic state.
+
+Host module. A prompt file has sections, each headed by [system], [user] or [assistant] alone on a line. In them stand
+
+    {task}     the task's description
+    {skills}   the task's skills, as they are written in plans
+    {state}    the symbolic state: "Agent sees <key>, <door>, holds <nothing>."; once, in the last [user] section
+
+A task's own prompt is `data/prompts/TASK.txt`; a task without one is asked with `data/prompts/default.txt`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from importlib import resources
+from pathlib import Path
+
+from l4t_jax.skills.plan import BARE_SKILLS
+from l4t_jax.tasks.task import Task
+
+ROLES = ("system", "user", "assistant")
+FIELDS = ("task", "skills", "state")
+
+# The state that the prior of a plan is taken from: it says nothing of what is seen or held.
+CONTENT_FREE = "Agent sees <N/A>, holds <N/A>."
+
+Message = dict[str, str]  # "role" and "content", as every chat API has them
+
+
+class PromptError(ValueError):
+    """A prompt file cannot be used; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prompt:
+    """A prompt for one task.
+
+    Attributes:
+        name: where it comes from.
+        sections: (role, text with {state} still open) of each message.
+    """
+
+    name: str
+    sections: tuple[tuple[str, str], ...]
+
+    def messages(self, sentence: str) -> list[Message]:
+        """What the LLM is given for a state."""
+        return [{"role": role, "content": text.replace("{state}", sentence)} for role, text in self.sections]
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that it says but the state, 16 hex digits."""
+        return hashlib.sha256(repr(self.sections).encode()).hexdigest()[:16]
+
+
+def skill_words(task: Task) -> str:
+    """The task's skills as an LLM is told them: "explore, go to <object>"."""
+    return ", ".join(skill.replace("_", " ") + ("" if skill in BARE_SKILLS else " <object>") for skill in task.skills)
+
+
+def load(task: Task, path: str | Path | None = None) -> Prompt:
+    """The prompt in a file, or the task's own.
+
+    Raises:
+        PromptError: it cannot be read or is no prompt.
+    """
+    if path is not None:
+        try:
+            return parse(task, Path(path).read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise PromptError(f"the prompt file {path} cannot be read: {error}") from error
+    folder = resources.files("l4t_jax.teacher") / "data" / "prompts"
+    own = folder / f"{task.name}.txt"
+    found = own if own.is_file() else folder / "default.txt"
+    return parse(task, found.read_text(encoding="utf-8"), found.name)
+
+
+def parse(task: Task, text: str, name: str) -> Prompt:
+    """The prompt that a text says.
+
+    Raises:
+        PromptError: it has no sections, an unknown field, or not {state} once, in its last section.
+    """
+    pieces = re.split(r"^\[(\w+)\][ \t]*$", text, flags=re.MULTILINE)
+    roles, bodies = pieces[1::2], [body.strip() for body in pieces[2::2]]
+
+    def require(condition: bool, message: str) -> None:
+        if not condition:
+            raise PromptError(f"the prompt file {name} {message}")
+
+    require(not pieces[0].strip() and bool(roles), "must begin with a section such as [system]")
+    for role in roles:
+        require(role in ROLES, f"has a section [{role}]; there are {', '.join(f'[{r}]' for r in ROLES)}")
+    require("system" not in roles[1:], "may have a [system] section only at its beginning")
+    for field in re.findall(r"\{(\w+)\}", text):
+        require(field in FIELDS, f"has a field {{{field}}}; there are {', '.join(f'{{{f}}}' for f in FIELDS)}")
+    require(
+        roles[-1] == "user" and text.count("{state}") == 1 and "{state}" in bodies[-1],
+        "must say {state} once, in a last section [user]",
+    )
+    known = {"{task}": task.description, "{skills}": skill_words(task)}
+    for field, value in known.items():
+        bodies = [body.replace(field, value) for body in bodies]
+    return Prompt(name, tuple(zip(roles, bodies, strict=True)))

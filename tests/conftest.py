@@ -1,0 +1,248 @@
+"""What every test shares: JAX on two fake CPU devices, random keys, known maps and played episodes to test on.
+
+JAX must be told before it starts, so this file sets it up on import. Without a compilation cache on disk: a test's
+time is then the same in a fresh clone.
+"""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+# Most of the suite's time is compiling; this takes a quarter off it, and the programs run as fast.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import jax
+
+if os.environ["JAX_PLATFORMS"] == "cpu":
+    jax.config.update("jax_num_cpu_devices", 2)
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l4t_jax.tasks import GridTask, Task, get_task, observe, registry, rules
+from l4t_jax.teacher import file
+from l4t_jax.teacher.policy import TeacherTable, guide
+from l4t_jax.types import (
+    BALL,
+    BOX,
+    DOOR_CLOSED,
+    DOOR_LOCKED,
+    DOOR_OPEN,
+    DROP,
+    EMPTY,
+    FORWARD,
+    KEY,
+    LEFT,
+    NUM_ACTIONS,
+    PICKUP,
+    RIGHT,
+    TOGGLE,
+    KnownMap,
+    World,
+    kind_of,
+    one_of,
+)
+
+PAPER_TASKS = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "DivergedDoorKey")
+STOCK_TASKS = tuple(f"DoorKey-{size}x{size}" for size in (5, 6, 8, 16))
+ALL_TASKS = PAPER_TASKS + STOCK_TASKS
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`task_name` runs over every task, `paper_task` over the paper's four."""
+    if "task_name" in metafunc.fixturenames:
+        metafunc.parametrize("task_name", ALL_TASKS)
+    if "paper_task" in metafunc.fixturenames:
+        metafunc.parametrize("paper_task", PAPER_TASKS)
+
+
+@pytest.fixture
+def no_silent_broadcast() -> Iterator[None]:
+    """Arrays of different rank are an error within the test: for the code that takes no leading batch axes."""
+    with jax.numpy_rank_promotion("raise"):
+        yield
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A random key, the same in every run."""
+    return jax.random.key(20231113)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """NumPy's generator, the same in every run."""
+    return np.random.default_rng(20231113)
+
+
+@pytest.fixture
+def own_tasks() -> Iterator[None]:
+    """Forgets the tasks that a test registers."""
+    tasks, aliases = dict(registry._TASKS), dict(registry._ALIASES)
+    yield
+    for known, before in ((registry._TASKS, tasks), (registry._ALIASES, aliases)):
+        known.clear()
+        known.update(before)
+
+
+@cache
+def shipped_table(name: str) -> TeacherTable:
+    """The task's own teacher, as arrays."""
+    task = get_task(name)
+    return file.to_table(task, file.shipped(task))
+
+
+@pytest.fixture(scope="session")
+def teacher_of() -> Callable[[str], TeacherTable]:
+    return shipped_table
+
+
+# Known maps that no room ever gives
+
+
+def _random_known(rng: np.random.Generator, size: tuple[int, int], number: int, inside: bool) -> KnownMap:
+    """Random known maps: any code anywhere, walls and unseen cells in every density, half of them with runs of walls.
+
+    Args:
+        rng: generator.
+        size: width and height.
+        number: how many.
+        inside: whether the agent keeps off the outermost cells.
+    """
+    width, height = size
+    kinds = np.array([0, 1, 2, 8, 9, KEY, BALL, BOX, DOOR_OPEN, DOOR_CLOSED, DOOR_LOCKED])
+    cells = np.empty((number, width, height), np.uint8)
+    for i in range(number):
+        weight = np.array([*rng.dirichlet([0.5, 2.0, 1.0, 0.2, 0.2]), *(rng.dirichlet([1] * 6) * rng.choice([0, 0.3]))])
+        drawn = rng.choice(kinds, (width, height), p=weight / weight.sum())
+        for _ in range(rng.integers(0, 6) if i % 2 else 0):  # runs of walls, unseen or empty cells, to walk around
+            x, y = rng.integers(0, width), rng.integers(0, height)
+            what = rng.choice([0, 1, 2])
+            if rng.random() < 0.5:
+                drawn[x : x + rng.integers(1, width), y] = what
+            else:
+                drawn[x, y : y + rng.integers(1, height)] = what
+        colour = np.where(np.isin(drawn, [0, 1, 9]), 0, np.where(drawn == 2, 5, rng.integers(0, 6, drawn.shape)))
+        cells[i] = drawn | colour << 4
+    edge = int(inside)
+    x, y = rng.integers(edge, width - edge, number), rng.integers(edge, height - edge, number)
+    agent = np.stack([x, y, rng.integers(0, 4, number)], axis=-1).astype(np.int8)
+    holds = rng.random(number) < 0.3
+    carrying = np.where(holds, KEY | rng.integers(0, 6, number) << 4, 0).astype(np.uint8)
+    cells[np.arange(number), x, y] = np.where(holds, carrying, EMPTY)
+    origin = np.where(holds[:, None], np.stack([rng.integers(0, width, number), rng.integers(0, height, number)], -1), -1)
+    return KnownMap(
+        cells=jnp.asarray(cells),
+        agent=jnp.asarray(agent),
+        carrying=jnp.asarray(carrying),
+        origin=jnp.asarray(origin, jnp.int8),
+    )
+
+
+@pytest.fixture(scope="session")
+def random_known() -> Callable[..., KnownMap]:
+    return _random_known
+
+
+# Episodes played in our worlds
+
+
+@dataclasses.dataclass(frozen=True)
+class Played:
+    """What was played, as NumPy arrays: `known` (T + 1, N), the rest (T, N). Worlds play on after their episode's end.
+
+    Attributes:
+        known: what the agent knows before each step, and after the last.
+        action, reward, terminated, truncated: of each step.
+    """
+
+    known: KnownMap
+    action: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+
+    def live(self) -> np.ndarray:
+        """`bool[T, N]`: steps up to and with the one that ends the world's episode."""
+        done = self.terminated | self.truncated
+        return np.cumsum(done, axis=0) - done == 0
+
+
+def _seek(world: World) -> jax.Array:
+    """Logits of a driver that meddles with whatever is ahead of it."""
+    x, y, d = (world.agent[i].astype(jnp.int32) for i in range(3))
+    dx, dy = rules.heading(d)
+    width, height = world.cells.shape
+    ahead = kind_of(world.cells[jnp.clip(x + dx, 0, width - 1), jnp.clip(y + dy, 0, height - 1)])
+    thing, door = one_of(ahead, KEY, BALL, BOX), one_of(ahead, DOOR_OPEN, DOOR_CLOSED, DOOR_LOCKED)
+    logits = jnp.zeros(NUM_ACTIONS).at[jnp.array([LEFT, RIGHT, FORWARD])].set(jnp.array([1.5, 1.5, 3.0]))
+    logits = logits.at[PICKUP].add(jnp.where(thing, 4.0, 0.0))
+    logits = logits.at[TOGGLE].add(jnp.where(door, 4.0, jnp.where(thing, 1.5, 0.0)))
+    return logits.at[DROP].add(jnp.where(world.carrying != 0, 1.0, 0.0))
+
+
+@cache
+def _player(name: str, steps: int) -> tuple[GridTask, Callable[..., Any]]:
+    """The task's environment, and a function that plays `steps` steps of every world."""
+    task = get_task(name)
+    env = task.make()
+
+    def step(carry: tuple[World, jax.Array, jax.Array, TeacherTable], key: jax.Array) -> tuple[Any, Any]:
+        world, t, driver, table = carry
+        known = jax.vmap(observe)(world)
+        guided = jnp.log(guide(task, table, known).distribution + 1e-9)
+        chance = jnp.zeros_like(guided)
+        mixed_key, action_key = jax.random.split(key)
+        mixed = jnp.where(jax.random.bernoulli(mixed_key, 0.2, t.shape)[:, None], chance, guided)
+        which = driver[:, None]
+        logits = jnp.select([which == 0, which == 1, which == 2], [chance, jax.vmap(_seek)(world), guided], mixed)
+        action = jax.random.categorical(action_key, logits).astype(jnp.int32)
+        after, reward, terminated, truncated = jax.vmap(env.transition)(world, t, action)
+        return (after, t + 1, driver, table), (known, action, reward, terminated, truncated)
+
+    def play(world: World, t: jax.Array, driver: jax.Array, table: TeacherTable, key: jax.Array) -> Any:
+        (world, *_), rows = jax.lax.scan(step, (world, t, driver, table), jax.random.split(key, steps))
+        last = jax.vmap(observe)(world)
+        known = jax.tree.map(lambda row, end: jnp.concatenate([row, end[None]]), rows[0], last)
+        return known, *rows[1:]
+
+    return env, jax.jit(play)
+
+
+def _play(name: str, worlds: World, key: jax.Array, steps: int, start: np.ndarray | int = 0) -> Played:
+    """Plays worlds with four drivers in turn: chance, meddling, the teacher, and the teacher with chance mixed in.
+
+    Args:
+        name: of the task.
+        worlds: leading axis N.
+        key: random key.
+        steps: T.
+        start: the steps that each world's episode has already taken, `int[N]`.
+    """
+    number = worlds.agent.shape[0]
+    t = jnp.broadcast_to(jnp.asarray(start, jnp.int32), (number,))
+    known, *rows = _player(name, steps)[1](worlds, t, jnp.arange(number) % 4, shipped_table(name), key)
+    return Played(jax.tree.map(np.asarray, known), *(np.asarray(row) for row in rows))
+
+
+@pytest.fixture(scope="session")
+def play() -> Callable[..., Played]:
+    return _play
+
+
+@cache
+def _drawer(task: Task) -> Callable[[jax.Array, int], World]:
+    env = task.make()
+    return jax.jit(lambda key, number: jax.vmap(env.initial)(jax.random.split(key, number)), static_argnums=1)
+
+
+@pytest.fixture(scope="session")
+def draw() -> Callable[[str, jax.Array, int], World]:
+    """Worlds at the start of an episode: task name, key, how many."""
+    return lambda name, key, number: _drawer(get_task(name))(key, number)

@@ -1,0 +1,58 @@
+"""Explore, on bits, against a plain Python reading of the reference, on maps that no room ever gives."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from oracles import teacher as oracle
+
+from l4t_jax.skills.library import SATISFIED, explore
+from l4t_jax.types import as_observation
+
+SIZES = ((10, 10), (20, 20), (7, 13), (32, 32))
+SHARE = (0.6, 0.2, 0.15, 0.05)
+VIEWS = (3, 7)
+
+
+def compare(random_known, rng, number) -> dict[str, int]:
+    """Compares on `number` maps; returns how often each answer was given."""
+    seen = dict.fromkeys(("left", "right", "forward", "satisfied", "bounded"), 0)
+    compared = 0
+    for size, share in zip(SIZES, SHARE, strict=True):
+        for view in VIEWS:
+            count = -(-round(number * share) // len(VIEWS))
+            # The agent keeps off the outermost cells: what lies beyond the map is not defined, as rooms are walled.
+            known = random_known(rng, size, count, inside=True)
+            ours = np.asarray(jax.jit(partial(explore, view=view))(known))
+            observations = np.asarray(as_observation(known))
+            for i in range(count):
+                expected = oracle.explore(observations[i], view // 2)
+                assert ours[i] == (SATISFIED if expected is None else expected), (size, view, i)
+                seen["satisfied" if expected is None else ("left", "right", "forward")[expected]] += 1
+                seen["bounded"] += oracle.room_bounds(observations[i]) != size
+            compared += count
+    assert compared >= number
+    return seen
+
+
+def test_explore_agrees_with_a_plain_reading(random_known, rng):
+    seen = compare(random_known, rng, 1_500)
+    assert min(seen.values()) >= 30, seen  # every answer came up
+
+
+@pytest.mark.slow
+def test_explore_agrees_with_a_plain_reading_on_ten_thousand_maps(random_known, rng, record_property):
+    seen = compare(random_known, rng, 10_000)
+    for name, value in seen.items():
+        record_property(name, value)
+    assert min(seen.values()) >= 200, seen
+
+
+def test_explore_agrees_along_episodes_of_every_driver(paper_task, play, draw, key):
+    played = play(paper_task, draw(paper_task, key, 32), jax.random.key(1), 150)
+    known = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[::37], played.known)
+    ours = np.asarray(jax.jit(partial(explore, view=3))(jax.tree.map(jax.numpy.asarray, known)))
+    observations = np.asarray(as_observation(jax.tree.map(jax.numpy.asarray, known)))
+    expected = [oracle.explore(one) for one in observations]
+    np.testing.assert_array_equal(ours, [SATISFIED if action is None else action for action in expected])

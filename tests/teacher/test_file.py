@@ -1,0 +1,127 @@
+"""Teacher files: what the shipped ones say, how they become arrays, and what is refused."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracles import teacher as oracle
+
+from l4t_jax import symbolic
+from l4t_jax.skills import plan
+from l4t_jax.tasks import get_task
+from l4t_jax.teacher import file
+
+RECORDED = Path(__file__).parents[1] / "data" / "recorded_plans.json"
+
+
+def test_the_shipped_file_says_who_made_it(task_name):
+    content = file.shipped(get_task(task_name))
+    assert content["made"] == ("hand-written" if task_name.startswith("DoorKey-") else "recorded")
+    assert content["made"] in file.describe(content, "shipped")
+
+
+def test_the_shipped_plans_are_the_recorded_ones(paper_task):
+    recorded = oracle.load_tables(RECORDED)[paper_task]
+    shipped = {
+        (tuple(s["sees"]), s["holds"]): [(p["p"], p["skills"]) for p in s["plans"]]
+        for s in file.shipped(get_task(paper_task))["states"]
+    }
+    assert shipped.keys() == recorded.keys()
+    for state, plans in recorded.items():
+        total = sum(p for p, _ in plans)
+        assert sorted((round(p / total, 4), json.dumps(skills)) for p, skills in plans) == sorted(
+            (round(p, 4), json.dumps(skills)) for p, skills in shipped[state]
+        )
+
+
+def test_the_table_holds_every_plan_of_the_file_in_the_tasks_own_names(task_name, teacher_of):
+    task, table = get_task(task_name), teacher_of(task_name)
+    content = {(tuple(s["sees"]), s["holds"]): s["plans"] for s in file.shipped(task)["states"]}
+    states = symbolic.enumerate_states(task)
+    for state in range(symbolic.num_states(task)):
+        weights = np.asarray(table.probability[state])
+        assert weights.sum() == pytest.approx(1.0 if state in states else 0.0, abs=1e-6)
+    for state in states:
+        renamed, nouns = symbolic.rename(task, symbolic.decode(task, state))
+        for i, entry in enumerate(content[renamed.sees, renamed.holds]):
+            codes = np.asarray(table.plans[state, i]).tolist()
+            expected = [(skill, *(nouns[name] for name in names)) for skill, *names in entry["skills"]]
+            steps = [plan.decode_step(task, one) for one in codes]
+            assert steps == expected + [("noop",)] * (len(codes) - len(expected))
+
+
+def test_a_state_that_the_file_lacks_gets_no_guidance():
+    task = get_task("SimpleDoorKey")
+    content = copy.deepcopy(file.shipped(task))
+    content["states"] = [s for s in content["states"] if s["sees"] != ["key"]]
+    table = file.to_table(task, content)
+    lacking = symbolic.encode(task, symbolic.Symbolic(("key",), None))
+    assert float(table.probability[lacking].sum()) == 0.0
+
+
+GOOD = {
+    "format": "l4t-teacher", "version": 1, "task": "SimpleDoorKey", "made": "llm", "about": "", "source": {},
+    "states": [{"sees": ["key"], "holds": None, "plans": [{"p": 1.0, "skills": [["go_to", "key"]]}]}],
+}  # fmt: skip
+
+
+def changed(path, value):
+    content = copy.deepcopy(GOOD)
+    *way, last = path
+    at = content
+    for word in way:
+        at = at[word]
+    at[last] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        ([], "format"),
+        (changed(["format"], "other"), "format"),
+        (changed(["version"], 2), "version"),
+        (changed(["made"], "dreamt"), "recorded"),
+        (changed(["task"], None), "task"),
+        (changed(["states"], {}), "states"),
+        (changed(["states", 0, "sees"], "key"), "sees"),
+        (changed(["states", 0, "holds"], 3), "holds"),
+        (changed(["states", 0, "plans"], []), "plans"),
+        (changed(["states", 0, "plans", 0, "p"], 0.5), "sum to 0.5"),
+        (changed(["states", 0, "plans", 0, "p"], True), "p"),
+        (changed(["states", 0, "plans", 0, "p"], -1), "p"),
+        (changed(["states", 0, "plans", 0, "skills"], [["go_to", 3]]), "skills"),
+        (changed(["states"], GOOD["states"] * 2), "Agent sees <key>"),
+    ],
+)
+def test_what_is_no_teacher_file_is_refused_with_what_is_wrong(content, reason, tmp_path):
+    path = tmp_path / "teacher.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(file.TeacherFileError, match=reason):
+        file.load(path)
+
+
+def test_a_good_file_is_read(tmp_path):
+    path = tmp_path / "teacher.json"
+    path.write_text(json.dumps(GOOD))
+    assert file.load(path) == GOOD
+    assert file.digest(GOOD) == file.digest(json.loads(json.dumps(GOOD))) != file.digest(changed(["about"], "x"))
+
+
+@pytest.mark.parametrize("text", [None, "{", "\xff"])
+def test_what_cannot_be_read_is_said_in_one_sentence(text, tmp_path):
+    path = tmp_path / "teacher.json"
+    if text is not None:
+        path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(file.TeacherFileError, match="teacher.json"):
+        file.load(path)
+
+
+@pytest.mark.parametrize(
+    "skills, reason", [([["fly", "key"]], "fly"), ([["go_to", "ball"]], "ball"), ([["search"]], "search")]
+)
+def test_a_plan_that_the_task_has_not_is_refused(skills, reason):
+    with pytest.raises(file.TeacherFileError, match=reason):
+        file.to_table(get_task("SimpleDoorKey"), changed(["states", 0, "plans", 0, "skills"], skills))

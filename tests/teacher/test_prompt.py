@@ -1,0 +1,65 @@
+"""Prompt files: what they hold, and one clear sentence for each mistake in one."""
+
+from pathlib import Path
+
+import pytest
+
+from l4t_jax.tasks import get_task
+from l4t_jax.teacher import prompt
+from l4t_jax.teacher.grammar import situations
+
+TASK = get_task("SimpleDoorKey")
+SMALL = "[system]\nYou plan. {task}\n[user]\n{state}\n"
+
+
+def test_a_task_is_told_with_its_description_its_skills_and_the_state(task_name: str) -> None:
+    task = get_task(task_name)
+    own = prompt.load(task)
+    for asked in situations(task):
+        messages = own.messages(asked.state.sentence)
+        assert [m["role"] for m in messages][-1] == "user"
+        assert messages[-1]["content"].endswith(asked.state.sentence)
+        assert task.description in messages[0]["content"]
+        assert all(skill.replace("_", " ") in messages[0]["content"] for skill in task.skills)
+        assert not any("{" in m["content"] for m in messages)
+
+
+def test_a_user_replaces_it_with_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text(SMALL)
+    found = prompt.load(TASK, path).messages("Agent sees <key>, holds <nothing>.")
+    assert found == [
+        {"role": "system", "content": f"You plan. {TASK.description}"},
+        {"role": "user", "content": "Agent sees <key>, holds <nothing>."},
+    ]
+
+
+def test_its_hash_is_that_of_what_it_says() -> None:
+    one, same, other = (prompt.parse(TASK, text, n) for text, n in ((SMALL, "a"), (SMALL + "\n", "b"), ("[user]\n{state}", "a")))
+    assert one.digest == same.digest != other.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("You plan. {state}", "must begin with a section"),
+        ("", "must begin with a section"),
+        ("[robot]\n{state}", r"has a section \[robot\]"),
+        ("[user]\nhello", "must say {state} once"),
+        ("[user]\n{state}\n[assistant]\nexplore", "must say {state} once"),
+        ("[user]\n{state} {state}", "must say {state} once"),
+        ("[user]\n{state} {room}", r"has a field {room}"),
+        ("[user]\nhello\n[system]\n{state}", "only at its beginning"),
+    ],
+)
+def test_a_mistake_in_a_prompt_is_named(text: str, said: str) -> None:
+    with pytest.raises(prompt.PromptError, match=said):
+        prompt.parse(TASK, text, "mine.txt")
+
+
+def test_a_prompt_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(prompt.PromptError, match=r"nowhere\.txt cannot be read"):
+        prompt.load(TASK, tmp_path / "nowhere.txt")
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(prompt.PromptError, match="cannot be read"):
+        prompt.load(TASK, tmp_path / "bytes.txt")

@@ -1,0 +1,98 @@
+"""Evaluation: each board once, from start to end, and counted as the world itself would."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l4t_jax import minigrid_twin
+from l4t_jax.evaluation import play, random_policy, student_policy, teacher_policy
+from l4t_jax.networks import make_student
+from l4t_jax.tasks import get_task
+from l4t_jax.types import NUM_ACTIONS, decode_cells
+
+NAME, BOARDS = "LavaDoorKey", 48
+
+
+@pytest.fixture(scope="module")
+def scripted(draw, request):
+    """Boards, actions for each step of each, and the policy that takes them, counting its steps in its carry."""
+    played = request.getfixturevalue("play")(NAME, draw(NAME, jax.random.key(1), BOARDS), jax.random.key(2), 150)
+    actions = jnp.asarray(played.action)  # (150, B)
+
+    def policy(carry, known, reset):
+        carry = jnp.where(reset, 0, carry)
+        logits = 50.0 * jax.nn.one_hot(actions[carry[0]], NUM_ACTIONS)
+        return carry + 1, logits
+
+    return draw(NAME, jax.random.key(1), BOARDS), np.asarray(actions), policy
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_success_return_and_length_are_the_twins(scripted, greedy):
+    boards, actions, policy = scripted
+    env, twin = get_task(NAME).make(), minigrid_twin.make(NAME)
+    carry = jnp.full(BOARDS, 77)  # forgotten at the first step
+    episodes = jax.jit(lambda boards: play(env, policy, carry, jax.random.key(0), boards, greedy))(boards)
+    for i in range(BOARDS):
+        twin.load_layout(np.asarray(decode_cells(boards.cells[i])), tuple(int(v) for v in boards.agent[i]))
+        total, length, over = 0.0, 0, False
+        while not over:
+            _, reward, terminated, truncated, _ = twin.step(int(actions[length, i]))
+            total, length, over = total + reward, length + 1, terminated or truncated
+        assert int(episodes.length[i]) == length
+        assert float(episodes.reward[i]) == pytest.approx(total, abs=1e-6)
+        assert bool(episodes.success[i]) == (total > 0)
+    assert 0 < int(episodes.success.sum()) < BOARDS and int((episodes.length < 150).sum()) > 5
+
+
+def test_greedy_takes_the_most_probable_and_sampling_does_not(draw):
+    env = get_task("SimpleDoorKey").make()
+    boards = draw("SimpleDoorKey", jax.random.key(3), 64)
+
+    def forwards(carry, known, reset):  # a little more forward than anything else
+        return carry, jnp.zeros((64, NUM_ACTIONS)).at[:, 2].set(0.01)
+
+    run = jax.jit(lambda key, greedy: play(env, forwards, (), key, boards, greedy), static_argnums=1)
+    greedy = run(jax.random.key(0), True)
+    assert not bool(greedy.success.any()) and bool((greedy.length == 150).all())
+    jax.tree.map(np.testing.assert_array_equal, run(jax.random.key(1), True), greedy)
+    a, b = run(jax.random.key(0), False), run(jax.random.key(1), False)
+    assert any((np.asarray(x) != np.asarray(y)).any() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    jax.tree.map(np.testing.assert_array_equal, run(jax.random.key(0), False), a)
+
+
+def test_chance_rarely_opens_the_door(draw):
+    env = get_task("SimpleDoorKey").make()
+    boards = draw("SimpleDoorKey", jax.random.key(3), 512)
+    episodes = jax.jit(lambda: play(env, random_policy, (), jax.random.key(0), boards))()
+    assert 0 < float(episodes.success.mean()) < 0.1
+    assert bool((episodes.length[~episodes.success] == 150).all())
+
+
+def test_the_teacher_acts_by_chance_where_its_file_is_silent(draw, teacher_of):
+    name = "SimpleDoorKey"
+    table = teacher_of(name)
+    silent = table.replace(probability=jnp.zeros_like(table.probability))
+    known = jax.vmap(lambda world: __import__("l4t_jax.tasks", fromlist=["observe"]).observe(world))(
+        draw(name, jax.random.key(3), 4)
+    )
+    _, logits = teacher_policy(get_task(name), silent)((), known, jnp.ones(4, bool))
+    np.testing.assert_allclose(jax.nn.softmax(logits), 1 / 7, rtol=1e-6)
+    _, logits = teacher_policy(get_task(name), table)((), known, jnp.ones(4, bool))
+    np.testing.assert_allclose(jax.nn.softmax(logits).sum(axis=-1), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ego", "lstm"])
+def test_a_student_plays_as_a_policy(name, draw):
+    task = get_task("DoorKey-5x5")
+    env = task.make()
+    student = make_student(name, task, 16)
+    boards = draw(task.name, jax.random.key(3), 4)
+    from l4t_jax.tasks import observe
+
+    known = jax.tree.map(lambda leaf: leaf[None], jax.vmap(observe)(boards))
+    carry = student.initial_carry(4)
+    params = student.init(jax.random.key(0), carry, known, jnp.ones((1, 4), bool))
+    episodes = jax.jit(lambda p: play(env, student_policy(student, p), carry, jax.random.key(0), boards))(params)
+    assert bool(((episodes.length > 0) & (episodes.length <= 250)).all())

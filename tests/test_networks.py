@@ -1,0 +1,158 @@
+"""Every student: shapes, finite numbers, resets inside the scan; and what the two kinds of input promise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l4t_jax.networks import STUDENTS, PatchConv, ego_features, is_recurrent, make_student
+from l4t_jax.tasks import get_task
+from l4t_jax.types import NUM_ACTIONS, KnownMap
+
+TIME, BATCH = 7, 4
+
+
+@pytest.fixture(scope="module")
+def known_of(play, draw):
+    """Known maps (T, B) from play."""
+
+    def get(name):
+        played = play(name, draw(name, jax.random.key(1), 64), jax.random.key(2), 150)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf[10 : 10 + TIME, :BATCH]), played.known)
+
+    return get
+
+
+@pytest.fixture(params=sorted(STUDENTS))
+def student_name(request):
+    return request.param
+
+
+def outputs(student, known, reset, carry=None):
+    batch = reset.shape[1]
+    carry = student.initial_carry(batch) if carry is None else carry
+    params = jax.jit(student.init)(jax.random.key(0), carry, known, reset)
+    return params, jax.jit(student.apply)(params, carry, known, reset)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_student_keeps_the_contract(student_name, dtype, known_of):
+    task = get_task("ColoredDoorKey")
+    student = make_student(student_name, task, 32, dtype)
+    known, reset = known_of(task.name), jnp.zeros((TIME, BATCH), bool)
+    start = student.initial_carry(BATCH)
+    params, (carry, logits, value) = outputs(student, known, reset)
+    assert logits.shape == (TIME, BATCH, NUM_ACTIONS) and value.shape == (TIME, BATCH)
+    assert logits.dtype == value.dtype == jnp.float32
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    assert bool(jnp.isfinite(logits).all() and jnp.isfinite(value).all())
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), carry) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), start
+    )
+    assert is_recurrent(student) == (student_name == "lstm")
+    assert np.unique(np.asarray(value)).size > 1  # it sees its input
+
+
+@pytest.mark.parametrize("name", ["DivergedDoorKey", "DoorKey-5x5"])
+def test_every_student_takes_maps_of_any_task(student_name, name, known_of):
+    task = get_task(name)
+    _, (_, logits, _) = outputs(make_student(student_name, task, 16), known_of(name), jnp.zeros((TIME, BATCH), bool))
+    assert logits.shape == (TIME, BATCH, NUM_ACTIONS)
+
+
+def test_steps_at_a_time_and_all_at_once_are_the_same(student_name, known_of):
+    task = get_task("SimpleDoorKey")
+    student = make_student(student_name, task, 32)
+    known = known_of(task.name)
+    reset = jnp.zeros((TIME, BATCH), bool).at[3, 1].set(True)
+    params, (_, logits, value) = outputs(student, known, reset)
+    carry, apply = student.initial_carry(BATCH), jax.jit(student.apply)
+    for t in range(TIME):
+        carry, one_logits, one_value = apply(params, carry, jax.tree.map(lambda x, t=t: x[t : t + 1], known), reset[t : t + 1])
+        np.testing.assert_allclose(one_logits[0], logits[t], atol=1e-5)
+        np.testing.assert_allclose(one_value[0], value[t], atol=1e-5)
+
+
+def test_after_a_reset_nothing_earlier_matters(student_name, known_of):
+    task = get_task("SimpleDoorKey")
+    student = make_student(student_name, task, 32)
+    known = known_of(task.name)
+    other = jax.tree.map(lambda leaf: leaf.at[:3].set(jnp.roll(leaf[:3], 1, axis=1)), known)  # other worlds' first steps
+    reset = jnp.zeros((TIME, BATCH), bool).at[3].set(True)
+    params, (_, logits, value) = outputs(student, known, reset)
+    dirty = jax.tree.map(lambda leaf: leaf + 3.0, student.initial_carry(BATCH))
+    apply = jax.jit(student.apply)
+    _, others, other_value = apply(params, dirty, other, reset)
+    np.testing.assert_array_equal(others[3:], logits[3:])
+    np.testing.assert_array_equal(other_value[3:], value[3:])
+    assert (np.asarray(others[:3]) != np.asarray(logits[:3])).any()
+    if is_recurrent(student):  # and without it, it does
+        _, kept, _ = apply(params, dirty, other, jnp.zeros((TIME, BATCH), bool))
+        assert (np.asarray(kept[3:]) != np.asarray(logits[3:])).any()
+
+
+def test_the_patch_convolution_is_a_convolution(key):
+    x = jax.random.normal(key, (2, 3, 10, 7, 4))
+    layer = PatchConv(5)
+    params = layer.init(key, x)
+    (dense,) = jax.tree.leaves(params, is_leaf=lambda node: isinstance(node, dict) and "kernel" in node)
+    kernel = dense["kernel"].reshape(3, 3, 4, 5)
+    flat = x.reshape(6, 10, 7, 4)
+    expected = jax.lax.conv_general_dilated(flat, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    np.testing.assert_allclose(layer.apply(params, x).reshape(6, 10, 7, 5), expected + dense["bias"], atol=1e-5)
+    # PyTorch's default: uniform in +-1/sqrt(fan in), fan in 3 * 3 * 4 = 36
+    assert float(jnp.abs(kernel).max()) <= 1 / 6 and float(jnp.abs(kernel).max()) > 0.15
+    assert float(jnp.abs(dense["bias"]).max()) <= 1 / 6 and float(jnp.std(kernel)) == pytest.approx(1 / 6 / 3**0.5, rel=0.1)
+
+
+def quarter_turn(known: KnownMap, size: int) -> KnownMap:
+    """The whole world turned by 90 degrees: (x, y) -> (size - 1 - y, x), direction + 1."""
+    cells = jnp.flip(jnp.swapaxes(known.cells, -2, -1), -2)
+    x, y, d = (known.agent[..., i] for i in range(3))
+    agent = jnp.stack([size - 1 - y, x, (d + 1) % 4], axis=-1).astype(jnp.int8)
+    ox, oy = known.origin[..., 0], known.origin[..., 1]
+    origin = jnp.where(ox[..., None] < 0, known.origin, jnp.stack([size - 1 - oy, ox], axis=-1).astype(jnp.int8))
+    return known.replace(cells=cells, agent=agent, origin=origin)
+
+
+def test_a_quarter_turn_is_one(key):
+    cells = jnp.zeros((5, 5), jnp.uint8).at[3, 1].set(7)  # directly ahead of an agent at (2, 1) that looks right
+    known = KnownMap(cells, jnp.array([2, 1, 0], jnp.int8), jnp.uint8(0), jnp.array([-1, -1], jnp.int8))
+    turned = quarter_turn(known, 5)
+    np.testing.assert_array_equal(turned.agent, [3, 2, 1])
+    assert int(turned.cells[3, 3]) == 7  # below it: ahead of one that looks down
+
+
+def test_the_default_students_input_turns_with_the_world(task_name, random_known, rng):
+    task = get_task(task_name)
+    known = random_known(rng, (task.width, task.height), 64, inside=False)
+    features = jax.jit(lambda known: ego_features(task, known, 7))
+    expected = np.asarray(features(known))
+    assert expected.shape[0] == 64 and len(np.unique(expected, axis=0)) > 60
+    for _ in range(4):
+        known = quarter_turn(known, task.width)
+        np.testing.assert_array_equal(features(known), expected)
+
+
+def test_the_default_students_input_moves_with_the_world(rng):
+    """A room moved by (2, 1) on a larger map of floor never seen looks the same from within."""
+    task = get_task("DivergedDoorKey")
+    room = rng.choice(np.array([0, 1, 2 | 5 << 4, 5, 12], np.uint8), (10, 8, 8))
+    agent = np.stack([rng.integers(0, 8, 10), rng.integers(0, 8, 10), rng.integers(0, 4, 10)], 1)
+
+    def placed(dx, dy):
+        cells = np.zeros((10, 20, 20), np.uint8)
+        cells[:, 5 + dx : 13 + dx, 6 + dy : 14 + dy] = room
+        where = agent + [5 + dx, 6 + dy, 0]
+        cells[np.arange(10), where[:, 0], where[:, 1]] = 1
+        return KnownMap(
+            jnp.asarray(cells), jnp.asarray(where, jnp.int8), jnp.zeros(10, jnp.uint8), jnp.full((10, 2), -1, jnp.int8)
+        )
+
+    here, there = (np.asarray(ego_features(task, placed(*by), 7)) for by in ((0, 0), (2, 1)))
+    # What is unseen reaches to the map's edge, so its own share of the features differs; the rest may not.
+    differing = np.flatnonzero((here != there).any(axis=0))
+    near = here.shape[1] - 3 * 0 - sum(1 for noun in task.nouns if noun.portable) - 1
+    sorts = (near) // (2 * 39 + 49)
+    assert near % (2 * 39 + 49) == 0
+    assert set((differing % sorts).tolist()) <= {0}

@@ -1,0 +1,204 @@
+"""The trainer: a probe whose values are known, one compilation, seeds side by side, and schedules."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l4t_jax import trainer as trainer_module
+from l4t_jax.config import Config
+from l4t_jax.networks import STUDENTS
+from l4t_jax.rollout import rollout as true_rollout
+from l4t_jax.tasks import Task, observe, register_task
+from l4t_jax.tasks.task import GridTask, door_opened
+from l4t_jax.trainer import Trainer
+from l4t_jax.types import EMPTY_CODE, WALL_CODE
+
+# A probe: whatever the agent does, it goes from A to B and stays; B pays 1 a step, A nothing. Nothing ever ends it but
+# the cut after three steps, so with gamma 0.5 the values are V(B) = 1 / (1 - 0.5) = 2 and V(A) = 0.5 * V(B) = 1.
+A, B = 1, 3
+
+
+class ProbeEnv(GridTask):
+    def transition(self, world, t, action):
+        reward = (world.agent[0] == B).astype(jnp.float32)
+        world = world.replace(agent=world.agent.at[0].set(B))
+        return world, reward, jnp.bool_(False), t + 1 >= self.max_steps
+
+
+class ProbeTask(Task):
+    def make(self, **kwargs):
+        return ProbeEnv.create(task=self, **kwargs)
+
+
+def corridor(key):
+    cells = jnp.full((5, 3), WALL_CODE, jnp.uint8).at[1:4, 1].set(EMPTY_CODE)
+    return cells, jnp.array([A, 1, 0], jnp.int8)
+
+
+def probe_values(gae_lambda=0.95):
+    """V(A) and V(B) after training on the probe."""
+    register_task(ProbeTask("Probe", 5, 3, max_steps=3, layout=corridor, success=door_opened, nouns=(), view=3))
+    config = Config(
+        env="Probe", algo="ppo", teacher="none", total_steps=16 * 3 * 150, num_envs=16, num_steps=3, minibatches=1,
+        epochs=4, learning_rate=1e-2, learning_rate_end=1e-3, gamma=0.5, gae_lambda=gae_lambda, hidden=16,
+        board_pool=16, clip=0.5, max_grad_norm=10.0,
+    )  # fmt: skip
+    trainer = Trainer.create(config)
+    # One layout has one hash: it may belong to any split, so the probe draws without splits.
+    state = jax.jit(trainer.init)(jax.random.key(0))
+    state, _ = jax.jit(lambda state: trainer.train_block(state, None, trainer.total_updates))(state)
+    world = trainer.env.initial(jax.random.key(0))
+    worlds = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), world)
+    worlds = worlds.replace(agent=worlds.agent.at[1, 0].set(B))
+    known = jax.tree.map(lambda leaf: leaf[None], jax.vmap(observe)(worlds))
+    _, _, value = trainer.student.apply(state.params, (), known, jnp.zeros((1, 2), bool))
+    return tuple(float(v) for v in value[0])
+
+
+@pytest.mark.usefixtures("own_tasks")
+@pytest.mark.parametrize("gae_lambda", [0.95, 1.0])
+def test_a_cut_episode_is_worth_what_would_have_come(gae_lambda):
+    assert probe_values(gae_lambda) == (pytest.approx(1.0, abs=0.1), pytest.approx(2.0, abs=0.1))
+
+
+def cut_is_the_end(*args, **kwargs):
+    """Truncation taken for termination: then V(B) lies between 1 and 1.5, as the cut comes after two steps in B."""
+    envs, rows = true_rollout(*args, **kwargs)
+    return envs, rows.replace(terminated=rows.terminated | rows.truncated)
+
+
+def value_of_the_next_board(*args, **kwargs):
+    """The cut episode bootstrapped from the fresh board: V(B) = 1 + 0.5 V(A) half of the time."""
+    envs, rows = true_rollout(*args, **kwargs)
+    return envs, rows.replace(next_value=jnp.where(rows.truncated, rows.value[0], rows.next_value))
+
+
+@pytest.mark.usefixtures("own_tasks")
+@pytest.mark.parametrize("wrong", [cut_is_the_end, value_of_the_next_board])
+def test_the_probe_tells_when_bootstrapping_is_wrong(wrong, monkeypatch):
+    monkeypatch.setattr(trainer_module, "rollout", wrong)
+    _, in_b = probe_values()
+    assert in_b < 1.75
+
+
+# The real thing, small
+
+
+def small(**changes) -> Config:
+    settings = dict(
+        env="SimpleDoorKey", total_steps=16 * 8 * 50, num_envs=16, num_steps=8, minibatches=2, epochs=1, hidden=16,
+        board_pool=32,
+    )  # fmt: skip
+    return Config(**{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def trained(teacher_of):
+    """Three blocks of two updates of a small run; the block traced is counted."""
+    trainer = Trainer.create(small())
+    table = teacher_of("SimpleDoorKey")
+    chex.clear_trace_counter()
+    init = jax.jit(chex.assert_max_traces(trainer.init, n=1))
+    block = jax.jit(chex.assert_max_traces(lambda state, table: trainer.train_block(state, table, 2), n=1))
+    states, metrics = [init(jax.random.key(0))], []
+    for _ in range(3):
+        state, terms = block(states[-1], table)
+        states.append(state)
+        metrics.append(terms)
+    assert block._cache_size() == 1
+    return trainer, table, states, jax.tree.map(lambda *parts: np.concatenate(parts), *metrics)
+
+
+def test_the_device_path_compiles_once_over_several_blocks(trained):
+    _, _, states, _ = trained  # the counting stands in the fixture: a second trace raises
+    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), state) for state in states]
+    assert all(shape == shapes[0] for shape in shapes[1:])
+
+
+def test_updates_and_steps_are_counted_as_they_are(trained):
+    trainer, _, states, metrics = trained
+    assert trainer.steps_per_update == 16 * 8 and trainer.total_updates == 50
+    assert [int(state.updates) for state in states] == [0, 2, 4, 6]
+    assert all(leaf.shape[0] == 6 and np.isfinite(leaf).all() for leaf in metrics.values())
+    old, new = (jax.tree.leaves(states[i].params) for i in (0, -1))
+    assert all((np.asarray(a) != np.asarray(b)).any() for a, b in zip(old, new, strict=True))
+    assert float(metrics["unguided"].max()) == 0.0
+
+
+def test_the_same_key_gives_the_same_run(trained):
+    trainer, table, states, metrics = trained
+    block = jax.jit(lambda state, table: trainer.train_block(state, table, 2))
+    again, terms = block(jax.jit(trainer.init)(jax.random.key(0)), table)
+    jax.tree.map(np.testing.assert_array_equal, terms, {name: leaf[:2] for name, leaf in metrics.items()})
+    jax.tree.map(np.testing.assert_array_equal, again.params, states[1].params)
+
+
+def test_seeds_side_by_side_are_the_seeds_alone(trained):
+    trainer, table, states, metrics = trained
+    keys = jnp.stack([jax.random.key(5), jax.random.key(0), jax.random.key(9)])
+
+    @jax.jit
+    def run(keys):
+        state = jax.vmap(trainer.init)(keys)
+        return jax.vmap(lambda one: trainer.train_block(one, table, 2))(state)
+
+    state, terms = run(keys)
+    for name, leaf in terms.items():
+        np.testing.assert_allclose(leaf[1], metrics[name][:2], rtol=2e-3, atol=1e-5, err_msg=name)
+    jax.tree.map(
+        lambda ours, alone: np.testing.assert_allclose(ours[1], alone, rtol=1e-3, atol=1e-4), state.params, states[1].params
+    )
+    assert (np.asarray(state.envs.world.agent[0]) != np.asarray(state.envs.world.agent[1])).any()
+    np.testing.assert_array_equal(state.envs.t[1], states[1].envs.t)
+
+
+def test_a_shorter_block_of_the_same_program_stops_early(trained):
+    trainer, table, states, metrics = trained
+    block = jax.jit(lambda state, count: trainer.train_block(state, table, 2, count))
+    state, terms = block(states[0], 1)
+    assert int(state.updates) == 1
+    for name, leaf in terms.items():
+        np.testing.assert_allclose(leaf[0], metrics[name][0], rtol=1e-4, atol=1e-6, err_msg=name)
+        assert not np.asarray(leaf[1]).any()
+
+
+@pytest.mark.parametrize("student", sorted(STUDENTS))
+@pytest.mark.parametrize("algo, mode", [("l4t", "hard"), ("ppo", "soft"), ("distill", "soft")])
+def test_every_student_learns_under_every_algorithm(student, algo, mode, teacher_of):
+    if (student == "ego") != (algo == "l4t") and student == "cnn":
+        algo = "l4t"
+    config = small(env="DoorKey-5x5", student=student, algo=algo, teacher_mode=mode, num_envs=4, num_steps=4)
+    trainer = Trainer.create(config)
+    table = None if algo == "ppo" else teacher_of("DoorKey-5x5")
+    state = jax.jit(trainer.init)(jax.random.key(0))
+    state, terms = jax.jit(lambda state: trainer.train_block(state, table, 1))(state)
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves((terms, state.params)))
+    assert (float(terms["unguided"][0]) == 1.0) == (algo == "ppo")
+
+
+def test_the_distillation_weight_follows_its_schedule():
+    trainer = Trainer.create(small(distill_coef=4.0, distill_floor=1.0, distill_fall=0.5, distill_off=0.8))
+    # Of 50 updates: from 4 to 1 over the first 25, 1 until update 40, then nothing.
+    weights = [float(trainer.distill_weight(jnp.int32(i))) for i in (0, 5, 25, 39, 40, 49)]
+    np.testing.assert_allclose(weights, [4.0, 3.4, 1.0, 1.0, 0.0, 0.0], rtol=1e-5)
+    assert float(dataclasses.replace(trainer, config=dataclasses.replace(trainer.config, algo="ppo")).distill_weight(0)) == 0
+
+
+def test_hard_labels_are_actions_of_the_teacher(trained):
+    from l4t_jax.trainer import _sample
+
+    soft = jnp.array([[0.25, 0.75, 0, 0, 0, 0, 0], [0.0] * 7])
+    hard = _sample(jax.random.key(0), jnp.repeat(soft[None], 2000, axis=0))
+    np.testing.assert_allclose(hard.mean(axis=0)[0, :2], [0.25, 0.75], atol=0.05)
+    np.testing.assert_array_equal(jnp.sort(hard[:, 0], axis=-1)[:, -1], 1)
+    assert not np.asarray(hard[:, 1]).any() and not np.asarray(hard[:, 0, 2:]).any()
+
+
+def test_held_out_boards_are_the_same_for_everyone():
+    one, other = Trainer.create(small()), Trainer.create(small(seed=3, algo="ppo", teacher="none", student="cnn"))
+    for split in ("validation", "test"):
+        jax.tree.map(np.testing.assert_array_equal, one.boards(8, split), other.boards(8, split))
