@@ -128,7 +128,7 @@ def _train(config: Config, progress: Progress) -> Result:
 def _load_teacher(trainer: Trainer) -> tuple[dict[str, Any] | None, str]:
     """A run's teacher file and a line that says which it is."""
     how = trainer.config.teacher
-    if how == "none" or trainer.config.algo == "ppo":
+    if how == "none" or trainer.config.algo in ("ppo", "hrl"):  # those learn without one
         return None, "none"
     if how == "shipped":
         content = teacher_file.shipped(trainer.task)
@@ -332,10 +332,10 @@ def _training_programs(trainer: Trainer, table: TeacherTable | None, longest: in
 
     def init(seed: Any) -> Any:
         keys = jax.random.split(measure.run_key(seed, "training"), trainer.config.num_seeds)
-        return jax.vmap(trainer.init)(keys)
+        return trainer.init_seeds(keys)
 
     def block(state: Any, table: TeacherTable | None, count: Any) -> Any:
-        return jax.vmap(lambda one: trainer.train_block(one, table, longest, count))(state)
+        return trainer.train_seeds(state, table, longest, count)
 
     number = jax.ShapeDtypeStruct((), jnp.int32)
     state = jax.eval_shape(init, number)

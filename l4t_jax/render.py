@@ -204,8 +204,13 @@ def caption_height(width: int, caption: Caption) -> int:
     return 8 + 26 + 19 * lines + 8
 
 
+def frames(number: int) -> list[int]:
+    """Which of `number` moments to draw: all, or `MOST_FRAMES` of them, evenly chosen, with the first and the last."""
+    return np.unique(np.linspace(0, number - 1, min(number, MOST_FRAMES)).round().astype(int)).tolist()
+
+
 def save_gif(path: Path, pictures: Sequence[Image.Image], captions: Sequence[Caption], frame_ms: int = 220) -> None:
-    """Writes an animation; of a long one, evenly chosen frames. The last one stays a while.
+    """Writes an animation, of which the last frame stays a while; see `frames` for long ones.
 
     Args:
         path: of the file.
@@ -213,16 +218,18 @@ def save_gif(path: Path, pictures: Sequence[Image.Image], captions: Sequence[Cap
         captions: one a picture.
         frame_ms: how long a frame stays.
     """
-    if len(pictures) > MOST_FRAMES:
-        chosen = np.unique(np.linspace(0, len(pictures) - 1, MOST_FRAMES).round().astype(int))
-        pictures, captions = [pictures[i] for i in chosen], [captions[i] for i in chosen]
     height = max(caption_height(pictures[0].width, caption) for caption in captions)
-    frames = [with_caption(image, caption, height) for image, caption in zip(pictures, captions, strict=True)]
+    captioned = [with_caption(image, caption, height) for image, caption in zip(pictures, captions, strict=True)]
     # One palette for all frames, taken from the first and the last, keeps the file small and the colours still.
-    both = Image.new("RGB", (frames[0].width, 2 * frames[0].height))
-    both.paste(frames[0], (0, 0))
-    both.paste(frames[-1], (0, frames[0].height))
-    palette = both.quantize(colors=96, method=Image.Quantize.MEDIANCUT)
-    flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    both = Image.new("RGB", (captioned[0].width, 2 * captioned[0].height))
+    both.paste(captioned[0], (0, 0))
+    both.paste(captioned[-1], (0, captioned[0].height))
+    found = both.quantize(colors=160, method=Image.Quantize.MEDIANCUT).getpalette() or []
+    # Small things keep their exact colours, lit and in the dark, which counting pixels would blend away.
+    plain = (AGENT_RGB, *RGB, LAVA_RGB, WALL_RGB, FLOOR_RGB, PAPER_RGB)
+    exact = [round(c * light) for rgb in plain for light in (1, 1 - UNSEEN_SHADE) for c in rgb]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(exact + found)
+    flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in captioned]
     duration = [frame_ms] * (len(flat) - 1) + [2000]
     flat[0].save(path, save_all=True, append_images=flat[1:], duration=duration, loop=0, optimize=False)

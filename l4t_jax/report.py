@@ -41,9 +41,9 @@ def table(heldout: dict[str, Episodes], title: str) -> Table:
         f"; students: mean over {seeds} seeds, interval over the boards of all seeds" if seeds > 1 else ""
     )
     made.caption_justify = "left"
-    made.add_column("")
+    made.add_column("", no_wrap=True, min_width=max(map(len, heldout)))
     for name in ("success", "return", "length"):
-        made.add_column(name, justify="right", no_wrap=True)
+        made.add_column(name, justify="right")
     for name, episodes in heldout.items():
         found = intervals(episodes)
         made.add_row(name, *(_interval(*found[column], column) for column in ("success", "return", "length")))
@@ -54,7 +54,7 @@ def _interval(mean: float, low: float, high: float, column: str) -> str:
     digits = 1 if column == "length" else 3
     if not math.isfinite(low):
         return f"{mean:.{digits}f}"
-    return f"{mean:.{digits}f} [dim]({low:.{digits}f} - {high:.{digits}f})[/dim]"
+    return f"{mean:.{digits}f} [dim]({low:.{digits}f}-{high:.{digits}f})[/dim]"
 
 
 def plan_words(task: Task, codes: np.ndarray) -> str:
@@ -82,7 +82,7 @@ def animate(path: Path, task: Task, table: TeacherTable | None, trace: Trace, wh
     plans, probability = (None, None) if table is None else (np.asarray(table.plans), np.asarray(table.probability))
     steps = len(trace.action)
     images, captions = [], []
-    for t in range(steps + 1):
+    for t in render.frames(steps + 1):
         world, state = trace.world, int(trace.state[t])
         lines = [("sees", symbolic.decode(task, state).sentence)]
         if plans is not None and probability is not None:
@@ -144,6 +144,6 @@ def curves(folder: Path, task: Task, records: list[dict[str, Any]], teacher: dic
             right.tick_params(axis="y", colors=FAINT_RGB)
             right.set_ylim(-0.02 * weight.max(), 1.02 * weight.max())
             right.spines[["top"]].set_visible(False)
-        axes.legend(handles=lines, loc="lower right", frameon=True, framealpha=0.9, fontsize=9)
+        axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3, frameon=False, fontsize=9)
     figure.suptitle(task.name)
     figure.savefig(folder / "curves.png")

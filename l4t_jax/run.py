@@ -151,12 +151,11 @@ def _list_tasks(as_json: bool) -> int:
 
 
 def _print_config(config: Config, as_json: bool) -> int:
-    from l4t_jax.tasks import get_task
+    from l4t_jax.trainer import Trainer
 
-    task = get_task(config.env)
-    resolved = dataclasses.asdict(config.resolved(task.max_steps))
+    resolved = dataclasses.asdict(Trainer.create(config).config)
     if resolved["run_dir"] is None:
-        resolved["run_dir"] = f"runs/{task.name}-{config.algo}-{config.seed}"
+        resolved["run_dir"] = f"runs/{resolved['env']}-{config.algo}-{config.seed}"
     if as_json:
         print_json(resolved)
         return 0

@@ -1,7 +1,7 @@
 """The trainer: `init` makes a state, `train_block` runs some tens of updates as one compiled program.
 
 Device module: nothing here calls the host. The state is one pytree, all that a run needs to go on from where it is.
-Several seeds are the same two functions under `vmap` (`Trainer.over_seeds`).
+Several seeds are the same two functions under `vmap` (`init_seeds`, `train_seeds`).
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ class TrainState(struct.PyTreeNode):
     updates: jax.Array
 
 
+# Which leaves have a leading axis of seeds. The number of updates has none: so it is a plain scalar under `vmap`, and
+# the branch that asks the teacher only while its weight is above 0 stays a branch (batched, it would always run).
+SEEDS = TrainState(params=0, opt_state=0, key=0, envs=0, updates=None)  # pyright: ignore
+
+
 @dataclasses.dataclass(frozen=True)
 class Trainer:
     """A resolved config as functions on arrays.
@@ -65,7 +70,8 @@ class Trainer:
             UnknownTask, ConfigError: with what would be right.
         """
         task = get_task(config.env)
-        return cls(config=config.resolved(task.max_steps), task=task)
+        named = dataclasses.replace(config, env=task.name)  # an alias finds the settings of its task
+        return cls(config=named.resolved(task.max_steps), task=task)
 
     @functools.cached_property
     def env(self) -> GridTask:
@@ -119,6 +125,20 @@ class Trainer:
         return TrainState(
             params=params, opt_state=self.optimizer.init(params), key=run_key, envs=envs, updates=jnp.int32(0)
         )
+
+    def init_seeds(self, keys: jax.Array) -> TrainState:
+        """`init` for several seeds, a key each; see `SEEDS` for the leading axes."""
+        return jax.vmap(self.init, out_axes=SEEDS)(keys)
+
+    def train_seeds(
+        self, state: TrainState, table: TeacherTable | None, updates: int, count: jax.Array | int | None = None
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        """`train_block` for several seeds side by side; metrics have leading axes (seeds, updates)."""
+
+        def block(one: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+            return self.train_block(one, table, updates, count)
+
+        return jax.vmap(block, in_axes=(SEEDS,), out_axes=(SEEDS, 0))(state)
 
     def distill_weight(self, updates: jax.Array) -> jax.Array:
         """Weight of the distillation loss after so many updates, `float32[]`."""
@@ -199,7 +219,7 @@ class Trainer:
             train_return=jnp.sum(rows.reward) / jnp.maximum(episodes, 1),
         )
         if labels is not None:
-            metrics["unguided"] = jnp.mean(jnp.sum(labels, axis=-1) < 0.5)
+            metrics["unguided"] = jnp.where(distill > 0, jnp.mean(jnp.sum(labels, axis=-1) < 0.5), 0.0)
         state = TrainState(params=params, opt_state=opt_state, key=key, envs=envs, updates=state.updates + 1)
         return state, metrics
 

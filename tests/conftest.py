@@ -54,6 +54,17 @@ STOCK_TASKS = tuple(f"DoorKey-{size}x{size}" for size in (5, 6, 8, 16))
 ALL_TASKS = PAPER_TASKS + STOCK_TASKS
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keeps the tests of one task on one worker (`-n 2 --dist loadgroup`): they share its compiled programs."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        name = parameters.get("task_name", parameters.get("paper_task"))
+        if name is not None:
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """`task_name` runs over every task, `paper_task` over the paper's four."""
     if "task_name" in metafunc.fixturenames:
@@ -136,7 +147,8 @@ def _random_known(rng: np.random.Generator, size: tuple[int, int], number: int, 
     holds = rng.random(number) < 0.3
     carrying = np.where(holds, KEY | rng.integers(0, 6, number) << 4, 0).astype(np.uint8)
     cells[np.arange(number), x, y] = np.where(holds, carrying, EMPTY)
-    origin = np.where(holds[:, None], np.stack([rng.integers(0, width, number), rng.integers(0, height, number)], -1), -1)
+    lay = np.stack([rng.integers(0, width, number), rng.integers(0, height, number)], axis=-1)
+    origin = np.where(holds[:, None], lay, -1)
     return KnownMap(
         cells=jnp.asarray(cells),
         agent=jnp.asarray(agent),

@@ -8,7 +8,7 @@ import pytest
 from l4t_jax import minigrid_twin
 from l4t_jax.evaluation import play, random_policy, student_policy, teacher_policy
 from l4t_jax.networks import make_student
-from l4t_jax.tasks import get_task
+from l4t_jax.tasks import get_task, observe
 from l4t_jax.types import NUM_ACTIONS, decode_cells
 
 NAME, BOARDS = "LavaDoorKey", 48
@@ -53,13 +53,13 @@ def test_greedy_takes_the_most_probable_and_sampling_does_not(draw):
     def forwards(carry, known, reset):  # a little more forward than anything else
         return carry, jnp.zeros((64, NUM_ACTIONS)).at[:, 2].set(0.01)
 
-    run = jax.jit(lambda key, greedy: play(env, forwards, (), key, boards, greedy), static_argnums=1)
+    run = jax.jit(lambda key, greedy: play(env, forwards, (), key, boards, greedy))
     greedy = run(jax.random.key(0), True)
     assert not bool(greedy.success.any()) and bool((greedy.length == 150).all())
     jax.tree.map(np.testing.assert_array_equal, run(jax.random.key(1), True), greedy)
-    a, b = run(jax.random.key(0), False), run(jax.random.key(1), False)
-    assert any((np.asarray(x) != np.asarray(y)).any() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-    jax.tree.map(np.testing.assert_array_equal, run(jax.random.key(0), False), a)
+    sampled, other = run(jax.random.key(0), False), run(jax.random.key(1), False)
+    assert (np.asarray(sampled.length) != np.asarray(other.length)).any()
+    jax.tree.map(np.testing.assert_array_equal, run(jax.random.key(0), False), sampled)
 
 
 def test_chance_rarely_opens_the_door(draw):
@@ -74,13 +74,10 @@ def test_the_teacher_acts_by_chance_where_its_file_is_silent(draw, teacher_of):
     name = "SimpleDoorKey"
     table = teacher_of(name)
     silent = table.replace(probability=jnp.zeros_like(table.probability))
-    known = jax.vmap(lambda world: __import__("l4t_jax.tasks", fromlist=["observe"]).observe(world))(
-        draw(name, jax.random.key(3), 4)
-    )
-    _, logits = teacher_policy(get_task(name), silent)((), known, jnp.ones(4, bool))
-    np.testing.assert_allclose(jax.nn.softmax(logits), 1 / 7, rtol=1e-6)
-    _, logits = teacher_policy(get_task(name), table)((), known, jnp.ones(4, bool))
-    np.testing.assert_allclose(jax.nn.softmax(logits).sum(axis=-1), 1.0, rtol=1e-6)
+    known = jax.vmap(observe)(draw(name, jax.random.key(3), 64))
+    ask = jax.jit(lambda table: teacher_policy(get_task(name), table)((), known, jnp.ones(64, bool))[1])
+    np.testing.assert_allclose(jax.nn.softmax(ask(silent)), 1 / 7, rtol=1e-6)
+    assert float(jax.nn.softmax(ask(table)).max()) > 0.9
 
 
 @pytest.mark.parametrize("name", ["ego", "lstm"])
@@ -89,8 +86,6 @@ def test_a_student_plays_as_a_policy(name, draw):
     env = task.make()
     student = make_student(name, task, 16)
     boards = draw(task.name, jax.random.key(3), 4)
-    from l4t_jax.tasks import observe
-
     known = jax.tree.map(lambda leaf: leaf[None], jax.vmap(observe)(boards))
     carry = student.initial_carry(4)
     params = student.init(jax.random.key(0), carry, known, jnp.ones((1, 4), bool))

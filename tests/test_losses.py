@@ -58,8 +58,8 @@ def test_the_value_after_a_termination_is_never_read():
 
 
 def test_worlds_do_not_mix():
-    two = {name: jnp.stack([jnp.array(column), jnp.zeros_like(jnp.array(column))], axis=1) for name, column in
-           dict(reward=REWARD, value=VALUE, next_value=NEXT_VALUE, terminated=TERMINATED, truncated=TRUNCATED).items()}  # fmt: skip
+    columns = dict(reward=REWARD, value=VALUE, next_value=NEXT_VALUE, terminated=TERMINATED, truncated=TRUNCATED)
+    two = {name: jnp.stack([jnp.array(c), jnp.zeros_like(jnp.array(c))], axis=1) for name, c in columns.items()}
     advantage, _ = losses.advantages(**two, gamma=0.5, gae_lambda=0.5)
     np.testing.assert_allclose(advantage[:, 0], [1.25, -1.0, 2.0, -2.0], rtol=1e-6)
     np.testing.assert_array_equal(advantage[:, 1], 0)
@@ -67,7 +67,9 @@ def test_worlds_do_not_mix():
 
 def test_arrays_of_other_shapes_are_refused():
     with pytest.raises(AssertionError):
-        losses.advantages(jnp.zeros((4, 1)), jnp.zeros((5, 1)), jnp.zeros((4, 1)), *[jnp.zeros((4, 1), bool)] * 2, 0.5, 1.0)
+        losses.advantages(
+            jnp.zeros((4, 1)), jnp.zeros((5, 1)), jnp.zeros((4, 1)), *[jnp.zeros((4, 1), bool)] * 2, 0.5, 1.0
+        )
 
 
 def test_the_clipped_surrogate_by_hand():
@@ -94,7 +96,7 @@ def test_the_clipped_value_loss_by_hand():
 
 
 def test_entropy_by_hand():
-    # Probabilities (1/2, 1/4, 1/4): 1/2 ln 2 + 1/2 ln 4 = 1.5 ln 2. Two alike: ln 2 (the third has none). Mean 1.25 ln 2.
+    # (1/2, 1/4, 1/4): 1/2 ln 2 + 1/2 ln 4 = 1.5 ln 2; two alike, the third has none: ln 2. Mean 1.25 ln 2.
     logits = jnp.array([[np.log(2.0), 0.0, 0.0], [5.0, 5.0, -80.0]])
     assert float(losses.entropy(logits)) == pytest.approx(1.25 * np.log(2), rel=1e-5)
 

@@ -83,12 +83,24 @@ def test_words_stay_within_the_picture() -> None:
     assert (strip.reshape(-1, 3).astype(int).sum(axis=1) < 200).sum() > 400  # and there is ink
 
 
-def test_a_long_episode_is_a_short_animation(tmp_path: Path) -> None:
-    pictures = [render.world_image(room(), np.array([1 + t % 3, 1, t % 4])) for t in range(400)]
-    render.save_gif(tmp_path / "a.gif", pictures, [render.Caption(f"step {t}") for t in range(400)])
+def test_a_long_episode_is_a_short_animation_with_its_end(tmp_path: Path) -> None:
+    assert render.frames(5) == [0, 1, 2, 3, 4]
+    chosen = render.frames(2561)
+    assert len(chosen) == render.MOST_FRAMES and (chosen[0], chosen[-1]) == (0, 2560)
+    pictures = [render.world_image(room(), np.array([1 + t % 3, 1, t % 4])) for t in chosen]
+    render.save_gif(tmp_path / "a.gif", pictures, [render.Caption(f"step {t}") for t in chosen])
     with Image.open(tmp_path / "a.gif") as found:
-        assert 100 <= found.n_frames <= render.MOST_FRAMES  # pyright: ignore
+        assert found.n_frames == render.MOST_FRAMES  # pyright: ignore
     assert (tmp_path / "a.gif").stat().st_size < 1_000_000
+
+
+def test_the_animation_keeps_the_colours_of_small_things(tmp_path: Path) -> None:
+    seen = np.zeros((WIDTH, HEIGHT), bool)
+    seen[1] = True
+    pictures = [render.world_image(room(), np.array([1, 1 + t, 0]), seen) for t in range(2)]
+    render.save_gif(tmp_path / "a.gif", pictures, [render.Caption("a"), render.Caption("b")])
+    with Image.open(tmp_path / "a.gif") as found:
+        assert near(tile(found.convert("RGB"), 1, 1), render.AGENT_RGB) > 400
 
 
 def test_a_plan_in_words() -> None:

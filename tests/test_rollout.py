@@ -74,7 +74,8 @@ def follow(task, board, envs, rows):
             reset = terminated or truncated
             observation = twin.load_layout(cells, agent) if reset else then
         account.append(column)
-    return [np.swapaxes(np.array(part), 0, 1) for part in zip(*(zip(*column, strict=True) for column in account), strict=True)]
+    columns = [[np.array(part) for part in zip(*column, strict=True)] for column in account]  # (N)(6)(T, ...)
+    return [np.stack(part, axis=1) for part in zip(*columns, strict=True)]
 
 
 def test_every_row_is_a_step_of_the_world_and_none_is_dead(rolled):

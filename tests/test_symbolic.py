@@ -132,7 +132,11 @@ def test_doors_are_numbered_in_scan_order():
 
 @pytest.mark.parametrize(
     "state, reason",
-    [(Symbolic(("ball",), None), "key, door"), (Symbolic((), "door"), "cannot be held"), (Symbolic((), "x"), "no object")],
+    [
+        (Symbolic(("ball",), None), "key, door"),
+        (Symbolic((), "door"), "cannot be held"),
+        (Symbolic((), "x"), "no object"),
+    ],
 )
 def test_what_the_task_has_not_is_refused(state, reason):
     with pytest.raises(ValueError, match=reason):

@@ -10,7 +10,6 @@ import pytest
 
 from l4t_jax import trainer as trainer_module
 from l4t_jax.config import Config
-from l4t_jax.networks import STUDENTS
 from l4t_jax.rollout import rollout as true_rollout
 from l4t_jax.tasks import Task, observe, register_task
 from l4t_jax.tasks.task import GridTask, door_opened
@@ -39,16 +38,16 @@ def corridor(key):
     return cells, jnp.array([A, 1, 0], jnp.int8)
 
 
-def probe_values(gae_lambda=0.95):
+def probe_values():
     """V(A) and V(B) after training on the probe."""
     register_task(ProbeTask("Probe", 5, 3, max_steps=3, layout=corridor, success=door_opened, nouns=(), view=3))
     config = Config(
         env="Probe", algo="ppo", teacher="none", total_steps=16 * 3 * 150, num_envs=16, num_steps=3, minibatches=1,
-        epochs=4, learning_rate=1e-2, learning_rate_end=1e-3, gamma=0.5, gae_lambda=gae_lambda, hidden=16,
+        epochs=4, learning_rate=1e-2, learning_rate_end=1e-3, gamma=0.5, gae_lambda=0.95, hidden=16,
         board_pool=16, clip=0.5, max_grad_norm=10.0,
     )  # fmt: skip
     trainer = Trainer.create(config)
-    # One layout has one hash: it may belong to any split, so the probe draws without splits.
+    # The probe's one layout has one hash; where that is of another split, `draw_boards` repeats what it drew.
     state = jax.jit(trainer.init)(jax.random.key(0))
     state, _ = jax.jit(lambda state: trainer.train_block(state, None, trainer.total_updates))(state)
     world = trainer.env.initial(jax.random.key(0))
@@ -60,9 +59,8 @@ def probe_values(gae_lambda=0.95):
 
 
 @pytest.mark.usefixtures("own_tasks")
-@pytest.mark.parametrize("gae_lambda", [0.95, 1.0])
-def test_a_cut_episode_is_worth_what_would_have_come(gae_lambda):
-    assert probe_values(gae_lambda) == (pytest.approx(1.0, abs=0.1), pytest.approx(2.0, abs=0.1))
+def test_a_cut_episode_is_worth_what_would_have_come():
+    assert probe_values() == (pytest.approx(1.0, abs=0.1), pytest.approx(2.0, abs=0.1))
 
 
 def cut_is_the_end(*args, **kwargs):
@@ -109,18 +107,19 @@ def trained(teacher_of):
         state, terms = block(states[-1], table)
         states.append(state)
         metrics.append(terms)
+    again = block(init(jax.random.key(0)), table)
     assert block._cache_size() == 1
-    return trainer, table, states, jax.tree.map(lambda *parts: np.concatenate(parts), *metrics)
+    return trainer, table, states, jax.tree.map(lambda *parts: np.concatenate(parts), *metrics), again
 
 
 def test_the_device_path_compiles_once_over_several_blocks(trained):
-    _, _, states, _ = trained  # the counting stands in the fixture: a second trace raises
-    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), state) for state in states]
+    states = trained[2]  # the counting stands in the fixture: a second trace raises
+    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state) for state in states]
     assert all(shape == shapes[0] for shape in shapes[1:])
 
 
 def test_updates_and_steps_are_counted_as_they_are(trained):
-    trainer, _, states, metrics = trained
+    trainer, _, states, metrics, _ = trained
     assert trainer.steps_per_update == 16 * 8 and trainer.total_updates == 50
     assert [int(state.updates) for state in states] == [0, 2, 4, 6]
     assert all(leaf.shape[0] == 6 and np.isfinite(leaf).all() for leaf in metrics.values())
@@ -130,15 +129,13 @@ def test_updates_and_steps_are_counted_as_they_are(trained):
 
 
 def test_the_same_key_gives_the_same_run(trained):
-    trainer, table, states, metrics = trained
-    block = jax.jit(lambda state, table: trainer.train_block(state, table, 2))
-    again, terms = block(jax.jit(trainer.init)(jax.random.key(0)), table)
+    _, _, states, metrics, (again, terms) = trained
     jax.tree.map(np.testing.assert_array_equal, terms, {name: leaf[:2] for name, leaf in metrics.items()})
     jax.tree.map(np.testing.assert_array_equal, again.params, states[1].params)
 
 
 def test_seeds_side_by_side_are_the_seeds_alone(trained):
-    trainer, table, states, metrics = trained
+    trainer, table, states, metrics, _ = trained
     keys = jnp.stack([jax.random.key(5), jax.random.key(0), jax.random.key(9)])
 
     @jax.jit
@@ -149,15 +146,14 @@ def test_seeds_side_by_side_are_the_seeds_alone(trained):
     state, terms = run(keys)
     for name, leaf in terms.items():
         np.testing.assert_allclose(leaf[1], metrics[name][:2], rtol=2e-3, atol=1e-5, err_msg=name)
-    jax.tree.map(
-        lambda ours, alone: np.testing.assert_allclose(ours[1], alone, rtol=1e-3, atol=1e-4), state.params, states[1].params
-    )
+    for ours, alone in zip(jax.tree.leaves(state.params), jax.tree.leaves(states[1].params), strict=True):
+        np.testing.assert_allclose(ours[1], alone, rtol=1e-3, atol=1e-4)
     assert (np.asarray(state.envs.world.agent[0]) != np.asarray(state.envs.world.agent[1])).any()
     np.testing.assert_array_equal(state.envs.t[1], states[1].envs.t)
 
 
 def test_a_shorter_block_of_the_same_program_stops_early(trained):
-    trainer, table, states, metrics = trained
+    trainer, table, states, metrics, _ = trained
     block = jax.jit(lambda state, count: trainer.train_block(state, table, 2, count))
     state, terms = block(states[0], 1)
     assert int(state.updates) == 1
@@ -166,18 +162,18 @@ def test_a_shorter_block_of_the_same_program_stops_early(trained):
         assert not np.asarray(leaf[1]).any()
 
 
-@pytest.mark.parametrize("student", sorted(STUDENTS))
-@pytest.mark.parametrize("algo, mode", [("l4t", "hard"), ("ppo", "soft"), ("distill", "soft")])
-def test_every_student_learns_under_every_algorithm(student, algo, mode, teacher_of):
-    if (student == "ego") != (algo == "l4t") and student == "cnn":
-        algo = "l4t"
+@pytest.mark.parametrize(
+    "student, algo, mode",
+    [("ego", "distill", "soft"), ("cnn", "l4t", "hard"), ("lstm", "l4t", "soft"), ("ego", "ppo", "soft")],
+)
+def test_students_and_algorithms_go_together(student, algo, mode, teacher_of):
     config = small(env="DoorKey-5x5", student=student, algo=algo, teacher_mode=mode, num_envs=4, num_steps=4)
     trainer = Trainer.create(config)
     table = None if algo == "ppo" else teacher_of("DoorKey-5x5")
     state = jax.jit(trainer.init)(jax.random.key(0))
     state, terms = jax.jit(lambda state: trainer.train_block(state, table, 1))(state)
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves((terms, state.params)))
-    assert (float(terms["unguided"][0]) == 1.0) == (algo == "ppo")
+    assert (float(terms["distill_weight"][0]) > 0) == (algo != "ppo") and float(terms["grad_norm"][0]) > 0
 
 
 def test_the_distillation_weight_follows_its_schedule():
@@ -185,7 +181,8 @@ def test_the_distillation_weight_follows_its_schedule():
     # Of 50 updates: from 4 to 1 over the first 25, 1 until update 40, then nothing.
     weights = [float(trainer.distill_weight(jnp.int32(i))) for i in (0, 5, 25, 39, 40, 49)]
     np.testing.assert_allclose(weights, [4.0, 3.4, 1.0, 1.0, 0.0, 0.0], rtol=1e-5)
-    assert float(dataclasses.replace(trainer, config=dataclasses.replace(trainer.config, algo="ppo")).distill_weight(0)) == 0
+    without = dataclasses.replace(trainer, config=dataclasses.replace(trainer.config, algo="ppo"))
+    assert float(without.distill_weight(jnp.int32(0))) == 0.0
 
 
 def test_hard_labels_are_actions_of_the_teacher(trained):
@@ -200,5 +197,4 @@ def test_hard_labels_are_actions_of_the_teacher(trained):
 
 def test_held_out_boards_are_the_same_for_everyone():
     one, other = Trainer.create(small()), Trainer.create(small(seed=3, algo="ppo", teacher="none", student="cnn"))
-    for split in ("validation", "test"):
-        jax.tree.map(np.testing.assert_array_equal, one.boards(8, split), other.boards(8, split))
+    jax.tree.map(np.testing.assert_array_equal, one.boards(8, "test"), other.boards(8, "test"))

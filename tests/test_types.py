@@ -42,7 +42,7 @@ def test_the_numbers_are_minigrids_own():
     assert names == OBJECT_TO_IDX
     for state, kind in (("open", types.DOOR_OPEN), ("closed", types.DOOR_CLOSED), ("locked", types.DOOR_LOCKED)):
         assert int(decode_cells(jnp.uint8(kind))[2]) == STATE_TO_IDX[state]
-    assert types.ACTIONS == tuple(action.name for action in Actions)
+    assert tuple(action.name for action in Actions) == types.ACTIONS
     np.testing.assert_array_equal(DIR_TO_VEC, np.stack([types.DIR_X, types.DIR_Y], axis=1))
 
 

@@ -48,10 +48,10 @@ class Ask:
     seed: int = 0
     """Seed of the answers (--ask sample)."""
     constrain: Literal["auto", "off"] = "auto"
-    """auto: answers are kept to the plans of the grammar where the backend can do that. off: free text (--ask sample)."""
+    """auto: answers are kept to the plans of the grammar where the backend can. off: free text (--ask sample)."""
     divide_prior: float = 0.0
-    """Divide each plan's likelihood by its likelihood under a state that says nothing, to this power: 0 not at all, 1 in
-    full (--ask score)."""
+    """Divide each plan's likelihood by its likelihood under a state that says nothing, to this power: 0 not at all,
+    1 in full (--ask score)."""
     min_p: float = 0.001
     """Plans less probable than this are left out of the file, and the rest scaled up (--ask score)."""
     prompt: str | None = None
@@ -72,7 +72,7 @@ class Ask:
 
         require(
             how == "sample" or scores,
-            "--ask score needs a backend that tells likelihoods, such as transformers:MODEL; this one takes --ask sample",
+            "--ask score needs a backend that tells likelihoods, such as transformers:MODEL; use --ask sample here",
         )
         require(1 <= self.samples <= 10_000, f"--samples must be from 1 to 10000, not {self.samples}")
         require(0 <= self.temperature <= 10, f"--temperature must be from 0 to 10, not {self.temperature:g}")
@@ -306,16 +306,15 @@ def record(
         entries.append(entry)
         taken = time.monotonic() - start
         left = taken / (number + 1) * (len(questions) - number - 1)
-        report(
-            f"[{number + 1}/{len(questions)}] {asked.state.sentence} {summary(entry)}; {taken:.0f} s, {left:.0f} s to go"
-        )
+        done = f"[{number + 1}/{len(questions)}] {asked.state.sentence} {summary(entry)}"
+        report(f"{done}; {taken:.0f} s, {left:.0f} s to go")
     model = backend.identity.get("model", "an LLM")
     how = "scored" if asker.ask.ask == "score" else "sampled"
     content = {
         "format": file.FORMAT,
         "version": file.VERSION,
         "task": task.name,
-        "made": "llm",
+        "made": getattr(backend, "made", "llm"),
         "about": f"{model}, {how}.",
         "source": {**asker.source(), "seconds": round(time.monotonic() - start, 1)},
         "states": entries,

@@ -37,7 +37,7 @@ MADE = ("recorded", "llm", "hand-written")
 
 
 class TeacherFileError(ValueError):
-    """A teacher file cannot be read or does not fit the task; the message says what is wrong and what would be right."""
+    """A teacher file cannot be read or does not fit the task; the message says what is wrong and what would do."""
 
 
 def load(source: str | Path) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def check(content: Any, name: str) -> None:
     )
     require(content.get("made") in MADE, f'"made" must be one of {", ".join(MADE)}')
     require(isinstance(content.get("task"), str), '"task" must name the task')
-    states = content.get("states")
+    states: Any = content.get("states")
     require(isinstance(states, list), '"states" must be a list')
     seen: set[tuple[Any, ...]] = set()
     for number, state in enumerate(states):

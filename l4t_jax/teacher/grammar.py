@@ -9,8 +9,8 @@ Host module. A plan is one or two *errands* over what the agent sees or holds. A
     open X | go to X, open X            X neither portable nor a goal
 
 so a plan has at most four steps, and no errand comes twice, nor for one object in both forms. What the first errand
-picks up or drops, the second knows. The sets of the paper's tasks have 1 to 86 plans, those of the stock tasks up to 112;
-an LLM scores each of them, so beyond `MOST_PLANS` a state is asked with the plans of one errand alone.
+picks up or drops, the second knows. The sets of the paper's tasks have 1 to 86 plans, those of the stock tasks up to
+112; an LLM scores each of them, so beyond `MOST_PLANS` a state is asked with the plans of one errand alone.
 """
 
 from __future__ import annotations

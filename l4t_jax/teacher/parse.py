@@ -23,8 +23,9 @@ NOOP: Step = ("noop",)
 _SKILLS = tuple(sorted((s for s in BARE_SKILLS + NOUN_SKILLS if s != "noop"), key=len, reverse=True))
 _PLAN_FIELDS = ("plan", "steps", "skills", "actions", "answer")
 _FILLERS = frozenset(
-    ["the", "a", "an", "this", "that", "its", "your", "to", "towards", "agent", "should", "must", "will", "can", "then", "next", "first", "finally", "and"]
-)
+    ["the", "a", "an", "this", "that", "its", "your", "to", "towards", "agent", "should", "must", "will", "can", "then",
+     "next", "first", "finally", "and"]
+)  # fmt: skip
 _SPLIT = re.compile(r"\n|[,;]|\.(?=\s|$)|->|→|\bthen\b|\band\b")
 _NUMBERING = re.compile(r"^\s*(?:step\s*)?\(?\d{1,3}\s*[.):]\s*|^\s*[-*•+]\s+")
 _OTHER_SIDE = re.compile(r"^\s*(?:agent sees\b|user\b|<\|)", re.IGNORECASE)  # the model goes on to ask itself

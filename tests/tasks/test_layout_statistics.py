@@ -232,8 +232,8 @@ SKEWS = {  # name of the skew: task, the statistic that must tell, the property 
     "wide room": ("SimpleDoorKey", "size", lambda cells, agents: cells[:, 9, 0] & 15 != EMPTY),
     "low room": ("LavaDoorKey", "size", lambda cells, agents: cells[:, 0, 5] & 15 == EMPTY),
     "left wall": ("SimpleDoorKey", "wall", lambda cells, agents: place(cells, DOOR_LOCKED)[0] == 0),
-    "door near the corner": ("ColoredDoorKey", "door place", lambda cells, agents: 1 == np.min(
-        np.ma.masked_equal(np.stack(place(cells, DOOR_LOCKED)), 0), axis=0)),
+    "door near the corner": ("ColoredDoorKey", "door place", lambda cells, agents: np.min(
+        np.ma.masked_equal(np.stack(place(cells, DOOR_LOCKED)), 0), axis=0) == 1),
     "red door": ("SimpleDoorKey", "door colour", is_red),
     "agent looks down": ("SimpleDoorKey", "direction", lambda cells, agents: agents[:, 2] == 1),
     "agent at the left": ("SimpleDoorKey", "agent x", lambda cells, agents: agents[:, 0] == 1),

@@ -122,7 +122,8 @@ def test_boards_full_of_everything_agree_with_minigrid(name, more, play, rng):
     cells |= np.where(paint, rng.integers(0, 2, cells.shape) << 4, 0).astype(np.uint8)  # two colours: keys often fit
     cells[:, [0, -1], :] = WALL_CODE
     cells[:, :, [0, -1]] = WALL_CODE
-    agent = np.stack([rng.integers(1, size - 1, number), rng.integers(1, size - 1, number), rng.integers(0, 4, number)], 1)
+    place = rng.integers(1, size - 1, (number, 2))
+    agent = np.concatenate([place, rng.integers(0, 4, (number, 1))], axis=1)
     cells[np.arange(number), agent[:, 0], agent[:, 1]] = EMPTY_CODE
     worlds = start(task, jnp.asarray(cells), jnp.asarray(agent, jnp.int8))
     played = play(name, worlds, jax.random.key(3), STEPS)

@@ -115,7 +115,7 @@ def test_what_cannot_be_read_is_said_in_one_sentence(text, tmp_path):
     path = tmp_path / "teacher.json"
     if text is not None:
         path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(file.TeacherFileError, match="teacher.json"):
+    with pytest.raises(file.TeacherFileError, match=r"teacher\.json"):
         file.load(path)
 
 

@@ -32,7 +32,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
-            self.server.requests.append({"path": self.path, "headers": dict(self.headers), "body": body, "at": time.monotonic()})
+            asked = {"path": self.path, "headers": dict(self.headers), "body": body, "at": time.monotonic()}
+            self.server.requests.append(asked)
         self.server.behaviour(self, body)
 
     def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
@@ -109,8 +110,8 @@ def test_a_request_is_what_the_chat_api_asks_for() -> None:
     schema = body.pop("response_format")["json_schema"]["schema"]
     assert schema["properties"]["plan"]["enum"] == ["explore", "go to <key>"]
     assert body == {
-        "model": "small", "messages": list(ASKED.messages), "temperature": 0.7, "top_p": 0.9, "max_tokens": 32, "seed": 7,
-        "top_k": 0,
+        "model": "small", "messages": list(ASKED.messages), "temperature": 0.7, "top_p": 0.9, "max_tokens": 32,
+        "seed": 7, "top_k": 0,
     }  # fmt: skip
 
 
@@ -182,7 +183,11 @@ def _trickle_headers(handler: Handler, body: dict[str, Any]) -> None:
 
 
 def _echo_key(status: int) -> Behaviour:
-    return lambda h, body: h.answer(status, json.dumps({"error": {"message": f"bad {h.headers['Authorization']}"}}).encode())
+    def refuse(handler: Handler, body: dict[str, Any]) -> None:
+        said = {"error": {"message": f"bad {handler.headers['Authorization']}"}}
+        handler.answer(status, json.dumps(said).encode())
+
+    return refuse
 
 
 def _cut(handler: Handler, body: dict[str, Any]) -> None:
@@ -208,7 +213,7 @@ FAULTS: dict[str, tuple[Behaviour, str]] = {
     "500": (_echo_key(500), r"answers 500 \(bad Bearer \[key\]\) \(asked 2 times\)"),
     "302": (lambda h, body: h.answer(302, b"", {"Location": "http://127.0.0.1:9/"}), "answers 302"),
     "cut JSON": (_cut, "not JSON, or is cut short"),
-    "hang up": (_hang_up, "breaks the connection"),
+    "hang up": (_hang_up, "not JSON, or is cut short"),
     "other JSON": (lambda h, body: h.answer(200, b'{"object": "list"}'), r"without choices\[0\]"),
     "deep JSON": (lambda h, body: h.answer(200, b"[" * 200_000), "not JSON"),
     "a body without end": (lambda h, body: h.answer(200, b" " * (9 << 20)), "more than 8 MiB"),

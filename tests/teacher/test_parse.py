@@ -52,8 +52,8 @@ def test_the_ways_to_write_a_plan_are_understood(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " \n\t", "I cannot help with that request, as it asks me to plan for an agent.", "???", "{}", "[]", "null", "42",
-     "use key", "drop <house>, fly to <moon>", "go to", "<think>go to <key>", '{"plan": []}', '{"plan": null}'],
+    ["", " \n\t", "I cannot help with that request, as it asks me to plan for an agent.", "???", "{}", "[]", "null",
+     "42", "use key", "drop <house>, fly to <moon>", "go to", "<think>go to <key>", '{"plan": []}', '{"plan": null}'],
 )  # fmt: skip
 def test_an_answer_without_a_step_is_unusable(text: str) -> None:
     assert steps(text) is None
@@ -86,7 +86,7 @@ def test_a_plan_is_cut_after_the_steps_that_are_ever_walked() -> None:
     assert found == (("go_to", "key"),) * MOST_STEPS
 
 
-@pytest.mark.parametrize("name", [name for name in list_tasks() if not name.startswith("DoorKey-") or name.endswith("8x8")])
+@pytest.mark.parametrize("name", [name for name in list_tasks() if name not in ("DoorKey-5x5", "DoorKey-16x16")])
 def test_every_plan_of_every_task_is_read_as_it_was_written(name: str) -> None:
     for asked in situations(get_task(name)):
         for plan in plans(asked):
@@ -102,7 +102,8 @@ _FRAGMENTS = st.sampled_from(
      "Agent sees", "<|im_end|>", "\x00", "\u202e", "𝕘𝕠 𝕥𝕠", "...", "!!python/object/apply:os.system ['touch hurt']",
      "[" * 3000, '{"a":' * 1500, "9" * 5000, "cos\nsystem\n(S'touch hurt'\ntR."]
 )  # fmt: skip
-ANSWERS = st.one_of(st.text(max_size=400), st.lists(st.one_of(_FRAGMENTS, st.text(max_size=12)), max_size=40).map("".join))
+_PIECES = st.one_of(_FRAGMENTS, st.text(max_size=12))
+ANSWERS = st.one_of(st.text(max_size=400), st.lists(_PIECES, max_size=40).map("".join))
 
 
 def _survives(text: str) -> None:

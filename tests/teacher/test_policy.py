@@ -1,4 +1,4 @@
-"""The teacher on the device: every recorded label, the plain-Python teacher's labels, and its success on many boards."""
+"""The teacher on the device: every recorded label, the plain-Python teacher's, and its success on many boards."""
 
 from functools import cache
 from pathlib import Path
@@ -47,7 +47,9 @@ def golden(name):
         return jax.lax.scan(step, (world, jnp.zeros(episodes, jnp.int32)), action)[1]
 
     known, reward, terminated, truncated, after = lead(
-        encode_cells(jnp.asarray(trace["layout"])), jnp.asarray(trace["agent"], jnp.int8), jnp.asarray(action, jnp.int32)
+        encode_cells(jnp.asarray(trace["layout"])),
+        jnp.asarray(trace["agent"], jnp.int8),
+        jnp.asarray(action, jnp.int32),
     )
     t, e = np.nonzero(live)
     order = np.argsort(row[t, e])

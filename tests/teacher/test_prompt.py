@@ -35,7 +35,8 @@ def test_a_user_replaces_it_with_a_file(tmp_path: Path) -> None:
 
 
 def test_its_hash_is_that_of_what_it_says() -> None:
-    one, same, other = (prompt.parse(TASK, text, n) for text, n in ((SMALL, "a"), (SMALL + "\n", "b"), ("[user]\n{state}", "a")))
+    texts = {"one": SMALL, "same": SMALL + "\n", "other": "[user]\n{state}"}
+    one, same, other = (prompt.parse(TASK, text, name) for name, text in texts.items())
     assert one.digest == same.digest != other.digest
 
 

@@ -31,6 +31,7 @@ class FileBackend:
         except file.TeacherFileError as error:
             raise BackendError(str(error)) from error
         self.identity: dict[str, Any] = {"backend": "file", "model": content["about"], "revision": file.digest(content)}
+        self.made: str = content["made"]
         self._plans: dict[tuple[Any, ...], dict[str, float]] = {}
         for state in content["states"]:
             written = self._plans.setdefault((tuple(state["sees"]), state["holds"]), {})

@@ -198,16 +198,22 @@ class OpenAIBackend:
         limit = self._options.timeout
         connection = self._connect(limit)
         late = threading.Event()
+        sockets: list[socket.socket] = []  # kept here: the connection lets go of its own before the body is read
 
         def give_up() -> None:  # a limit for the whole request: those of sockets are for each read
             late.set()
-            with contextlib.suppress(OSError, AttributeError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
+            for open_socket in sockets:
+                with contextlib.suppress(OSError):
+                    open_socket.shutdown(socket.SHUT_RDWR)
 
         watch = threading.Timer(limit, give_up)
         watch.daemon = True
         watch.start()
         try:
+            connection.connect()
+            sockets.append(connection.sock)
+            if late.is_set():
+                raise TimeoutError
             connection.request("POST", f"{self._url.path.rstrip('/')}/chat/completions", body, headers)
             response = connection.getresponse()
             raw = response.read(LONGEST_BODY + 1)
@@ -228,6 +234,8 @@ class OpenAIBackend:
         finally:
             watch.cancel()
             connection.close()
+            for open_socket in sockets:
+                open_socket.close()
         if len(raw) > LONGEST_BODY:
             raise BackendError(f"the server at {self._place} sends an answer of more than {LONGEST_BODY >> 20} MiB")
         if response.status == 200:
@@ -245,14 +253,15 @@ class OpenAIBackend:
             )
         if status == 404:
             raise BackendError(
-                f"the server at {self._place} answers 404: it has no model {self._model!r}, or --base-url lacks /v1{said}"
+                f"the server at {self._place} answers 404: it has no model {self._model!r}, or --base-url lacks /v1"
+                f"{said}"
             )
         if status in PASSING and "insufficient_quota" not in said:
             raise _Passing(f"answers {status}{said}", _wait(response.getheader("Retry-After")))
         if status in (400, 422):
             raise BackendError(
-                f"the server at {self._place} answers {status}, it does not take the request{said}; a server that cannot "
-                "keep to a JSON schema needs --constrain off"
+                f"the server at {self._place} answers {status}, it does not take the request{said}; a server that "
+                "cannot keep to a JSON schema needs --constrain off"
             )
         raise BackendError(f"the server at {self._place} answers {status}{said}")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import importlib
 import importlib.util
 import math
 from collections.abc import Iterator, Sequence
@@ -19,9 +20,9 @@ from typing import Any
 from l4t_jax.teacher.backends import BackendError, Options, Request
 from l4t_jax.teacher.prompt import Message
 
-try:
-    import torch
-    import transformers
+try:  # by name: the extra is not there when types are checked
+    torch: Any = importlib.import_module("torch")
+    transformers: Any = importlib.import_module("transformers")
 except ImportError as error:
     raise BackendError(
         f"--teacher transformers:MODEL needs the extra llm ({error.name} is not installed); "

@@ -1,0 +1,434 @@
+"""This trainer beside its peers, in one process, in turns: `python benchmarks/peers.py [--json]`.
+
+DoorKey-8x8 for all; the same network (two towers of two tanh layers, navix's own), worlds, steps, epochs and minibatches.
+What each peer counts or does differently stands beside its figure (`NOTES`). Peers: `pip install l4t-jax[bench]`; one
+that cannot be imported or run is reported as such, with the reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import timing
+import tyro
+
+RESULTS = Path(__file__).parent / "results"
+TASK = "DoorKey-8x8"
+ACTIONS = 7
+
+# What a peer counts or does otherwise, in one sentence each: printed beside its figure.
+NOTES = {
+    "l4t": "Map with memory of what was seen, 8 x 8 x 4; truncated at 640 steps with bootstrap; every step counted is real. "
+    "The teacher labels every step.",
+    "ppo": "As l4t, without a teacher.",
+    "l4t_default_student": "As l4t with the default student (ego, 128 units, its own inputs) in place of navix's network.",
+    "navix_ppo": "navix.agents.PPO on Navix-DoorKey-8x8-v0: the whole map, 8 x 8 x 3, nothing to remember; truncated at 256 "
+    "steps, which it takes for terminations; the step after an episode's end, which ignores its action, is counted; "
+    "advantages are computed anew each epoch; resets run at every step under vmap.",
+    "rejax_ppo": "rejax.PPO on the same navix environment through its own adapter: actor and critic have an optimizer each, "
+    "gradients are clipped element by element, truncation ends an episode.",
+    "l4t_env": "Step, view, map with memory (one byte a cell), episodes that end replaced from a pool of boards.",
+    "navix_env": "env.step under vmap with its symbolic observation of the whole map; a reset is computed at every step, the "
+    "step after an end is counted.",
+    "xminigrid_env": "MiniGrid-DoorKey-8x8 with auto-reset; a 7 x 7 view, no memory; six actions; a reset at every step.",
+    "minigrid_env": "Farama MiniGrid-DoorKey-8x8-v0, Python, one world, its 7 x 7 view; reset where an episode ends.",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What to measure."""
+
+    num_envs: int = 256
+    """Worlds side by side."""
+    num_steps: int = 64
+    """Steps of a rollout."""
+    epochs: int = 2
+    """Passes over each rollout."""
+    minibatches: int = 8
+    """Minibatches a pass."""
+    hidden: int = 64
+    """Units of each layer of both towers; 64 is navix's own."""
+    updates: int = 3
+    """Updates of one timed call."""
+    rounds: int = 9
+    """Turns: each is one sample of everybody."""
+    only: str | None = None
+    """Names to measure, such as l4t,navix_ppo; everybody by default."""
+    cores: int | None = None
+    """Keep to so many CPU cores."""
+    out: str | None = None
+    """Folder for the JSON file, the plot and the table; benchmarks/results by default, none with --json."""
+    json: bool = False
+    """Print one JSON object and nothing else on standard output."""
+
+
+Call = tuple[Callable[[], Any], int]
+
+
+def register_towers() -> None:
+    """Gives the trainer navix's own network as a student by the name "towers"."""
+    import flax.linen as nn
+    import jax
+    import jax.numpy as jnp
+
+    from l4t_jax import networks
+    from l4t_jax.types import as_observation
+
+    class Towers(nn.Module):
+        """`navix.agents.models.ActorCritic` with `MLPEncoder`s: actor and critic, two tanh layers each, raw numbers in."""
+
+        task: Any
+        hidden: int = 64
+        dtype: Any = jnp.float32
+        outputs: int = ACTIONS
+
+        def initial_carry(self, batch: int) -> Any:
+            return ()
+
+        @nn.compact
+        def __call__(self, carry: Any, known: Any, reset: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
+            x = as_observation(known).reshape(*known.carrying.shape, -1).astype(self.dtype)
+
+            def tower(outputs: int, scale: float) -> jax.Array:
+                y = x
+                for _ in range(2):
+                    y = nn.tanh(nn.Dense(self.hidden, dtype=self.dtype)(y))
+                init = nn.initializers.orthogonal(scale)
+                return nn.Dense(outputs, kernel_init=init)(y.astype(jnp.float32))
+
+            return carry, tower(self.outputs, 0.01), tower(1, 1.0)[..., 0]
+
+    networks.STUDENTS["towers"] = Towers  # pyright: ignore
+
+
+def ours(settings: Settings, algo: str, student: str) -> Call:
+    """A block of this trainer, as a run calls it."""
+    import jax.numpy as jnp
+
+    from l4t_jax import api
+    from l4t_jax.config import Config
+    from l4t_jax.teacher import file as teacher_file
+    from l4t_jax.trainer import Trainer
+
+    register_towers()
+    config = Config(
+        env=TASK, algo=algo, teacher="none" if algo == "ppo" else "shipped", student=student,
+        hidden=settings.hidden if student == "towers" else None, num_envs=settings.num_envs,
+        num_steps=settings.num_steps, epochs=settings.epochs, minibatches=settings.minibatches, total_steps=10**9,
+    )  # fmt: skip  # pyright: ignore
+    trainer = Trainer.create(config)
+    table = None if algo == "ppo" else teacher_file.to_table(trainer.task, teacher_file.shipped(trainer.task))
+    made = api._training_programs(trainer, table, settings.updates)
+    block = made["block"][0].lower(*made["block"][1]).compile()
+    held = [made["init"][0](jnp.int32(0))]
+
+    def call() -> Any:
+        held[0], metrics = block(held[0], table, jnp.int32(settings.updates))
+        return metrics
+
+    return call, settings.updates * trainer.steps_per_update
+
+
+def navix_environment() -> Any:
+    import navix
+    from navix.spaces import Discrete
+
+    size = 8 * 8 * 3
+    return navix.make(
+        "Navix-DoorKey-8x8-v0",
+        observation_fn=lambda state: navix.observations.symbolic(state).reshape(size),
+        observation_space=Discrete.create(256, shape=(size,), dtype="uint8"),
+    )
+
+
+def navix_ppo(settings: Settings) -> Call:
+    """`navix.agents.PPO.update`, scanned, from a state that its own `train` made."""
+    import jax
+    from navix.agents.models import ActorCritic, MLPEncoder
+    from navix.agents.ppo import PPO, PPOHparams
+
+    batch = settings.num_envs * settings.num_steps
+    hparams = PPOHparams(
+        budget=batch, num_envs=settings.num_envs, num_steps=settings.num_steps, num_minibatches=settings.minibatches,
+        num_epochs=settings.epochs, anneal_lr=False, debug=False, log_render=False,
+    )  # fmt: skip
+    encoder = functools.partial(MLPEncoder, hidden_size=settings.hidden)
+    network = ActorCritic(action_dim=ACTIONS, actor_encoder=encoder(), critic_encoder=encoder())
+    agent = PPO(hparams=hparams, network=network, env=navix_environment())
+    state, _ = jax.jit(agent.train)(jax.random.key(0))
+    block = jax.jit(lambda state: jax.lax.scan(agent.update, state, length=settings.updates), donate_argnums=0)
+    held = [state]
+
+    def call() -> Any:
+        held[0], logs = block(held[0])
+        return logs
+
+    return call, settings.updates * batch
+
+
+def rejax_ppo(settings: Settings) -> Call:
+    """`rejax.PPO.train_iteration`, scanned."""
+    import jax
+    from rejax import PPO
+    from rejax.compat.navix2gymnax import Navix2GymnaxEnv
+
+    env = Navix2GymnaxEnv(navix_environment())
+    agent = PPO.create(
+        env=env, env_params=env.default_params, num_envs=settings.num_envs, num_steps=settings.num_steps,
+        num_minibatches=settings.minibatches, num_epochs=settings.epochs, max_grad_norm=0.5,
+        agent_kwargs=dict(activation="tanh", hidden_layer_sizes=(settings.hidden, settings.hidden)),
+    )  # fmt: skip
+    held = [jax.jit(agent.init_state)(jax.random.key(0))]
+
+    def several(state: Any) -> Any:
+        return jax.lax.scan(lambda s, _: (agent.train_iteration(s), None), state, length=settings.updates)[0]
+
+    block = jax.jit(several)
+
+    def call() -> Any:
+        held[0] = block(held[0])
+        return held[0].global_step
+
+    return call, settings.updates * settings.num_envs * settings.num_steps
+
+
+def stepped(step: Callable, start: Any, settings: Settings, actions: int) -> Call:
+    """Random actions in a scan; `step(state, actions) -> state, what the agent gets`, which is kept as a rollout keeps it."""
+    import jax
+    import jax.numpy as jnp
+
+    shape = (settings.num_steps, settings.num_envs)
+    chosen = jax.random.randint(jax.random.key(1), shape, 0, actions, jnp.int32)
+    program = jax.jit(lambda state, chosen: jax.lax.scan(step, state, chosen))
+    held = [start]
+
+    def call() -> Any:
+        held[0], seen = program(held[0], chosen)
+        return seen
+
+    return call, settings.num_steps * settings.num_envs
+
+
+def l4t_env(settings: Settings) -> Call:
+    import jax
+    import jax.numpy as jnp
+
+    from l4t_jax.rollout import where_done
+    from l4t_jax.tasks import draw_boards, get_task, observe
+
+    env, number = get_task(TASK).make(), settings.num_envs
+    pool = jax.jit(lambda key: draw_boards(env, key, 2048, "training"))(jax.random.key(0))
+
+    def step(state: Any, action: jax.Array) -> Any:
+        world, t, key = state
+        key, board_key = jax.random.split(key)
+        world, reward, terminated, truncated = jax.vmap(env.transition)(world, t, action)
+        done = terminated | truncated
+        index = jax.random.randint(board_key, (number,), 0, 2048)
+        world = where_done(done, jax.tree.map(lambda leaf: leaf[index], pool), world)
+        return (world, jnp.where(done, 0, t + 1), key), (jax.vmap(observe)(world), reward, done)
+
+    world = jax.tree.map(lambda leaf: leaf[:number] if number <= 2048 else leaf[jnp.arange(number) % 2048], pool)
+    return stepped(step, (world, jnp.zeros(number, jnp.int32), jax.random.key(2)), settings, ACTIONS)
+
+
+def navix_env(settings: Settings) -> Call:
+    import jax
+
+    env = navix_environment()
+
+    def step(state: Any, action: jax.Array) -> Any:
+        state = jax.vmap(env.step)(state, action)
+        return state, (state.observation, state.reward, state.step_type)
+
+    start = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), settings.num_envs))
+    # navix's first `info` is weakly typed; one step gives every leaf the type that it keeps.
+    start = jax.jit(jax.vmap(env.step))(start, jax.numpy.zeros(settings.num_envs, "int32"))
+    return stepped(step, start, settings, ACTIONS)
+
+
+def xminigrid_env(settings: Settings) -> Call:
+    import jax
+    import xminigrid
+    from xminigrid.wrappers import GymAutoResetWrapper
+
+    env, params = xminigrid.make("MiniGrid-DoorKey-8x8")
+    env = GymAutoResetWrapper(env)
+
+    def step(state: Any, action: jax.Array) -> Any:
+        state = jax.vmap(env.step, in_axes=(None, 0, 0))(params, state, action)
+        return state, (state.observation, state.reward, state.step_type)
+
+    reset = jax.jit(jax.vmap(env.reset, in_axes=(None, 0)))
+    start = reset(params, jax.random.split(jax.random.key(0), settings.num_envs))
+    return stepped(step, start, settings, env.num_actions(params))
+
+
+def minigrid_env(settings: Settings) -> Call:
+    import gymnasium
+    import minigrid  # noqa: F401  registers its environments
+    import numpy as np
+
+    env = gymnasium.make("MiniGrid-DoorKey-8x8-v0").unwrapped
+    env.reset(seed=0)
+    steps = 2000
+    chosen = np.random.default_rng(0).integers(0, ACTIONS, steps)
+
+    def call() -> None:
+        for action in chosen:
+            _, _, terminated, truncated, _ = env.step(int(action))
+            if terminated or truncated:
+                env.reset()
+
+    return call, steps
+
+
+PEERS: dict[str, Callable[[Settings], Call]] = {
+    "l4t": functools.partial(ours, algo="l4t", student="towers"),
+    "ppo": functools.partial(ours, algo="ppo", student="towers"),
+    "l4t_default_student": functools.partial(ours, algo="l4t", student="ego"),
+    "navix_ppo": navix_ppo,
+    "rejax_ppo": rejax_ppo,
+    "l4t_env": l4t_env,
+    "navix_env": navix_env,
+    "xminigrid_env": xminigrid_env,
+    "minigrid_env": minigrid_env,
+}
+RATIOS = [
+    ("l4t", "navix_ppo"), ("ppo", "navix_ppo"), ("l4t_default_student", "navix_ppo"), ("l4t", "rejax_ppo"),
+    ("ppo", "rejax_ppo"), ("l4t_env", "navix_env"), ("l4t_env", "xminigrid_env"), ("l4t_env", "minigrid_env"),
+]  # fmt: skip
+
+
+def measured(settings: Settings) -> dict[str, Any]:
+    """The whole result, as it is printed and kept."""
+    from l4t_jax import api
+
+    began, load = time.perf_counter(), timing.load()
+    names = list(PEERS) if settings.only is None else settings.only.replace(" ", "").split(",")
+    unknown = [name for name in names if name not in PEERS]
+    if unknown:
+        raise SystemExit(f"there is no peer {unknown[0]}; there are {', '.join(PEERS)}")
+    calls: dict[str, Call] = {}
+    missing: dict[str, str] = {}
+    for name in names:
+        timing.say(f"compiling {name} ...")
+        try:
+            calls[name] = PEERS[name](settings)
+            calls[name][0]()
+        except Exception as error:
+            if name in ("l4t", "ppo", "l4t_default_student", "l4t_env"):
+                raise
+            calls.pop(name, None)
+            missing[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            timing.say(f"  does not run: {missing[name]}")
+    timing.say("measuring in turns ...")
+    samples = timing.in_turns(calls, settings.rounds)
+    versions = api.versions()
+    for name in ("rejax", "xminigrid", "minigrid", "gymnax"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    pairs = [(a, b) for a, b in RATIOS if a in samples and b in samples]
+    label = {name: name.removesuffix("_env") + "_env" if name.endswith("_env") else name for name in PEERS}
+    return dict(
+        device=api.device_name(),
+        versions=versions,
+        load_average=[load, timing.load()],
+        seconds=time.perf_counter() - began,
+        settings=dataclasses.asdict(settings),
+        task=TASK,
+        rates={name: one.rate for name, one in samples.items()},
+        spread={name: one.rates for name, one in samples.items()},
+        cpu_us_per_step={name: one.cpu_us for name, one in samples.items()},
+        ratios={
+            f"{label[a]}_over_{label[b]}": {
+                **timing.ratio(samples[a], samples[b]),
+                "cpu_median": timing.ratio(samples[a], samples[b], cpu=True)["median"],
+            }
+            for a, b in pairs
+        },
+        notes={name: NOTES[name] for name in samples},
+        missing=missing,
+    )
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    s = result["settings"]
+    load = ", ".join("?" if one is None else f"{one:.1f}" for one in result["load_average"])
+    versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
+    lines = [
+        f"# Peers on {result['task']}, {result['device']}",
+        "",
+        f"{s['num_envs']} worlds x {s['num_steps']} steps, {s['epochs']} epochs of {s['minibatches']} minibatches, two towers "
+        f"of two {s['hidden']}-unit tanh layers; median of {s['rounds']} turns, quartiles in brackets; load average before "
+        f"and after: {load}. {versions}.",
+        "",
+        "| | steps a second | CPU µs a step | what it counts or does |",
+        "|---|---|---|---|",
+    ]
+    for name, rate in result["rates"].items():
+        low, high = (timing.thousands(one) for one in result["spread"][name])
+        lines.append(
+            f"| `{name}` | {timing.thousands(rate)} ({low} - {high}) | {result['cpu_us_per_step'][name]:.3g} "
+            f"| {result['notes'][name]} |"
+        )
+    lines += [f"| `{name}` | does not run here | | {why} |" for name, why in result["missing"].items()]
+    lines += ["", "| ratio | by the clock | in CPU time |", "|---|---|---|"]
+    for name, one in result["ratios"].items():
+        low, high = one["quartiles"]
+        lines.append(f"| `{name}` | {one['median']:.3g} ({low:.3g} - {high:.3g}) | {one['cpu_median']:.3g} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Steps a second, one bar each."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = list(result["rates"])[::-1]
+    rates = [result["rates"][name] for name in names]
+    low = [max(rate - result["spread"][name][0], 0) for name, rate in zip(names, rates, strict=True)]
+    high = [max(result["spread"][name][1] - rate, 0) for name, rate in zip(names, rates, strict=True)]
+    figure, axes = plt.subplots(figsize=(8, 0.45 * len(names) + 1.2), layout="constrained")
+    colours = ["tab:blue" if name.startswith(("l4t", "ppo")) else "tab:grey" for name in names]
+    axes.barh(names, rates, xerr=[low, high], color=colours)
+    axes.set(xscale="log", xlabel="steps a second", title=f"{result['task']}, {result['device']}")
+    axes.title.set_fontsize(8)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main() -> None:
+    settings = tyro.cli(Settings, description=__doc__)
+    os.environ.setdefault("WANDB_MODE", "disabled")  # navix imports it
+    timing.use_cores(settings.cores)
+    result = measured(settings)
+    if settings.out is not None or not settings.json:
+        folder = Path(settings.out) if settings.out is not None else RESULTS
+        folder.mkdir(parents=True, exist_ok=True)
+        words = result["device"].partition(":")
+        device = words[0] if words[0] == "cpu" else "-".join(words[2].lower().split()[:3])
+        stem = folder / f"peers-{TASK}-{device}"
+        stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+        stem.with_suffix(".md").write_text(table(result))
+        plot(result, stem.with_suffix(".png"))
+        timing.say(f"wrote {stem}.json, .md and .png")
+    print(json.dumps(result) if settings.json else table(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Timing programs on a machine that others use too: in turns, in ratios, in wall-clock and in processor time.
+
+Host module of the benchmarks. A single figure taken on a busy machine says little; two taken in turns, in one process,
+divide to a ratio that says much. Processor time (of the whole process, all threads) stands beside the clock: a neighbour
+slows the clock most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+LEAST = 0.05  # seconds that one sample lasts at least: short programs are called several times
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Samples of one program.
+
+    Attributes:
+        wall: seconds a call by the clock, one a round.
+        cpu: seconds a call of processor time, all threads together.
+        count: environment steps, labels, ... that one call makes.
+    """
+
+    wall: tuple[float, ...]
+    cpu: tuple[float, ...]
+    count: int
+
+    @property
+    def rate(self) -> float:
+        """Median of the counts a second."""
+        return self.count / statistics.median(self.wall)
+
+    @property
+    def rates(self) -> list[float]:
+        """The quartiles of `rate`, lower and upper."""
+        low, high = quartiles(self.wall)
+        return [self.count / high, self.count / low]
+
+    @property
+    def cpu_us(self) -> float:
+        """Median processor time of one count, microseconds."""
+        return statistics.median(self.cpu) / self.count * 1e6
+
+    @property
+    def us(self) -> float:
+        """Median time of one count, microseconds."""
+        return statistics.median(self.wall) / self.count * 1e6
+
+
+def quartiles(values: tuple[float, ...] | list[float]) -> tuple[float, float]:
+    """Lower and upper quartile; of a single value, itself twice."""
+    if len(values) == 1:
+        return values[0], values[0]
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, high
+
+
+def in_turns(programs: Mapping[str, tuple[Callable[[], Any], int]], rounds: int) -> dict[str, Samples]:
+    """Times programs in turns, so that whatever else the machine does falls on all of them alike.
+
+    Args:
+        programs: name -> (the call, what one call counts). A call returns arrays, or None if it waits by itself.
+        rounds: samples of each; a first call of each is not timed.
+    """
+    times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in programs}
+    calls = {}
+    for name, (call, _) in programs.items():
+        jax.block_until_ready(call())
+        began = time.perf_counter()
+        jax.block_until_ready(call())
+        calls[name] = max(1, round(LEAST / max(time.perf_counter() - began, 1e-6)))
+    for _ in range(rounds):
+        for name, (call, _) in programs.items():
+            cpu, wall = time.process_time(), time.perf_counter()
+            for _ in range(calls[name]):
+                jax.block_until_ready(call())
+            times[name][0].append((time.perf_counter() - wall) / calls[name])
+            times[name][1].append((time.process_time() - cpu) / calls[name])
+    return {name: Samples(tuple(times[name][0]), tuple(times[name][1]), programs[name][1]) for name in programs}
+
+
+def ratio(over: Samples, under: Samples, cpu: bool = False) -> dict[str, Any]:
+    """How many times the rate of `under` is `over`'s: median and quartiles of the rounds' own ratios."""
+    first, second = (over.cpu, under.cpu) if cpu else (over.wall, under.wall)
+    pairs = [(b / under.count) / (a / over.count) for a, b in zip(first, second, strict=True)]
+    return {"median": statistics.median(pairs), "quartiles": list(quartiles(pairs)), "rounds": len(pairs)}
+
+
+def compiled(function: Callable, *args: Any, **jit: Any) -> tuple[Any, dict[str, float]]:
+    """A program compiled for these arguments, and the seconds that tracing and compiling it took."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    program = jax.jit(function, **jit).lower(*args).compile()
+    return program, {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+
+def peak_memory() -> dict[str, int]:
+    """Bytes: the most that the device gave out, where it says, and the most that the process held."""
+    scale = 1 if sys.platform == "darwin" else 1024
+    found = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale}
+    stats = jax.local_devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
+    if stats and "peak_bytes_in_use" in stats:
+        found["device"] = int(stats["peak_bytes_in_use"])
+    return found
+
+
+def load() -> float | None:
+    """How many threads wanted to run over the last minute, where the system says."""
+    with contextlib.suppress(OSError):
+        return os.getloadavg()[0]
+    return None
+
+
+def use_cores(number: int | None) -> None:
+    """Keeps this process to so many cores; call it before jax is first used."""
+    if number is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:number]))
+
+
+def say(*words: Any) -> None:
+    """A line for the person that waits; standard output belongs to the result."""
+    print(*words, file=sys.stderr, flush=True)
+
+
+def thousands(rate: float) -> str:
+    """Such as "86 thousand" or "3.1 million"."""
+    return f"{rate / 1e6:.3g} million" if rate >= 1e6 else f"{rate / 1e3:.3g} thousand"

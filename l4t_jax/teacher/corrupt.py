@@ -1,0 +1,85 @@
+"""Teacher files changed on purpose, to see how much a student owes to its teacher's quality.
+
+Host module. Both functions return new content and leave what they are given as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from l4t_jax import symbolic
+from l4t_jax.skills.plan import BARE_SKILLS, NOUN_SKILLS, Step
+from l4t_jax.tasks.task import Task
+from l4t_jax.teacher import file
+
+LONGEST = 3  # steps of a random plan
+
+
+def corrupt(content: dict[str, Any], task: Task, probability: float, seed: int) -> dict[str, Any]:
+    """Each symbolic state's plans replaced, with a probability, by one random plan.
+
+    A random plan has 1 to 3 steps, each any skill of the task with any noun that the state can name. What is drawn for
+    a state does not depend on the probability: the states corrupted at 0.25 are among those corrupted at 0.5.
+
+    Args:
+        content: of a teacher file.
+        task: whose skills and nouns the plans are made of.
+        probability: from 0 to 1, of each state.
+        seed: fixes what is drawn.
+
+    Raises:
+        ValueError: the probability is out of range.
+    """
+    if not 0 <= probability <= 1:
+        raise ValueError(f"the probability of corrupting a state must be from 0 to 1, not {probability}")
+    steps = _steps(task)
+    states, replaced = [], 0
+    for index, state in enumerate(content["states"]):
+        rng = np.random.default_rng([seed, index])
+        possible = steps.get((tuple(state["sees"]), state["holds"]))
+        if rng.random() < probability and possible:
+            plan = [list(possible[i]) for i in rng.integers(len(possible), size=rng.integers(1, LONGEST + 1))]
+            state = {"sees": state["sees"], "holds": state["holds"], "plans": [{"p": 1.0, "skills": plan}]}
+            replaced += 1
+        states.append(state)
+    how = {"probability": probability, "seed": seed, "states": f"{replaced} of {len(states)}"}
+    return _changed(
+        content, states, f"Corrupted on purpose: in {replaced} of {len(states)} states one random plan.", corrupted=how
+    )
+
+
+def decided(content: dict[str, Any]) -> dict[str, Any]:
+    """Each symbolic state's most probable plan alone (the first of several alike): the most certain teacher."""
+    states = []
+    for state in content["states"]:
+        best = max(state["plans"], key=lambda entry: entry["p"], default=None)
+        states.append({**state, "plans": [{**best, "p": 1.0}] if best else []})
+    return _changed(content, states, "Only the most probable plan of each state.", decided=True)
+
+
+def _steps(task: Task) -> dict[tuple[tuple[str, ...], str | None], list[Step]]:
+    """What is seen and held -> the steps that a plan may have there.
+
+    Several ids can say the same once colours are renamed, and know different nouns: only those count that all know.
+    """
+    nouns: dict[tuple[tuple[str, ...], str | None], list[str]] = {}
+    for state in symbolic.enumerate_states(task):
+        renamed, names = symbolic.rename(task, symbolic.decode(task, state))
+        key = (renamed.sees, renamed.holds)
+        nouns[key] = [name for name in nouns.get(key, names) if name in names]
+    bare: list[Step] = [(skill,) for skill in BARE_SKILLS if skill in task.skills]
+    skills = [skill for skill in NOUN_SKILLS if skill in task.skills]
+    return {key: bare + [(skill, name) for skill in skills for name in names] for key, names in nouns.items()}
+
+
+def _changed(content: dict[str, Any], states: list[dict[str, Any]], about: str, **source: Any) -> dict[str, Any]:
+    made = {
+        **content,
+        "about": f"{about} Before: {content.get('about', '')}".strip(),
+        "source": {**(content.get("source") or {}), **source},
+        "states": states,
+    }
+    file.check(made, "a changed teacher")
+    return made
