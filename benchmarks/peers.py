@@ -1,8 +1,8 @@
 """This trainer beside its peers, in one process, in turns: `python benchmarks/peers.py [--json]`.
 
-DoorKey-8x8 for all; the same network (two towers of two tanh layers, navix's own), worlds, steps, epochs and minibatches.
-What each peer counts or does differently stands beside its figure (`NOTES`). Peers: `pip install l4t-jax[bench]`; one
-that cannot be imported or run is reported as such, with the reason.
+DoorKey-8x8 for all; the same network (navix's own: two towers of two tanh layers), worlds, steps, epochs and
+minibatches. What each peer counts or does differently stands beside its figure (`NOTES`). Peers come with
+`pip install l4t-jax[bench]`; one that cannot be imported or run is reported as such, with the reason.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ ACTIONS = 7
 
 # What a peer counts or does otherwise, in one sentence each: printed beside its figure.
 NOTES = {
-    "l4t": "Map with memory of what was seen, 8 x 8 x 4; truncated at 640 steps with bootstrap; every step counted is real. "
-    "The teacher labels every step.",
+    "l4t": "Map with memory of what was seen, 8 x 8 x 4; truncated at 640 steps with bootstrap; every step counted is "
+    "real. The teacher labels every step.",
     "ppo": "As l4t, without a teacher.",
-    "l4t_default_student": "As l4t with the default student (ego, 128 units, its own inputs) in place of navix's network.",
-    "navix_ppo": "navix.agents.PPO on Navix-DoorKey-8x8-v0: the whole map, 8 x 8 x 3, nothing to remember; truncated at 256 "
-    "steps, which it takes for terminations; the step after an episode's end, which ignores its action, is counted; "
-    "advantages are computed anew each epoch; resets run at every step under vmap.",
-    "rejax_ppo": "rejax.PPO on the same navix environment through its own adapter: actor and critic have an optimizer each, "
-    "gradients are clipped element by element, truncation ends an episode.",
+    "l4t_default_student": "As l4t with the default student (ego, 128 units, its own inputs) as the network.",
+    "navix_ppo": "navix.agents.PPO on Navix-DoorKey-8x8-v0: the whole map, 8 x 8 x 3, nothing to remember; truncated at "
+    "256 steps, taken for terminations; the step after an episode's end, which ignores its action, is counted; "
+    "advantages are computed anew each epoch; a reset is computed at every step.",
+    "rejax_ppo": "rejax.PPO on the same navix environment through its own adapter: actor and critic have an optimizer "
+    "each, gradients are clipped element by element, truncation ends an episode.",
     "l4t_env": "Step, view, map with memory (one byte a cell), episodes that end replaced from a pool of boards.",
-    "navix_env": "env.step under vmap with its symbolic observation of the whole map; a reset is computed at every step, the "
-    "step after an end is counted.",
+    "navix_env": "env.step under vmap with its symbolic observation of the whole map; a reset is computed at every "
+    "step, the step after an end is counted.",
     "xminigrid_env": "MiniGrid-DoorKey-8x8 with auto-reset; a 7 x 7 view, no memory; six actions; a reset at every step.",
     "minigrid_env": "Farama MiniGrid-DoorKey-8x8-v0, Python, one world, its 7 x 7 view; reset where an episode ends.",
 }
@@ -84,7 +84,7 @@ def register_towers() -> None:
     from l4t_jax.types import as_observation
 
     class Towers(nn.Module):
-        """`navix.agents.models.ActorCritic` with `MLPEncoder`s: actor and critic, two tanh layers each, raw numbers in."""
+        """`navix.agents.models.ActorCritic` with `MLPEncoder`s: actor and critic, two tanh layers each."""
 
         task: Any
         hidden: int = 64
@@ -202,7 +202,7 @@ def rejax_ppo(settings: Settings) -> Call:
 
 
 def stepped(step: Callable, start: Any, settings: Settings, actions: int) -> Call:
-    """Random actions in a scan; `step(state, actions) -> state, what the agent gets`, which is kept as a rollout keeps it."""
+    """Random actions in a scan; `step(state, actions) -> state, what the agent gets`, kept as a rollout keeps it."""
     import jax
     import jax.numpy as jnp
 
@@ -340,7 +340,6 @@ def measured(settings: Settings) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     pairs = [(a, b) for a, b in RATIOS if a in samples and b in samples]
-    label = {name: name.removesuffix("_env") + "_env" if name.endswith("_env") else name for name in PEERS}
     return dict(
         device=api.device_name(),
         versions=versions,
@@ -352,7 +351,7 @@ def measured(settings: Settings) -> dict[str, Any]:
         spread={name: one.rates for name, one in samples.items()},
         cpu_us_per_step={name: one.cpu_us for name, one in samples.items()},
         ratios={
-            f"{label[a]}_over_{label[b]}": {
+            f"{a}_over_{b}": {
                 **timing.ratio(samples[a], samples[b]),
                 "cpu_median": timing.ratio(samples[a], samples[b], cpu=True)["median"],
             }
@@ -371,9 +370,9 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"# Peers on {result['task']}, {result['device']}",
         "",
-        f"{s['num_envs']} worlds x {s['num_steps']} steps, {s['epochs']} epochs of {s['minibatches']} minibatches, two towers "
-        f"of two {s['hidden']}-unit tanh layers; median of {s['rounds']} turns, quartiles in brackets; load average before "
-        f"and after: {load}. {versions}.",
+        f"{s['num_envs']} worlds x {s['num_steps']} steps, {s['epochs']} epochs of {s['minibatches']} minibatches, two "
+        f"towers of two {s['hidden']}-unit tanh layers; median of {s['rounds']} turns, quartiles in brackets; load "
+        f"average before and after: {load}. {versions}.",
         "",
         "| | steps a second | CPU µs a step | what it counts or does |",
         "|---|---|---|---|",

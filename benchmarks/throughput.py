@@ -193,7 +193,9 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
 
     def learn(params: Any, opt_state: Any, key: jax.Array, rows: Any, labels: jax.Array) -> Any:
         batch = make_batch(rows, labels, config.gamma, config.gae_lambda)
-        weights = Weights(reward=1.0, distill=1.0, entropy=config.entropy_coef, value=config.value_coef, clip=config.clip)
+        weights = Weights(
+            reward=1.0, distill=1.0, entropy=config.entropy_coef, value=config.value_coef, clip=config.clip
+        )
         optimizer = trainer.optimizer
         return update(student, optimizer, key, params, opt_state, batch, weights, config.epochs, config.minibatches)
 
@@ -349,7 +351,7 @@ def table(result: dict[str, Any]) -> str:
     load = ", ".join("?" if one is None else f"{one:.1f}" for one in result["load_average"])
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
     share = result["teacher_share_detail"]
-    floor = result["floor"]
+    floor, memory = result["floor"], result["peak_memory_bytes"]
     lines = [
         f"# {result['task']}, {result['preset']}, {result['student']} ({result['dtype']}), {result['device']}",
         "",
@@ -380,17 +382,18 @@ def table(result: dict[str, Any]) -> str:
             f"({100 * low:.1f} - {100 * high:.1f}); of processor time {100 * share['cpu']:.1f} %."
         )
     lines += [
-        f"Matrix products: {floor['matmul_flops_per_step'] / 1e3:,.0f} kFLOP a step; the device does the student's largest "
-        f"one at {floor['device_matmul_flops_per_s'] / 1e9:,.0f} GFLOP/s, so no step takes less than "
-        f"{floor['us_per_step']:.2g} µs: {100 * floor['share_of_end_to_end']:.0f} % of the time is spent in what cannot be "
-        f"left out.",
-        f"Peak memory: {', '.join(f'{name} {size / 1e6:,.0f} MB' for name, size in result['peak_memory_bytes'].items())}.",
+        f"Matrix products: {floor['matmul_flops_per_step'] / 1e3:,.0f} kFLOP a step; the device does the student's "
+        f"largest one at {floor['device_matmul_flops_per_s'] / 1e9:,.0f} GFLOP/s, so a step takes no less than "
+        f"{floor['us_per_step']:.2g} µs: {100 * floor['share_of_end_to_end']:.0f} % of the time goes into that floor.",
+        "Peak memory: " + ", ".join(f"{name} {size / 1e6:,.0f} MB" for name, size in memory.items()) + ".",
         "",
         "| worlds | " + " | ".join(words for name, words in STAGES.items() if name in result["stages"]) + " | needs |",
         "|---" * (2 + len(result["stages"])) + "|",
     ]
     for row in sorted(result["sweep"], key=lambda row: row["num_envs"]):
-        cells = [timing.thousands(row["stages"][n]) if n in row["stages"] else "" for n in STAGES if n in result["stages"]]
+        cells = [
+            timing.thousands(row["stages"][n]) if n in row["stages"] else "" for n in STAGES if n in result["stages"]
+        ]
         lines.append(f"| {row['num_envs']} | " + " | ".join(cells) + f" | {row['needed_bytes'] / 1e6:,.0f} MB |")
     lines += ["", f"The sweep ended: {result['sweep_ended']}."]
     return "\n".join(lines) + "\n"

@@ -1,8 +1,8 @@
 """Timing programs on a machine that others use too: in turns, in ratios, in wall-clock and in processor time.
 
 Host module of the benchmarks. A single figure taken on a busy machine says little; two taken in turns, in one process,
-divide to a ratio that says much. Processor time (of the whole process, all threads) stands beside the clock: a neighbour
-slows the clock most.
+divide to a ratio that says much. Processor time (of the whole process, all threads) stands beside the clock: what a
+neighbour slows most is the clock.
 """
 
 from __future__ import annotations

@@ -46,10 +46,10 @@ def estimate(scores: np.ndarray, of: Literal["iqm", "mean"] = "iqm") -> Estimate
 
 
 def _iqm(scores: np.ndarray) -> np.ndarray:
-    """rliable's `aggregate_iqm` of every point at once; (runs, tasks, points) -> (points,)."""
-    from scipy.stats import trim_mean
-
-    return trim_mean(scores.reshape(-1, scores.shape[-1]), 0.25, axis=0)
+    """rliable's `aggregate_iqm` of every point at once, many times as fast; (runs, tasks, points) -> (points,)."""
+    every = np.sort(scores.reshape(-1, scores.shape[-1]), axis=0)
+    cut = len(every) // 4
+    return every[cut : len(every) - cut].mean(axis=0)
 
 
 def _mean(scores: np.ndarray) -> np.ndarray:

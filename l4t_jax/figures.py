@@ -6,6 +6,7 @@ vision can tell apart; lines carry their names, so that no picture needs its col
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,12 @@ def _panels(rows: int, columns: int, size: tuple[float, float], share: bool = Fa
 
 
 def _save(figure: Any, path: Path) -> Path:
-    figure.savefig(path)
+    """Writes a picture with a palette, a third of the size of full colour and as good to look at."""
+    from PIL import Image
+
+    whole = io.BytesIO()
+    figure.savefig(whole, format="png")
+    Image.open(whole).convert("RGB").quantize(128).save(path, optimize=True)
     return path
 
 
@@ -200,7 +206,9 @@ def _say(panel: Any, ends: list[tuple[float, str, str]]) -> None:
         push = np.maximum(short, 0) / 2
         heights[:-1] -= push
         heights[1:] += push
-    heights -= max(heights[-1] - 1.03, 0)
+    heights[-1] = min(heights[-1], 1.03)
+    for i in reversed(range(len(heights) - 1)):  # those that the top pushes back
+        heights[i] = min(heights[i], heights[i + 1] - gap)
     for height, (_, words, colour) in zip(heights, ends, strict=True):
         panel.annotate(words, (1.0, height), (5, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
                        va="center", fontsize=9, color=colour, annotation_clip=False)  # fmt: skip

@@ -159,21 +159,20 @@ class PaperLSTM(Student):
     @nn.compact
     def __call__(self, carry: Carry, known: KnownMap, reset: jax.Array) -> tuple[Carry, jax.Array, jax.Array]:
         x = nn.relu(TorchDense(self.hidden, dtype=self.dtype)(PaperEncoder(dtype=self.dtype)(known)))
-        cells = [nn.OptimizedLSTMCell(self.hidden, name=f"lstm_{i}") for i in range(self.layers)]
 
         def step(
-            cells: list[nn.OptimizedLSTMCell], carry: Carry, inputs: tuple[jax.Array, jax.Array]
+            student: PaperLSTM, carry: Carry, inputs: tuple[jax.Array, jax.Array]
         ) -> tuple[Carry, jax.Array]:
             x, reset = inputs
             carry = jax.tree.map(lambda leaf: jnp.where(reset[:, None], 0.0, leaf), carry)
             new = []
-            for cell, state in zip(cells, carry, strict=True):
-                state, x = cell(state, x)
+            for i, state in enumerate(carry):
+                state, x = nn.OptimizedLSTMCell(student.hidden, name=f"lstm_{i}")(state, x)
                 new.append(state)
             return tuple(new), x
 
         scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})  # pyright: ignore
-        carry, x = scan(cells, carry, (x.astype(jnp.float32), reset))
+        carry, x = scan(self, carry, (x.astype(jnp.float32), reset))
         return carry, *Heads(64, self.outputs, dtype=self.dtype)(x)
 
 

@@ -136,7 +136,7 @@ def update(
     def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
         params, opt_state = state
         (_, terms), grads = gradient(params, minibatch)
-        terms["grad_norm"] = optax.global_norm(grads)
+        terms["grad_norm"] = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), terms
 

@@ -57,6 +57,45 @@ def test_the_value_after_a_termination_is_never_read():
         np.testing.assert_allclose(advantage, [[1.0]])
 
 
+def option_advantages(terminated_at=None):
+    """Four steps of one world; the choice made at t = 0 goes on at t = 1. gamma 0.5, lambda 0.5."""
+    columns = dict(reward=[1.0, 2.0, 0.0, 4.0], value=[1.0, 9.0, 2.0, 3.0], next_value=[9.0, 2.0, 3.0, 2.0])
+    arrays = {name: jnp.array(column)[:, None] for name, column in columns.items()}
+    ended = jnp.zeros((4, 1), bool)
+    terminated = ended if terminated_at is None else ended.at[terminated_at].set(True)
+    decides = jnp.array([[True], [False], [True], [True]])
+    advantage, target = losses.advantages(
+        **arrays, terminated=terminated, truncated=ended, gamma=0.5, gae_lambda=0.5, decides=decides
+    )
+    return advantage[jnp.array([0, 2, 3]), 0], target[jnp.array([0, 2, 3]), 0]
+
+
+def test_advantages_of_choices_that_go_on_for_several_steps_by_hand():
+    # t=3: 4 + .5*2 = 5, advantage 2                          t=2: 0 + .5*(3 + .5*2) = 2, advantage 0
+    # t=0: rewards 1 + .5*2, then .25 * (V(t=2) + .5*0) = .5: worth 2.5, advantage 1.5
+    advantage, target = option_advantages()
+    np.testing.assert_allclose(advantage, [1.5, 0.0, 2.0], rtol=1e-6)
+    np.testing.assert_allclose(target, [2.5, 2.0, 5.0], rtol=1e-6)
+
+
+def test_a_choice_that_ends_with_the_episode_by_hand():
+    # t=0: rewards 1 + .5*2 and nothing after: worth 2
+    _, target = option_advantages(terminated_at=1)
+    np.testing.assert_allclose(target, [2.0, 2.0, 5.0], rtol=1e-6)
+
+
+def test_rows_without_weight_count_for_nothing():
+    weight = jnp.array([1.0, 0.0, 3.0])
+    assert float(losses.mean(jnp.array([2.0, 100.0, 6.0]), weight)) == pytest.approx(5.0)  # (2 + 18) / 4
+    # mean 5, squared deviations 9 and 1 with weights 1 and 3: variance 3
+    s = np.sqrt(3) + 1e-5
+    normal = losses.normalise(jnp.array([2.0, 100.0, 6.0]), weight)
+    np.testing.assert_allclose(normal[jnp.array([0, 2])], [-3 / s, 1 / s], rtol=1e-5)
+    value = losses.value_loss(jnp.array([1.0, 9.0]), jnp.zeros(2), jnp.array([1.0, -9.0]), 5.0, jnp.array([1.0, 0.0]))
+    assert float(value) == pytest.approx(0.0)
+    assert float(losses.mean(jnp.ones(3), jnp.zeros(3))) == 0.0
+
+
 def test_worlds_do_not_mix():
     columns = dict(reward=REWARD, value=VALUE, next_value=NEXT_VALUE, terminated=TERMINATED, truncated=TRUNCATED)
     two = {name: jnp.stack([jnp.array(c), jnp.zeros_like(jnp.array(c))], axis=1) for name, c in columns.items()}

@@ -82,6 +82,14 @@ def test_the_interquartile_mean_of_five_seeds_is_the_mean_of_the_middle_three() 
     assert comparison.estimate(np.array([0.0, 0.6, 0.7, 0.8, 1.0]), "mean")["value"] == pytest.approx(0.62)
 
 
+def test_the_interquartile_mean_is_rliables() -> None:
+    from rliable.metrics import aggregate_iqm
+
+    for seeds in (2, 3, 5, 8):
+        scores = np.random.default_rng(seeds).uniform(size=(seeds, 1))
+        assert comparison._iqm(scores[..., None]) == pytest.approx([aggregate_iqm(scores)])
+
+
 def test_equal_seeds_leave_no_interval_and_the_same_scores_give_the_same_interval() -> None:
     assert comparison.estimate(np.full(5, 0.25)) == {"value": 0.25, "low": 0.25, "high": 0.25}
     scores = np.random.default_rng(0).uniform(size=(5, 7))
@@ -254,4 +262,4 @@ def test_quick_does_all_of_it(tmp_path: Path, capfd: pytest.CaptureFixture[str])
     found = json.loads(capfd.readouterr().out)
     assert {run["variant"] for run in found["runs"]} == set(reproduce.QUICK_VARIANTS)
     assert found["teachers"]["DoorKey-5x5"]["drawn"]["success"] > 0.9
-    assert (tmp_path / "corruption.png").is_file()
+    assert (tmp_path / "areas.png").is_file()

@@ -41,10 +41,25 @@ def _interior(size: int, width: jax.Array, height: jax.Array) -> jax.Array:
     return (x > 0) & (x < width - 1) & (y > 0) & (y < height - 1)
 
 
-def _pick(key: jax.Array, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A cell (x, y) uniform over `allowed`, `bool[W, H]`."""
-    draw = jnp.where(allowed, jax.random.uniform(key, allowed.shape), -1.0)
-    return jnp.divmod(jnp.argmax(draw), allowed.shape[1])
+def _draws(key: jax.Array, number: int) -> list[jax.Array]:
+    """`number` independent random words, `uint32[]` each, from one call of the generator.
+
+    A call a draw took five times as long to compile, and boards are drawn in three programs of a run.
+    """
+    return list(jax.random.bits(key, (number,), jnp.uint32))
+
+
+def _between(draw: jax.Array, first: int, end: jax.Array | int) -> jax.Array:
+    """A whole number from `first` up to, not including, `end`, uniform but for parts in 2^26."""
+    span = (jnp.asarray(end, jnp.int32) - first).astype(jnp.uint32)
+    return first + (draw % span).astype(jnp.int32)
+
+
+def _pick(draw: jax.Array, allowed: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A cell (x, y) uniform over `allowed`, `bool[W, H]`; (0, 0) where none is."""
+    count = jnp.cumsum(allowed.reshape(-1).astype(jnp.int32))
+    nth = _between(draw, 1, jnp.maximum(count[-1], 1) + 1)
+    return jnp.divmod(jnp.argmax(count >= nth), allowed.shape[1])
 
 
 def _put(cells: jax.Array, x: jax.Array, y: jax.Array, what: jax.Array | int) -> jax.Array:
@@ -63,13 +78,14 @@ def _free(cells: jax.Array, room: jax.Array, *taken: tuple[jax.Array, jax.Array]
     return free
 
 
-def _room_with_door(key: jax.Array, door_code: jax.Array) -> tuple[jax.Array, jax.Array, tuple[jax.Array, jax.Array]]:
-    """The paper's room: cells, interior, and the cell just inside the door."""
-    size_key, wall_key, x_key, y_key = jax.random.split(key, 4)
-    width, height = jax.random.randint(size_key, (2,), 5, MAP + 1)
-    wall = jax.random.randint(wall_key, (), 0, 4)  # right, bottom, left, top
-    along_x = jax.random.randint(x_key, (), 1, width - 1)
-    along_y = jax.random.randint(y_key, (), 1, height - 1)
+def _room_with_door(
+    draws: list[jax.Array], door_code: jax.Array
+) -> tuple[jax.Array, jax.Array, tuple[jax.Array, jax.Array]]:
+    """The paper's room: cells, interior, and the cell just inside the door; takes five draws."""
+    width, height = _between(draws[0], 5, MAP + 1), _between(draws[1], 5, MAP + 1)
+    wall = _between(draws[2], 0, 4)  # right, bottom, left, top
+    along_x = _between(draws[3], 1, width - 1)
+    along_y = _between(draws[4], 1, height - 1)
     door_x = jnp.select([wall == 0, wall == 2], [width - 1, 0], along_x)
     door_y = jnp.select([wall == 1, wall == 3], [height - 1, 0], along_y)
     inside_x = jnp.clip(door_x, 1, width - 2)
@@ -80,71 +96,70 @@ def _room_with_door(key: jax.Array, door_code: jax.Array) -> tuple[jax.Array, ja
 
 def simple_door_key(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """SimpleDoorKey: one locked door and its key, of one random colour."""
-    room_key, colour_key, agent_key, direction_key, key_key = jax.random.split(key, 5)
-    colour = jax.random.randint(colour_key, (), 0, 6) << 4
-    cells, room, _ = _room_with_door(room_key, DOOR_LOCKED | colour)
-    x, y = _pick(agent_key, room)
-    key_x, key_y = _pick(key_key, _free(cells, room, (x, y)))
+    *room_draws, for_colour, for_agent, for_direction, for_key = _draws(key, 9)
+    colour = _between(for_colour, 0, 6) << 4
+    cells, room, _ = _room_with_door(room_draws, DOOR_LOCKED | colour)
+    x, y = _pick(for_agent, room)
+    key_x, key_y = _pick(for_key, _free(cells, room, (x, y)))
     cells = _put(cells, key_x, key_y, KEY | colour)
-    return cells, _agent(x, y, jax.random.randint(direction_key, (), 0, 4))
+    return cells, _agent(x, y, _between(for_direction, 0, 4))
 
 
 def lava_door_key(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """LavaDoorKey: SimpleDoorKey with one cell of lava, never just inside the door."""
-    layout_key, lava_key = jax.random.split(key)
-    room_key, colour_key, agent_key, direction_key, key_key = jax.random.split(layout_key, 5)
-    colour = jax.random.randint(colour_key, (), 0, 6) << 4
-    cells, room, inside = _room_with_door(room_key, DOOR_LOCKED | colour)
-    x, y = _pick(agent_key, room)
-    key_x, key_y = _pick(key_key, _free(cells, room, (x, y)))
+    *room_draws, for_colour, for_agent, for_direction, for_key, for_lava = _draws(key, 10)
+    colour = _between(for_colour, 0, 6) << 4
+    cells, room, inside = _room_with_door(room_draws, DOOR_LOCKED | colour)
+    x, y = _pick(for_agent, room)
+    key_x, key_y = _pick(for_key, _free(cells, room, (x, y)))
     cells = _put(cells, key_x, key_y, KEY | colour)
-    lava_x, lava_y = _pick(lava_key, _free(cells, room, (x, y), inside))
+    lava_x, lava_y = _pick(for_lava, _free(cells, room, (x, y), inside))
     cells = _put(cells, lava_x, lava_y, LAVA_CODE)
-    return cells, _agent(x, y, jax.random.randint(direction_key, (), 0, 4))
+    return cells, _agent(x, y, _between(for_direction, 0, 4))
 
 
 def colored_door_key(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """ColoredDoorKey: a blue door, a blue key and a red one, no key just inside the door."""
-    room_key, agent_key, direction_key, blue_key, red_key = jax.random.split(key, 5)
-    cells, room, inside = _room_with_door(room_key, jnp.asarray(code(DOOR_LOCKED, BLUE)))
-    x, y = _pick(agent_key, room)
-    blue_x, blue_y = _pick(blue_key, _free(cells, room, (x, y), inside))
+    *room_draws, for_agent, for_direction, for_blue, for_red = _draws(key, 9)
+    cells, room, inside = _room_with_door(room_draws, jnp.asarray(code(DOOR_LOCKED, BLUE)))
+    x, y = _pick(for_agent, room)
+    blue_x, blue_y = _pick(for_blue, _free(cells, room, (x, y), inside))
     cells = _put(cells, blue_x, blue_y, code(KEY, BLUE))
-    red_x, red_y = _pick(red_key, _free(cells, room, (x, y), inside))
+    red_x, red_y = _pick(for_red, _free(cells, room, (x, y), inside))
     cells = _put(cells, red_x, red_y, code(KEY, RED))
-    return cells, _agent(x, y, jax.random.randint(direction_key, (), 0, 4))
+    return cells, _agent(x, y, _between(for_direction, 0, 4))
 
 
 def diverged_door_key(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """DivergedDoorKey: a 20 x 20 room, two locked doors on opposite walls, the key in its central 2 x 2."""
-    axis_key, first_key, second_key, colour_key, agent_key, direction_key, key_key = jax.random.split(key, 7)
+    for_axis, for_first, for_second, for_colour, for_agent, for_direction, *for_key = _draws(key, 8)
     size = TWO_DOOR_MAP
-    colour = jax.random.randint(colour_key, (), 0, 6) << 4
-    left_right = jax.random.bernoulli(axis_key)
-    first = jax.random.randint(first_key, (), 1, size - 1)
-    second = jax.random.randint(second_key, (), 1, size - 1)
+    colour = _between(for_colour, 0, 6) << 4
+    left_right = _between(for_axis, 0, 2) == 1
+    first = _between(for_first, 1, size - 1)
+    second = _between(for_second, 1, size - 1)
     cells = _walled(size, jnp.int32(size), jnp.int32(size))
     door = DOOR_LOCKED | colour
     cells = _put(cells, jnp.where(left_right, 0, first), jnp.where(left_right, first, 0), door)
     cells = _put(cells, jnp.where(left_right, size - 1, second), jnp.where(left_right, second, size - 1), door)
-    key_x, key_y = size // 2 - 1 + jax.random.randint(key_key, (2,), 0, 2)
+    key_x, key_y = (_between(draw, size // 2 - 1, size // 2 + 1) for draw in for_key)
     cells = _put(cells, key_x, key_y, KEY | colour)
     room = _interior(size, jnp.int32(size), jnp.int32(size))
-    x, y = _pick(agent_key, _free(cells, room))
-    return cells, _agent(x, y, jax.random.randint(direction_key, (), 0, 4))
+    x, y = _pick(for_agent, _free(cells, room))
+    return cells, _agent(x, y, _between(for_direction, 0, 4))
 
 
 def stock_door_key(size: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """MiniGrid's own DoorKey, `size` x `size`: two rooms, a locked yellow door between, the goal in the far corner."""
-    split_key, door_key, agent_key, direction_key, key_key = jax.random.split(key, 5)
-    split = jax.random.randint(split_key, (), 2, size - 2)
-    door_y = jax.random.randint(door_key, (), 1, size - 2)
+    for_split, for_door, for_agent, for_direction, for_key = _draws(key, 5)
+    split = _between(for_split, 2, size - 2)
+    door_y = _between(for_door, 1, size - 2)
     cells = _walled(size, jnp.int32(size), jnp.int32(size))
     cells = jnp.where(jnp.arange(size)[:, None] == split, jnp.uint8(WALL_CODE), cells)
     cells = _put(cells, jnp.int32(size - 2), jnp.int32(size - 2), GOAL_CODE)
     cells = _put(cells, split, door_y, code(DOOR_LOCKED, YELLOW))
     near = _interior(size, jnp.int32(size), jnp.int32(size)) & (jnp.arange(size)[:, None] < split)
-    x, y = _pick(agent_key, _free(cells, near))
-    key_x, key_y = _pick(key_key, _free(cells, near, (x, y)))
+    x, y = _pick(for_agent, _free(cells, near))
+    key_x, key_y = _pick(for_key, _free(cells, near, (x, y)))
     cells = _put(cells, key_x, key_y, code(KEY, YELLOW))
-    return cells, _agent(x, y, jax.random.randint(direction_key, (), 0, 4))
+    return cells, _agent(x, y, _between(for_direction, 0, 4))

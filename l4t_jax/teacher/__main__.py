@@ -11,16 +11,17 @@ from typing import Annotated, Any
 
 import tyro
 
+from l4t_jax.config import ConfigError
 from l4t_jax.tasks import Task, UnknownTask, get_task
 from l4t_jax.teacher import file
 from l4t_jax.teacher.ask import Ask, estimate, record
 from l4t_jax.teacher.backends import BackendError, Options, open_backend
 from l4t_jax.teacher.cache import Cache, CacheError, default_folder
 from l4t_jax.teacher.file import TeacherFileError
-from l4t_jax.teacher.grammar import situations, write_plan
+from l4t_jax.teacher.grammar import TooManyStates, situations, write_plan
 from l4t_jax.teacher.prompt import PromptError, load
 
-MISTAKES = (TeacherFileError, BackendError, PromptError, CacheError, UnknownTask, ValueError)
+MISTAKES = (TeacherFileError, BackendError, PromptError, CacheError, UnknownTask, TooManyStates, ConfigError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,9 +156,9 @@ class Evaluate:
         task = get_task(self.env)
         content = _resolve(self.teacher, task)
         if not 1 <= self.boards <= 1_000_000:
-            raise ValueError(f"--boards must be from 1 to 1000000, not {self.boards}")
+            raise ConfigError(f"--boards must be from 1 to 1000000, not {self.boards}")
         if not 0 <= self.seed < 2**31:
-            raise ValueError(f"--seed must be from 0 to {2**31 - 1}, not {self.seed}")
+            raise ConfigError(f"--seed must be from 0 to {2**31 - 1}, not {self.seed}")
         found = evaluate(task, content, self.boards, self.seed)
         if self.json:
             print(json.dumps(found))

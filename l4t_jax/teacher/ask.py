@@ -24,7 +24,7 @@ from l4t_jax.teacher import file
 from l4t_jax.teacher import prompt as prompts
 from l4t_jax.teacher.backends import Backend, BackendError, Request, Sampling
 from l4t_jax.teacher.cache import Cache
-from l4t_jax.teacher.grammar import Plan, Situation, plans, situations, write_plan
+from l4t_jax.teacher.grammar import Plan, Situation, TooManyStates, plans, situations, write_plan
 from l4t_jax.teacher.parse import parse
 
 Report = Callable[[str], None]
@@ -208,7 +208,7 @@ class Asker:
         if missing:
             try:
                 listed = [write_plan(plan) for one in situations(self.task) for plan in plans(one)]
-            except ValueError:  # too rich to list
+            except TooManyStates:
                 listed = []
             wanted = list(dict.fromkeys([*listed, *missing]))
             request = Request(self.prompt.messages(prompts.CONTENT_FREE), None)
@@ -288,7 +288,7 @@ def record(
 
     Raises:
         BackendError, CacheError, PromptError: with what would help, and where the answers so far are kept.
-        ValueError: the task has too many states to list them.
+        TooManyStates: with what can be done instead.
     """
     asker = Asker(task, backend, ask, cache, report)
     questions = situations(task, states)
@@ -308,15 +308,20 @@ def record(
         left = taken / (number + 1) * (len(questions) - number - 1)
         done = f"[{number + 1}/{len(questions)}] {asked.state.sentence} {summary(entry)}"
         report(f"{done}; {taken:.0f} s, {left:.0f} s to go")
-    model = backend.identity.get("model", "an LLM")
+    return made(asker, entries, time.monotonic() - start)
+
+
+def made(asker: Asker, entries: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """The content of a teacher file with these states."""
+    model = asker.backend.identity.get("model", "an LLM")
     how = "scored" if asker.ask.ask == "score" else "sampled"
     content = {
         "format": file.FORMAT,
         "version": file.VERSION,
-        "task": task.name,
-        "made": getattr(backend, "made", "llm"),
+        "task": asker.task.name,
+        "made": getattr(asker.backend, "made", "llm"),
         "about": f"{model}, {how}.",
-        "source": {**asker.source(), "seconds": round(time.monotonic() - start, 1)},
+        "source": {**asker.source(), "seconds": round(seconds, 1)},
         "states": entries,
     }
     file.check(content, "the new teacher file")

@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -195,15 +196,24 @@ def to_table(task: Task, content: dict[str, Any]) -> TeacherTable:
     Raises:
         TeacherFileError: a plan names a skill or an object that the task has not.
     """
+    return pack_table(task, to_rows(task, content, symbolic.enumerate_states(task)))
+
+
+def to_rows(task: Task, content: dict[str, Any], states: Iterable[int]) -> dict[int, list[tuple[float, list[int]]]]:
+    """What `pack_table` takes, for those of the given symbolic state ids that the file holds.
+
+    Raises:
+        TeacherFileError: a plan names a skill or an object that the task has not.
+    """
     entries = {(tuple(s["sees"]), s["holds"]): s["plans"] for s in content["states"]}
     rows: dict[int, list[tuple[float, list[int]]]] = {}
-    for state in symbolic.enumerate_states(task):
+    for state in states:
         renamed, nouns = symbolic.rename(task, symbolic.decode(task, state))
         plans = entries.get((renamed.sees, renamed.holds))
         if plans is None:
             continue
         rows[state] = [(p["p"], [_code(task, step, nouns, renamed) for step in p["skills"]]) for p in plans]
-    return pack_table(task, rows)
+    return rows
 
 
 def pack_table(task: Task, rows: dict[int, list[tuple[float, list[int]]]]) -> TeacherTable:

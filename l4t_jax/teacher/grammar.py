@@ -26,6 +26,11 @@ from l4t_jax.types import GOAL
 
 Plan = tuple[Step, ...]
 
+
+class TooManyStates(ValueError):
+    """The symbolic states of a task are too many to ask for all of them; the message says what can be done."""
+
+
 MOST_PLANS = 150
 MOST_STATES = 4096  # ids; a task with more is asked only for the states that it meets
 
@@ -61,11 +66,11 @@ def situations(task: Task, states: Iterable[int] | None = None) -> list[Situatio
     """What there is to ask for: the given ids, or all that can occur; each sentence once, in the order of the ids.
 
     Raises:
-        ValueError: the task is too rich to list its states.
+        TooManyStates: with what can be done instead.
     """
     if states is None:
         if not enumerable(task):
-            raise ValueError(
+            raise TooManyStates(
                 f"{task.name} has up to {symbolic.num_states(task):,} symbolic states, too many to ask for all of them "
                 f"(at most {MOST_STATES:,}); train with the LLM as the teacher, which asks for those that are met"
             )

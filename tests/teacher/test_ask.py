@@ -385,3 +385,14 @@ def test_no_state_outside_the_table_is_met_in_a_million_steps(name: str, play: A
         assert met <= known, [symbolic.decode(task, state).sentence for state in met - known]
     assert sum(steps.values()) >= 1_000_000
     assert len({symbolic.rename(task, symbolic.decode(task, state))[0] for state in met}) >= STATES[name] - 1
+
+
+def test_a_task_too_rich_to_list_its_states_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from l4t_jax.teacher import grammar
+
+    monkeypatch.setattr(grammar, "MOST_STATES", 4)
+    with pytest.raises(grammar.TooManyStates, match="too many to ask for all of them"):
+        asking.record(TASK, Fake(), Ask())
+    (state,) = (s for s in symbolic.enumerate_states(TASK) if symbolic.decode(TASK, s) == Symbolic(("door",), None))
+    content = asking.record(TASK, Fake(), Ask(divide_prior=1.0), states=[state])  # those that are met can be asked for
+    assert [entry["sees"] for entry in content["states"]] == [["door"]]

@@ -1,0 +1,94 @@
+"""A teacher that is asked while training goes on, for tasks with too many symbolic states to ask for all of them first.
+
+Host module. Between blocks of training it is told which states were met (`LiveTeacher.meet`); it asks for those it does
+not know and puts the answers into a table whose shape never changes, so nothing is compiled again. A state not yet
+asked for, or in vain, has no guidance: the metrics count such steps (`unguided`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from l4t_jax import symbolic
+from l4t_jax.skills.plan import NOOP_CODE
+from l4t_jax.symbolic import Symbolic
+from l4t_jax.teacher import file
+from l4t_jax.teacher.ask import Asker, made
+from l4t_jax.teacher.backends import BackendError
+from l4t_jax.teacher.grammar import situation
+from l4t_jax.teacher.parse import MOST_STEPS
+from l4t_jax.teacher.policy import TeacherTable
+
+MOST_IDS = 1 << 17  # rows of the table, known or not: 64 MiB of plans
+MOST_PLANS = 16  # plans that the table holds of a state; the rest of a distribution is left out
+
+
+class LiveTeacher:
+    """A table that grows.
+
+    Args:
+        asker: whom to ask, and how.
+
+    Raises:
+        BackendError: the task has more symbolic states than a table can hold.
+    """
+
+    def __init__(self, asker: Asker) -> None:
+        self.asker, self.task = asker, asker.task
+        ids = symbolic.num_states(self.task)
+        if ids > MOST_IDS:
+            raise BackendError(
+                f"{self.task.name} has {ids:,} symbolic states, and a table can hold {MOST_IDS:,}; "
+                "give the task fewer nouns"
+            )
+        self._codes = np.full((ids, MOST_PLANS, MOST_STEPS), NOOP_CODE, np.int32)
+        self._probability = np.zeros((ids, MOST_PLANS), np.float32)
+        self._entries: dict[Symbolic, dict[str, Any]] = {}
+        self._asked: set[int] = set()
+        self._seconds = 0.0
+
+    @property
+    def table(self) -> TeacherTable:
+        """As arrays for the device, always of one shape."""
+        return TeacherTable(plans=jnp.asarray(self._codes), probability=jnp.asarray(self._probability))
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """A teacher file of all that was asked so far."""
+        return made(self.asker, list(self._entries.values()), self._seconds)
+
+    def meet(self, states: Iterable[int]) -> bool:
+        """Asks for those of the states met that were not asked for yet.
+
+        A backend that does not answer costs these states their guidance and no more: it is reported, and the states are
+        asked for again when they are met again.
+
+        Returns:
+            Whether the table changed.
+        """
+        changed = False
+        start = time.monotonic()
+        for state in sorted({int(state) for state in states} - self._asked):
+            asked = situation(self.task, state)
+            if asked.state not in self._entries:
+                try:
+                    self._entries[asked.state] = self.asker.state(asked)
+                except BackendError as error:
+                    self.asker.report(f"no guidance in {asked.state.sentence} {error}")
+                    break
+            self._asked.add(state)
+            entry = self._entries[asked.state]
+            (plans,) = file.to_rows(self.task, {"states": [entry]}, [state]).values()
+            best = sorted(plans, key=lambda plan: -plan[0])[:MOST_PLANS]
+            total = sum(p for p, _ in best)
+            for slot, (p, steps) in enumerate(best):
+                self._codes[state, slot, : len(steps)] = steps[:MOST_STEPS]
+                self._probability[state, slot] = p / total
+            changed = changed or bool(best)
+        self._seconds += time.monotonic() - start
+        return changed
