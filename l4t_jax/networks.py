@@ -160,9 +160,7 @@ class PaperLSTM(Student):
     def __call__(self, carry: Carry, known: KnownMap, reset: jax.Array) -> tuple[Carry, jax.Array, jax.Array]:
         x = nn.relu(TorchDense(self.hidden, dtype=self.dtype)(PaperEncoder(dtype=self.dtype)(known)))
 
-        def step(
-            student: PaperLSTM, carry: Carry, inputs: tuple[jax.Array, jax.Array]
-        ) -> tuple[Carry, jax.Array]:
+        def step(student: PaperLSTM, carry: Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[Carry, jax.Array]:
             x, reset = inputs
             carry = jax.tree.map(lambda leaf: jnp.where(reset[:, None], 0.0, leaf), carry)
             new = []
