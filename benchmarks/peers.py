@@ -30,7 +30,7 @@ NOTES = {
     "real. The teacher labels every step.",
     "ppo": "As l4t, without a teacher.",
     "l4t_default_student": "As l4t with the default student (ego, 128 units, its own inputs) as the network.",
-    "navix_ppo": "navix.agents.PPO on Navix-DoorKey-8x8-v0: the whole map, 8 x 8 x 3, nothing to remember; truncated at "
+    "navix_ppo": "navix.agents.PPO on Navix-DoorKey-8x8-v0: the whole map, 8 x 8 x 3, no memory needed; truncated at "
     "256 steps, taken for terminations; the step after an episode's end, which ignores its action, is counted; "
     "advantages are computed anew each epoch; a reset is computed at every step.",
     "rejax_ppo": "rejax.PPO on the same navix environment through its own adapter: actor and critic have an optimizer "
@@ -38,7 +38,7 @@ NOTES = {
     "l4t_env": "Step, view, map with memory (one byte a cell), episodes that end replaced from a pool of boards.",
     "navix_env": "env.step under vmap with its symbolic observation of the whole map; a reset is computed at every "
     "step, the step after an end is counted.",
-    "xminigrid_env": "MiniGrid-DoorKey-8x8 with auto-reset; a 7 x 7 view, no memory; six actions; a reset at every step.",
+    "xminigrid_env": "MiniGrid-DoorKey-8x8 with auto-reset; a 7 x 7 view, no memory; six actions; resets each step.",
     "minigrid_env": "Farama MiniGrid-DoorKey-8x8-v0, Python, one world, its 7 x 7 view; reset where an episode ends.",
 }
 
