@@ -54,13 +54,17 @@ STOCK_TASKS = tuple(f"DoorKey-{size}x{size}" for size in (5, 6, 8, 16))
 ALL_TASKS = PAPER_TASKS + STOCK_TASKS
 
 
+COSTLY = ("trained", "rolled", "scripted", "built")  # fixtures of a module that take long to set up
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps the tests of one task on one worker (`-n 2 --dist loadgroup`): they share its compiled programs."""
+    """Keeps together on one worker (`-n 2 --dist loadgroup`) what shares compiled programs: a task, a costly fixture."""
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         name = parameters.get("task_name", parameters.get("paper_task"))
+        name = next((costly for costly in COSTLY if costly in getattr(item, "fixturenames", ())), name)
         if name is not None:
             item.add_marker(pytest.mark.xdist_group(name))
 

@@ -80,11 +80,10 @@ def test_the_teacher_acts_by_chance_where_its_file_is_silent(draw, teacher_of):
     assert float(jax.nn.softmax(ask(table)).max()) > 0.9
 
 
-@pytest.mark.parametrize("name", ["ego", "lstm"])
-def test_a_student_plays_as_a_policy(name, draw):
+def test_a_recurrent_student_plays_as_a_policy(draw):
     task = get_task("DoorKey-5x5")
     env = task.make()
-    student = make_student(name, task, 16)
+    student = make_student("lstm", task, 16)
     boards = draw(task.name, jax.random.key(3), 4)
     known = jax.tree.map(lambda leaf: leaf[None], jax.vmap(observe)(boards))
     carry = student.initial_carry(4)

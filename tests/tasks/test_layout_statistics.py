@@ -111,7 +111,7 @@ def room_labels(task, cells, agents) -> Labels:
         labels |= {
             f"{thing} x": code(width, x),
             f"{thing} y": code(height, y),
-            f"{thing} from agent": code(x - agents[:, 0], y - agents[:, 1]),
+            f"{thing} from agent": code(np.clip(x - agents[:, 0], -2, 2), np.clip(y - agents[:, 1], -2, 2)),
             f"{thing} from door": code(x - inside[0], y - inside[1]),
         }
         # What chi-square may miss: what never happens.
