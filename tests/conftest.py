@@ -58,7 +58,7 @@ COSTLY = ("trained", "rolled", "scripted", "built")  # fixtures of a module that
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps together on one worker (`-n 2 --dist loadgroup`) what shares compiled programs: a task, a costly fixture."""
+    """Keeps on one worker (`--dist loadgroup`) what shares compiled programs: a task, a costly fixture."""
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
