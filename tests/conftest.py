@@ -57,6 +57,7 @@ ALL_TASKS = PAPER_TASKS + STOCK_TASKS
 COSTLY = ("trained", "rolled", "scripted", "built")  # fixtures of a module that take long to set up
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keeps on one worker (`--dist loadgroup`) what shares compiled programs: a task, a costly fixture."""
     if not config.pluginmanager.hasplugin("xdist"):
@@ -108,9 +109,10 @@ def own_tasks() -> Iterator[None]:
 
 @cache
 def shipped_table(name: str) -> TeacherTable:
-    """The task's own teacher, as arrays."""
+    """The task's own teacher, as arrays: not as tracers, though a test may ask for it first within a jit."""
     task = get_task(name)
-    return file.to_table(task, file.shipped(task))
+    with jax.ensure_compile_time_eval():
+        return file.to_table(task, file.shipped(task))
 
 
 @pytest.fixture(scope="session")
