@@ -171,7 +171,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "frugal": dict(
         student="ego", total_steps=500_000, num_envs=64, num_steps=16, learning_rate=1e-3, learning_rate_end=1e-4,
         epochs=8, minibatches=4, gae_lambda=0.95, entropy_coef=0.001, distill_coef=1.0, distill_floor=0.0,
-        distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=250,
+        distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=100,
     ),
     "paper": dict(
         student="cnn", total_steps=4_000_000, num_envs=10, num_steps=128, learning_rate=1e-3, learning_rate_end=1e-3,
