@@ -114,7 +114,7 @@ def ours(settings: Settings, algo: str, student: str) -> Call:
     """A block of this trainer, as a run calls it."""
     import jax.numpy as jnp
 
-    from l4t_jax import api
+    from l4t_jax import loop
     from l4t_jax.config import Config
     from l4t_jax.teacher import file as teacher_file
     from l4t_jax.trainer import Trainer
@@ -127,7 +127,7 @@ def ours(settings: Settings, algo: str, student: str) -> Call:
     )  # fmt: skip  # pyright: ignore
     trainer = Trainer.create(config)
     table = None if algo == "ppo" else teacher_file.to_table(trainer.task, teacher_file.shipped(trainer.task))
-    made = api._training_programs(trainer, table, settings.updates)
+    made = loop.training_programs(trainer, table, settings.updates)
     block = made["block"][0].lower(*made["block"][1]).compile()
     held = [made["init"][0](jnp.int32(0))]
 
@@ -311,7 +311,7 @@ RATIOS = [
 
 def measured(settings: Settings) -> dict[str, Any]:
     """The whole result, as it is printed and kept."""
-    from l4t_jax import api
+    from l4t_jax import loop
 
     began, load = time.perf_counter(), timing.load()
     names = list(PEERS) if settings.only is None else settings.only.replace(" ", "").split(",")
@@ -333,7 +333,7 @@ def measured(settings: Settings) -> dict[str, Any]:
             timing.say(f"  does not run: {missing[name]}")
     timing.say("measuring in turns ...")
     samples = timing.in_turns(calls, settings.rounds)
-    versions = api.versions()
+    versions = loop.versions()
     for name in ("rejax", "xminigrid", "minigrid", "gymnax"):
         try:
             versions[name] = metadata.version(name)
@@ -341,7 +341,7 @@ def measured(settings: Settings) -> dict[str, Any]:
             continue
     pairs = [(a, b) for a, b in RATIOS if a in samples and b in samples]
     return dict(
-        device=api.device_name(),
+        device=loop.device_name(),
         versions=versions,
         load_average=[load, timing.load()],
         seconds=time.perf_counter() - began,

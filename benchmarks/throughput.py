@@ -113,7 +113,7 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
-    from l4t_jax import api, programs
+    from l4t_jax import loop, programs
     from l4t_jax.config import Config
     from l4t_jax.rollout import rollout, where_done
     from l4t_jax.tasks import draw_boards, observe
@@ -139,7 +139,7 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
     calls: dict[str, Any] = {}
 
     def block_of(trainer: Trainer, table: Any, name: str) -> None:
-        made = api._training_programs(trainer, table, settings.updates)
+        made = loop.training_programs(trainer, table, settings.updates)
         block, compile_s[name] = timing.compiled(made["block"][0], *made["block"][1], donate_argnums=0)
         needed = programs.needed_bytes(block)
         compile_s[name]["bytes"] = needed
@@ -284,7 +284,7 @@ def measured(settings: Settings) -> dict[str, Any]:
     """The whole result, as it is printed and kept."""
     import jax
 
-    from l4t_jax import api, programs
+    from l4t_jax import loop, programs
     from l4t_jax.config import Config
     from l4t_jax.trainer import Trainer
 
@@ -316,8 +316,8 @@ def measured(settings: Settings) -> dict[str, Any]:
     flops = sum(first["flops"].values())
     best = max(sweep, key=lambda row: row["stages"]["end_to_end"])
     return dict(
-        device=api.device_name(),
-        versions=api.versions(),
+        device=loop.device_name(),
+        versions=loop.versions(),
         load_average=[load, timing.load()],
         seconds=time.perf_counter() - began,
         task=config.env, preset=config.preset, student=config.student, dtype=config.dtype, hidden=config.hidden,

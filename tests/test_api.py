@@ -20,7 +20,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import l4t_jax
-from l4t_jax import api, checkpoint, metrics, programs
+from l4t_jax import api, checkpoint, loop, metrics, programs
 from l4t_jax.config import Config, ConfigError
 from l4t_jax.progress import Progress
 from l4t_jax.tasks import UnknownTask
@@ -77,15 +77,15 @@ TOLD = [([0.1, 0.9], [0.0, 0.9]), ([0.7, 0.9], [0.0, 0.8]), ([0.7, 0.2], [0.0, 0
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[api.Result, Spy]:
     """One run of `TINY`."""
     spy = Spy()
-    keep = api._Run._keep_best
+    keep = loop.Run._keep_best
 
-    def told(self: api._Run, validation: dict[str, list[float]]) -> None:
+    def told(self: loop.Run, validation: dict[str, list[float]]) -> None:
         success, reward = TOLD[len(EARNED)]
         EARNED.append(checkpoint.to_host(self.state.params))
         keep(self, {"success": success, "return": reward})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api._Run, "_keep_best", told)
+        patch.setattr(loop.Run, "_keep_best", told)
         folder = tmp_path_factory.mktemp("run") / "tiny"
         return l4t_jax.train(TINY, progress=spy, run_dir=str(folder)), spy
 
@@ -323,9 +323,9 @@ def test_the_memory_of_a_program_is_what_goes_in_and_out_and_between() -> None:
 
 def test_memory_that_runs_out_while_running_ends_in_a_sentence() -> None:
     config = dataclasses.replace(TINY, num_envs=64)
-    with pytest.raises(ConfigError, match="ran out with --num-envs 64; try --num-envs 16"), api._memory_errors(config):
+    with pytest.raises(ConfigError, match="ran out with --num-envs 64; try --num-envs 16"), loop.memory_errors(config):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
-    with pytest.raises(jax.errors.JaxRuntimeError), api._memory_errors(config):
+    with pytest.raises(jax.errors.JaxRuntimeError), loop.memory_errors(config):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
 
