@@ -11,7 +11,7 @@ in scan order; only where the task renames colours, as the order then decides wh
 from __future__ import annotations
 
 import dataclasses
-from itertools import combinations
+from itertools import combinations, permutations
 
 import jax
 import jax.numpy as jnp
@@ -194,3 +194,28 @@ def rename(task: Task, symbolic: Symbolic) -> tuple[Symbolic, dict[str, str]]:
 
     renamed = Symbolic(tuple(new(n) or n for n in symbolic.sees), symbolic.holds and new(symbolic.holds))
     return renamed, {alias: noun.name for noun in task.nouns if (alias := new(noun.name)) is not None}
+
+
+def aliases(task: Task, renamed: Symbolic) -> set[str]:
+    """The names that stand for a noun of the task in every state that reads as `renamed` does (`rename`).
+
+    Which colours those are is tried out: there are at most six.
+    """
+    names = {noun.name for noun in task.nouns}
+    if not task.rename_colours:
+        return names
+    said = [*renamed.sees, *([renamed.holds] if renamed.holds else [])]
+    number = len({name.split(" ", 1)[0] for name in said if name not in names})
+    colours = dict.fromkeys(name.split(" ", 1)[0] for name in names if name.split(" ", 1)[0] in COLOURS)
+    found: list[set[str]] = []
+    for order in permutations(colours, number):
+        known = set()
+        for name in names:
+            colour, _, rest = name.partition(" ")
+            if colour not in COLOURS:
+                known.add(name)
+            elif colour in order:
+                known.add(f"color{order.index(colour) + 1} {rest}")
+        if known.issuperset(said):
+            found.append(known)
+    return set.intersection(*found)

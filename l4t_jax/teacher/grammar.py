@@ -41,7 +41,9 @@ class Situation:
 
     Attributes:
         state: what is seen and held, under the names that are asked with.
-        nouns: every name that an answer may use -> the task's noun.
+        nouns: every name that an answer may use -> the task's noun, of the first id. Where the task renames colours,
+            only the names that mean something under every id that says the same: beside <color1 key> a <color1 door> is
+            known to be there or not, depending on which key it is.
         skills: names of the task's skills.
     """
 
@@ -54,7 +56,8 @@ def situation(task: Task, state: int) -> Situation:
     """How the symbolic state of an id is asked for."""
     renamed, names = symbolic.rename(task, symbolic.decode(task, state))
     by_name = {noun.name: noun for noun in task.nouns}
-    return Situation(renamed, {alias: by_name[name] for alias, name in names.items()}, task.skills)
+    always = symbolic.aliases(task, renamed)
+    return Situation(renamed, {a: by_name[name] for a, name in names.items() if a in always}, task.skills)
 
 
 def enumerable(task: Task) -> bool:

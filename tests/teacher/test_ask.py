@@ -220,6 +220,27 @@ def test_colours_are_renamed_when_they_are_asked_for_and_named_again_in_the_tabl
     assert plan.decode_step(task, int(table.plans[red_first, 0, 0])) == ("go_to", "red key")
 
 
+def test_a_name_that_only_some_of_the_states_of_a_sentence_know_is_no_object() -> None:
+    """<color1 key> may be the red key, and then there is no <color1 door>."""
+    task = get_task("ColoredDoorKey")
+    content = asking.record(task, Fake(["explore, go to <color1 door>"], scores=False), Ask(samples=1))
+    noop, known = {"explore, noop": 1.0}, {"explore, go to <color1 door>": 1.0}
+    assert distribution(of(content, "color1 key")) == noop
+    assert distribution(of(content, "color1 key", "color2 key")) == noop
+    assert distribution(of(content, "color1 door")) == known  # it is blue: there is one of them
+    assert distribution(of(content, "color1 key", "color2 door")) == noop
+    file.to_table(task, content)
+
+
+def test_the_names_of_a_sentence_are_those_that_all_its_states_know(task_name: str) -> None:
+    task = get_task(task_name)
+    common: dict[Symbolic, set[str]] = {}
+    for state in symbolic.enumerate_states(task):
+        renamed, names = symbolic.rename(task, symbolic.decode(task, state))
+        common[renamed] = common.get(renamed, set(names)) & set(names)
+    assert {one.state: set(one.nouns) for one in situations(task)} == common
+
+
 # Nothing is lost
 
 
