@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 from l4t_jax import checkpoint, measure, metrics, programs
 from l4t_jax.checkpoint import CheckpointError, Which
 from l4t_jax.config import Config, ConfigError
-from l4t_jax.evaluation import student_policy
+from l4t_jax.evaluation import Episodes, student_policy
 from l4t_jax.loop import Interrupted, Result, Run, memory_errors
 from l4t_jax.metrics import RunFolderError
 from l4t_jax.networks import make_student
@@ -29,6 +30,8 @@ from l4t_jax.trainer import Trainer
 from l4t_jax.types import KnownMap, from_observation
 
 __all__ = ["REFUSALS", "Interrupted", "Result", "Student", "evaluate", "load_student", "train"]
+
+Simulator = Literal["jax", "minigrid"]
 
 # What a command answers in one sentence; everything else is a bug and shows its traceback.
 REFUSALS = (ConfigError, UnknownTask, TeacherFileError, RunFolderError, CheckpointError)
@@ -141,57 +144,81 @@ def _open(run_dir: str | Path, which: Which) -> _Saved:
 
 
 def evaluate(
-    run_dir: str | Path, *, boards: int | None = None, env: str | None = None, checkpoint: Which = "last"
+    run_dir: str | Path,
+    *,
+    boards: int | None = None,
+    env: str | None = None,
+    checkpoint: Which = "last",
+    simulator: Simulator = "jax",
+    watch: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Measures a saved run's students again on held-out boards.
 
     Args:
         run_dir: the run folder.
-        boards: how many; the run's own number by default.
+        boards: how many; the run's own number by default, 10 to watch.
         env: another task that the same student can play; the run's own by default.
         checkpoint: "last", or "best" by success on the validation boards.
+        simulator: "jax", or "minigrid": Farama's, on the first boards of its own that are in the test split.
+        watch: shows the first student on MiniGrid in a window, sampled actions only; hears how each episode ended.
 
     Returns:
         `success`, `return` and `length` (means over boards and seeds, actions sampled), `boards`, `task`,
-        `checkpoint`, `intervals` (95 %, all boards of all seeds taken together), `seeds` (the same three, a value a
-        seed) and `greedy` (likewise, the most probable action taken). On the run's own task and number of boards
-        these are the numbers of `summary.json`.
+        `checkpoint`, `simulator`, `intervals` (95 %, all boards of all seeds taken together), `seeds` (the same
+        three, a value a seed) and `greedy` (likewise, the most probable action taken; None if watched). On the run's
+        own task, number of boards and simulator these are the numbers of `summary.json`.
 
     Raises:
         RunFolderError, CheckpointError: `run_dir` is not a run folder, or holds no student yet.
-        UnknownTask, ConfigError: `env` is unknown or not for this student; `boards` is below 1.
+        UnknownTask, ConfigError: `env` is unknown or not for this student; `boards` is below 1; MiniGrid is not
+            installed, does not know the task or has no display.
     """
+    if watch is not None and simulator != "minigrid":
+        raise ConfigError("--watch shows MiniGrid's own window; add --simulator minigrid")
     programs.keep_compiled()
     saved = _open(run_dir, checkpoint)
-    boards = saved.config.heldout_boards if boards is None else boards
+    if boards is None:
+        boards = saved.config.heldout_boards if watch is None else 10
     if boards < 1:
         raise ConfigError(f"--boards must be at least 1, not {boards}")
     task = saved.task if env is None else get_task(env)
     steps = min(saved.config.steps, task.max_steps)
     trainer = Trainer(config=dataclasses.replace(saved.config, env=task.name, num_steps=steps), task=task)
     _check_fits(trainer, saved)
-    seeds = saved.config.num_seeds
-    players = measure.Measure(trainer, None, seeds, saved.config.validation_boards)
-    made = players.programs(saved.params, {"test": boards}, pictures=False)
-    del made["others"]
-    players.use(programs.compile_all(made))
-    found = {
-        greedy: players.students(saved.params, saved.config.seed, "test", boards, greedy=greedy)
-        for greedy in (False, True)
-    }
-    sampled, greedy = measure.averages(found[False]), measure.averages(found[True])
-    pooled = measure.intervals(found[False])
+    sampled, greedy = _played(trainer, saved.params, boards, simulator, watch)
+    pooled = measure.intervals(sampled)
     return metrics.strict(
         dict(
             task=task.name,
             boards=boards,
             checkpoint=checkpoint,
+            simulator=simulator,
             **{name: mean for name, (mean, _, _) in pooled.items()},
             intervals={name: [low, high] for name, (_, low, high) in pooled.items()},
-            seeds=sampled,
-            greedy=greedy,
+            seeds=measure.averages(sampled),
+            greedy=None if greedy is None else measure.averages(greedy),
         )
     )
+
+
+def _played(
+    trainer: Trainer, params: Any, boards: int, where: Simulator, watch: Callable[[str], None] | None
+) -> tuple[Episodes, Episodes | None]:
+    """Sampled and, unless watched, greedy episodes, leading axes (seeds, boards)."""
+    config = trainer.config
+    if where == "minigrid":
+        from l4t_jax import simulator
+
+        key = measure.run_key(config.seed, "test")
+        if watch is not None:
+            return simulator.watch(trainer, params, key, boards, watch), None
+        return simulator.measure(trainer, params, key, boards)
+    players = measure.Measure(trainer, None, config.num_seeds, config.validation_boards)
+    made = players.programs(params, {"test": boards}, pictures=False)
+    del made["others"]
+    players.use(programs.compile_all(made))
+    sampled = players.students(params, config.seed, "test", boards)
+    return sampled, players.students(params, config.seed, "test", boards, greedy=True)
 
 
 def _check_fits(trainer: Trainer, saved: _Saved) -> None:

@@ -29,6 +29,10 @@ class Command:
     """Another task, which the same student can play."""
     checkpoint: Literal["last", "best"] = "last"
     """last: the parameters at the end. best: of each seed, those with the highest success on validation boards."""
+    simulator: Literal["jax", "minigrid"] = "jax"
+    """jax: the worlds it was trained in. minigrid: Farama's own, on boards that its generator draws."""
+    watch: bool = False
+    """With --simulator minigrid: show the first student in MiniGrid's own window, 10 boards by default."""
     json: bool = False
     """Print one JSON object on standard output, and nothing else there."""
 
@@ -43,20 +47,28 @@ def _main(argv: Sequence[str]) -> int:
     with json_only(command.json):
         from l4t_jax import api
 
-        found = api.evaluate(command.run, boards=command.boards, env=command.env, checkpoint=command.checkpoint)
+        found = api.evaluate(
+            command.run, boards=command.boards, env=command.env, checkpoint=command.checkpoint,
+            simulator=command.simulator, watch=_told if command.watch else None,
+        )  # fmt: skip
         if command.json:
             print_json(found)
             return 0
     seeds = len(found["seeds"]["success"])
-    print(f"{found['task']}, {found['boards']:,} held-out boards, {found['checkpoint']} parameters")
+    where = "" if found["simulator"] == "jax" else " of Farama's minigrid"
+    print(f"{found['task']}, {found['boards']:,} held-out boards{where}, {found['checkpoint']} parameters")
     for name, digits in (("success", 3), ("return", 3), ("length", 1)):
         low, high = found["intervals"][name]
         interval = "" if low is None else f" ({low:.{digits}f} - {high:.{digits}f})"
-        greedy = sum(found["greedy"][name]) / seeds
-        print(f"  {name:8} {found[name]:.{digits}f}{interval}, greedy {greedy:.{digits}f}")
+        greedy = "" if found["greedy"] is None else f", greedy {sum(found['greedy'][name]) / seeds:.{digits}f}"
+        print(f"  {name:8} {found[name]:.{digits}f}{interval}{greedy}")
     if seeds > 1:
         print(f"  mean of {seeds} seeds; 95 % intervals over the boards of all seeds")
     return 0
+
+
+def _told(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
 
 
 class _Callable(types.ModuleType):
