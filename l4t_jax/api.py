@@ -71,10 +71,10 @@ def _with_settings(config: Config, settings: dict[str, Any]) -> Config:
 
 def _train(config: Config, progress: Progress) -> Result:
     programs.keep_compiled()
-    trainer = Trainer.create(config)
+    trainer = Trainer.create(config).spread()
     teacher, teacher_name = _load_teacher(trainer)
     config = trainer.config
-    table = None if teacher is None else teacher_file.to_table(trainer.task, teacher)
+    table = None if teacher is None else trainer.put(teacher_file.to_table(trainer.task, teacher))
     folder = metrics.new_folder(config.run_dir, f"runs/{trainer.task.name}-{config.algo}-{config.seed}")
     try:
         run = Run(trainer, table, folder, progress)
@@ -183,7 +183,8 @@ def evaluate(
         raise ConfigError(f"--boards must be at least 1, not {boards}")
     task = saved.task if env is None else get_task(env)
     steps = min(saved.config.steps, task.max_steps)
-    trainer = Trainer(config=dataclasses.replace(saved.config, env=task.name, num_steps=steps), task=task)
+    config = dataclasses.replace(saved.config, env=task.name, num_steps=steps, devices=None)
+    trainer = Trainer(config=config, task=task).spread()
     _check_fits(trainer, saved)
     sampled, greedy = _played(trainer, saved.params, boards, simulator, watch)
     pooled = measure.intervals(sampled)

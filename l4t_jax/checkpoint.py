@@ -31,9 +31,10 @@ class CheckpointError(ValueError):
 
 
 def config_hash(config: Config) -> str:
-    """A hash of every setting that a checkpoint's arrays depend on (all but the folder), 16 hex digits."""
+    """A hash of every setting that a checkpoint's arrays depend on (all but folder and devices), 16 hex digits."""
     values = dataclasses.asdict(config)
-    values.pop("run_dir")
+    for name in ("run_dir", "devices"):
+        values.pop(name)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

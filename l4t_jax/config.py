@@ -74,6 +74,8 @@ class Config:
     """Width of the student's hidden layers."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number type of the student's matrix products; parameters stay float32."""
+    devices: int | None = None
+    """Devices to spread the worlds over; as many as there are and divide --num-envs by default."""
     board_pool: int = 2048
     """Training boards at hand at a time; each block of updates draws new ones."""
     evaluations: int | None = None

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from l4t_jax.devices import own_keys
 from l4t_jax.hierarchy import OverSkills
 from l4t_jax.networks import Student, run
 from l4t_jax.tasks.task import GridTask, Task, observe
@@ -38,8 +39,9 @@ class Episodes(struct.PyTreeNode):
 
 
 def play(
-    env: GridTask, policy: Policy, carry: Any, key: jax.Array, boards: World, greedy: bool | jax.Array = False
-) -> Episodes:
+    env: GridTask, policy: Policy, carry: Any, key: jax.Array, boards: World, greedy: bool | jax.Array = False,
+    index: jax.Array | None = None,
+) -> Episodes:  # fmt: skip
     """Plays every board to its end.
 
     Args:
@@ -49,8 +51,10 @@ def play(
         key: random key for the sampling.
         boards: worlds at the start of an episode, leading axis B.
         greedy: take the most probable action.
+        index: `int32[B]` the boards' own numbers, from which their random numbers come; 0, 1, ... by default.
     """
     number = boards.agent.shape[0]
+    own = jnp.arange(number) if index is None else index
     know = jax.vmap(observe)
 
     def busy(state: tuple[Any, ...]) -> jax.Array:
@@ -59,7 +63,7 @@ def play(
     def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
         world, t, done, carry, episodes = state
         carry, logits = policy(carry, know(world), jnp.broadcast_to(t == 0, (number,)))
-        sampled = jax.random.categorical(jax.random.fold_in(key, t), logits)
+        sampled = jax.vmap(jax.random.categorical)(own_keys(jax.random.fold_in(key, t), own), logits)
         action = jnp.where(greedy, jnp.argmax(logits, axis=-1), sampled).astype(jnp.int32)
         world, reward, terminated, truncated = jax.vmap(env.transition)(world, jnp.broadcast_to(t, (number,)), action)
         live = ~done
@@ -91,15 +95,16 @@ def student_policy(student: Student, params: Any) -> Policy:
 
 
 def option_policy(
-    student: Student, params: Any, controller: OverSkills, key: jax.Array, greedy: bool | jax.Array
+    student: Student, params: Any, controller: OverSkills, key: jax.Array, greedy: bool | jax.Array, index: jax.Array
 ) -> Policy:
-    """A student over skills: its carry holds the options under way, and its logits leave one action."""
+    """A student over skills: its carry holds the options under way, and its logits leave one action; see `play`."""
 
     def policy(carry: Any, known: KnownMap, reset: jax.Array) -> tuple[Any, jax.Array]:
         student_carry, memory, t = carry
         one = jax.tree.map(lambda leaf: leaf[None], known)
         student_carry, logits, _ = run(student, params, student_carry, one, reset[None])
-        memory, choice = controller.choose(memory, jax.random.fold_in(key, t), known, reset, logits[0], greedy)
+        keys = own_keys(jax.random.fold_in(key, t), index)
+        memory, choice = controller.choose(memory, keys, known, reset, logits[0], greedy)
         return (student_carry, memory, t + 1), jnp.log(jax.nn.one_hot(choice.action, NUM_ACTIONS))
 
     return policy

@@ -45,8 +45,8 @@ class Choice(struct.PyTreeNode):
     allowed: jax.Array | None = None
 
 
-def _draw(key: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
-    sampled = jax.random.categorical(key, logits)
+def _draw(keys: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
+    sampled = jax.vmap(jax.random.categorical)(keys, logits)
     return jnp.where(greedy, jnp.argmax(logits, axis=-1), sampled).astype(jnp.int32)
 
 
@@ -63,20 +63,20 @@ class Primitive:
         return ()
 
     def choose(
-        self, memory: Any, key: jax.Array, known: KnownMap, reset: jax.Array, logits: jax.Array,
+        self, memory: Any, keys: jax.Array, known: KnownMap, reset: jax.Array, logits: jax.Array,
         greedy: bool | jax.Array = False,
     ) -> tuple[Any, Choice]:  # fmt: skip
         """One choice in each of N worlds.
 
         Args:
             memory: from `begin`, or the last call.
-            key: random key.
+            keys: random keys, `key[N]`.
             known: what the agents know, leading axis N.
             reset: `bool[N]` an episode starts.
             logits: `float32[N, outputs]` of the student.
             greedy: take the most probable choice instead of drawing one.
         """
-        action = _draw(key, logits, greedy)
+        action = _draw(keys, logits, greedy)
         return memory, Choice(index=action, action=action, log_prob=losses.log_probability(logits, action))
 
 
@@ -102,7 +102,7 @@ class OverSkills:
         return Running(option=jnp.zeros(number, jnp.int32), state=jnp.full(number, -1, jnp.int32))
 
     def choose(
-        self, memory: Running, key: jax.Array, known: KnownMap, reset: jax.Array, logits: jax.Array,
+        self, memory: Running, keys: jax.Array, known: KnownMap, reset: jax.Array, logits: jax.Array,
         greedy: bool | jax.Array = False,
     ) -> tuple[Running, Choice]:  # fmt: skip
         """As `Primitive.choose`; goes on with the option under way where it is not over."""
@@ -114,7 +114,7 @@ class OverSkills:
         decides = reset | ~still | single[memory.option] | (sighting.state != memory.state)
         allowed = acts | ~jnp.any(acts, axis=-1, keepdims=True)
         masked = jnp.where(allowed, logits, IMPOSSIBLE)
-        option = jnp.where(decides, _draw(key, masked, greedy), memory.option)
+        option = jnp.where(decides, _draw(keys, masked, greedy), memory.option)
         action = jnp.take_along_axis(would_do, option[:, None], axis=-1)[:, 0]
         action = jnp.where(action < 0, DONE, action)
         choice = Choice(

@@ -98,7 +98,7 @@ class Run:
         boards = {"validation": config.validation_boards, "test": config.heldout_boards}
         made |= self.measure.programs(params, boards, pictures=True)
         compiled = programs.compile_all(made)
-        needed = max(programs.needed_bytes(one) for one in compiled.values())
+        needed = max(programs.needed_bytes(one) for one in compiled.values()) * self.trainer.sharing_memory
         if free is not None and needed > free * programs.HEADROOM:
             raise programs.TooLarge(_too_large(self.trainer, self.table, needed, free))
         return compiled
@@ -112,7 +112,7 @@ class Run:
             self.measure.use(self._compiled)
             _, teacher = self.measure.others(config.seed, "validation", config.validation_boards)
         self.teacher_validation = None if teacher is None else measure.averages(teacher)
-        self.state = self._compiled["init"](np.int32(config.seed))
+        self.state = trainer.put(self._compiled["init"](np.int32(config.seed)))
         shown = None if self.teacher_validation is None else self.teacher_validation["success"]
         self.progress.begin(trainer.total_updates * trainer.steps_per_update, shown, str(self.folder))
         with _ctrl_c() as stopped:
@@ -257,9 +257,9 @@ def training_programs(trainer: Trainer, table: TeacherTable | None, longest: int
         return trainer.train_seeds(state, table, longest, count)
 
     number = jax.ShapeDtypeStruct((), jnp.int32)
-    state = jax.eval_shape(init, number)
+    state = trainer.specs(jax.eval_shape(init, number))
     return {
-        "block": (jax.jit(block, donate_argnums=0), (state, table, number)),
+        "block": (jax.jit(block, donate_argnums=0), (state, trainer.specs(table), number)),
         "init": (jax.jit(init), (number,)),
     }
 
@@ -284,12 +284,12 @@ def _too_large(trainer: Trainer, table: TeacherTable | None, needed: int, free: 
                 f"this run needs {programs.in_words(estimate)} even with few worlds, and "
                 f"{programs.in_words(free)} are free; try fewer --num-seeds, --num-steps or a smaller --board-pool"
             )
-        smaller = Trainer(config=dataclasses.replace(config, num_envs=number), task=trainer.task)
+        smaller = Trainer(config=dataclasses.replace(config, num_envs=number, devices=None), task=trainer.task).spread()
         if _program_bytes_at_least(smaller) > fits:
             estimate = _program_bytes_at_least(smaller)
             continue
         compiled = programs.compile_all(training_programs(smaller, table, 1))
-        estimate = max(programs.needed_bytes(one) for one in compiled.values())
+        estimate = max(programs.needed_bytes(one) for one in compiled.values()) * smaller.sharing_memory
     return (
         f"--num-envs {config.num_envs} needs at least {programs.in_words(needed)} of memory and "
         f"{programs.in_words(free)} are free; --num-envs {number} fits"

@@ -59,17 +59,19 @@ def advantages(
     return advantage, advantage + value
 
 
-def mean(x: jax.Array, weight: jax.Array | None) -> jax.Array:
-    """The mean over all elements, or the weighted one; 0 where all weights are."""
-    if weight is None:
-        return jnp.mean(x)
-    return jnp.sum(x * weight) / jnp.maximum(jnp.sum(weight), 1e-9)
+def mean(x: jax.Array, weight: jax.Array | None, axis: str | None = None) -> jax.Array:
+    """The mean over all elements (of all devices of `axis`), or the weighted one; 0 where all weights are."""
+    total = jnp.sum(x if weight is None else x * weight)
+    count = jnp.float32(x.size) if weight is None else jnp.sum(weight, dtype=jnp.float32)
+    if axis is not None:
+        total, count = jax.lax.psum((total, count), axis)
+    return total / jnp.maximum(count, 1e-9)
 
 
-def normalise(x: jax.Array, weight: jax.Array | None = None) -> jax.Array:
+def normalise(x: jax.Array, weight: jax.Array | None = None, axis: str | None = None) -> jax.Array:
     """Mean 0 and standard deviation 1 over all elements (plus 1e-5, as the reference does), weighted if asked."""
-    centred = x - mean(x, weight)
-    return centred / (jnp.sqrt(mean(jnp.square(centred), weight)) + 1e-5)
+    centred = x - mean(x, weight, axis)
+    return centred / (jnp.sqrt(mean(jnp.square(centred), weight, axis)) + 1e-5)
 
 
 def log_probability(logits: jax.Array, action: jax.Array) -> jax.Array:

@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l4t_jax import evaluation
+from l4t_jax import devices, evaluation
 from l4t_jax.evaluation import Episodes
 from l4t_jax.metrics import normal, wilson
 from l4t_jax.symbolic import sight
 from l4t_jax.tasks.task import observe
 from l4t_jax.teacher.policy import TeacherTable
-from l4t_jax.trainer import Trainer
+from l4t_jax.trainer import ALL, Trainer
 from l4t_jax.types import World
 
 # What a run's random keys are for; each is split from the run's seed by its place in this list.
@@ -77,7 +77,8 @@ class Measure:
             boards: split -> how many boards will be asked for.
             pictures: whether `traces` will be called.
         """
-        trainer, table, env = self.trainer, self.table, self.trainer.env
+        trainer, table, env, mesh = self.trainer, self.table, self.trainer.env, self.trainer.mesh
+        axis = None if mesh is None else devices.AXIS
         padded = {split: -(-number // self.chunk) * self.chunk for split, number in boards.items()}
 
         def draw() -> dict[str, World]:
@@ -86,24 +87,34 @@ class Measure:
         def student(params: Any, seed: Any, purpose: Any, at: Any, boards: World, greedy: Any) -> Episodes:
             key = jax.random.fold_in(jax.random.fold_in(_purpose_key(seed, purpose), at[0]), at[1])
             keys = jax.random.split(key, self.seeds)
-            return jax.vmap(lambda p, k: trainer.evaluate(p, k, boards, greedy))(params, keys)
+            own, index = devices.share((boards, jnp.arange(self.chunk)), axis)
+            found = jax.vmap(lambda p, k: trainer.evaluate(p, k, own, greedy, index))(params, keys)
+            return devices.whole(found, self.chunk, axis, rows=-1)
 
         def others(table: TeacherTable | None, seed: Any, purpose: Any, index: Any, boards: World) -> tuple[Any, ...]:
             key = jax.random.fold_in(_purpose_key(seed, purpose), index)
-            chance = evaluation.play(env, evaluation.random_policy, (), key, boards)
-            if table is None:
-                return chance, None
-            return chance, evaluation.play(env, evaluation.teacher_policy(trainer.task, table), (), key, boards)
+            own, number = devices.share((boards, jnp.arange(self.chunk)), axis)
+
+            def play(policy: evaluation.Policy) -> Episodes:
+                return devices.whole(
+                    evaluation.play(env, policy, (), key, own, index=number), self.chunk, axis, rows=-1
+                )
+
+            chance = play(evaluation.random_policy)
+            return chance, None if table is None else play(evaluation.teacher_policy(trainer.task, table))
 
         def picture(params: Any, table: TeacherTable | None, seed: Any, boards: World, index: Any) -> tuple[Any, ...]:
             board = jax.tree.map(lambda leaf: leaf[index], boards)
             one = jax.tree.map(lambda leaf: leaf[0], params)
             key = run_key(seed, "picture")
-            carry, policy = trainer.policy(one, key, 1)
+            carry, policy = trainer.policy(one, key, jnp.zeros(1, jnp.int32))
             shown = _trace(trainer, policy, carry, key, board)
             if table is None:
                 return shown, None
             return shown, _trace(trainer, evaluation.teacher_policy(trainer.task, table), (), key, board)
+
+        def on_each(function: Callable) -> Callable:
+            return jax.jit(devices.on_each(mesh, function))
 
         world = jax.eval_shape(draw)
         chunked = {
@@ -113,13 +124,14 @@ class Measure:
         some = next(iter(chunked.values()))
         number = jnp.int32(0)
         greedy = jnp.bool_(False)
+        params, table = devices.specs(mesh, params, ALL), devices.specs(mesh, table, ALL)
         made: dict[str, tuple[Callable, tuple]] = {
             "boards": (jax.jit(draw), ()),
-            "student": (jax.jit(student), (params, number, number, jnp.zeros(2, jnp.int32), some, greedy)),
-            "others": (jax.jit(others), (table, number, number, number, some)),
+            "student": (on_each(student), (params, number, number, jnp.zeros(2, jnp.int32), some, greedy)),
+            "others": (on_each(others), (table, number, number, number, some)),
         }
         if pictures:
-            made["picture"] = (jax.jit(picture), (params, table, number, some, number))
+            made["picture"] = (on_each(picture), (params, table, number, some, number))
         return made
 
     def use(self, compiled: dict[str, Any]) -> None:

@@ -178,7 +178,7 @@ def finished(experiment: Experiment) -> bool:
         return False
     now = dataclasses.asdict(Trainer.create(experiment.config).config)
     before = metrics.read(folder / metrics.CONFIG)
-    for name in now.keys() - {"run_dir", "teacher"}:  # OUT may have been moved
+    for name in now.keys() - {"run_dir", "teacher", "devices"}:  # OUT may have been moved
         if name in before and before[name] != now[name]:
             raise RunFolderError(
                 f"{folder} was made with {options.flag(name)} {before[name]}, not {now[name]}; "

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from l4t_jax.devices import own_keys
 from l4t_jax.hierarchy import Controller, Primitive
 from l4t_jax.tasks.task import GridTask, observe
 from l4t_jax.types import KnownMap, World
@@ -29,6 +30,7 @@ class Envs(struct.PyTreeNode):
         t: `int32[N]` steps taken in the episode.
         reset: `bool[N]` the next step is the first of an episode.
         carry: the student's, for N worlds.
+        number: `int32[N]` the worlds' own numbers, from which their random numbers come.
         memory: the controller's.
     """
 
@@ -36,6 +38,7 @@ class Envs(struct.PyTreeNode):
     t: jax.Array
     reset: jax.Array
     carry: Any
+    number: jax.Array
     memory: Any = ()
 
 
@@ -78,6 +81,7 @@ def begin(key: jax.Array, pool: World, number: int, carry: Any, memory: Any = ()
         t=jnp.zeros((number,), jnp.int32),
         reset=jnp.ones((number,), bool),
         carry=carry,
+        number=jnp.arange(number, dtype=jnp.int32),
         memory=memory,
     )
 
@@ -121,14 +125,15 @@ def rollout(
         action_key, board_key = jax.random.split(key)
         known = know(envs.world)
         carry, logits, value = act(envs.carry, _one_step(known), envs.reset[None])
-        memory, choice = controller.choose(envs.memory, action_key, known, envs.reset, logits[0])
+        memory, choice = controller.choose(envs.memory, own_keys(action_key, envs.number), known, envs.reset, logits[0])
         world, reward, terminated, truncated = jax.vmap(env.transition)(envs.world, envs.t, choice.action)
         truncated = truncated & ~terminated
         done = terminated | truncated
         # The only states whose value is not that of a later row: keep them aside, one a world (see `num_steps`).
         cut_known = where_done(truncated, know(world), cut_known)
         cut_carry = where_done(truncated, carry, cut_carry)
-        index = jax.random.randint(board_key, (number,), 0, pool.agent.shape[0])
+        draw = jax.vmap(jax.random.bits)(own_keys(board_key, envs.number))
+        index = (draw % pool.agent.shape[0]).astype(jnp.int32)
         board = jax.tree.map(lambda leaf: leaf[index], pool)
         row = dict(
             known=known, reset=envs.reset, action=choice.index, log_prob=choice.log_prob, value=value[0],
@@ -139,6 +144,7 @@ def rollout(
             t=jnp.where(done, 0, envs.t + 1),
             reset=done,
             carry=carry,
+            number=envs.number,
             memory=memory,
         )
         return (envs, cut_known, cut_carry), row

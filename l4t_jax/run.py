@@ -84,7 +84,10 @@ def _main(argv: Sequence[str]) -> int:
 
         shown = progress.make()
         try:
-            from l4t_jax import api  # brings jax and navix: some seconds
+            from l4t_jax import devices  # brings jax and, below, navix: some seconds
+
+            devices.cpu_devices(_worlds(config), config.devices)
+            from l4t_jax import api
 
             result = api.train(config, progress=shown)
         finally:
@@ -134,6 +137,11 @@ def _preset_defaults(name: str) -> str | None:
     if name == "run_dir":
         return "runs/TASK-ALGO-SEED"
     return "; ".join(f"{preset}: {values[name]}" for preset, values in PRESETS.items() if name in values) or None
+
+
+def _worlds(config: Config) -> int:
+    """How many worlds a run has, before its task is known."""
+    return PRESETS[config.preset]["num_envs"] if config.num_envs is None else config.num_envs
 
 
 def _list_tasks(as_json: bool) -> int:

@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.sharding import Mesh, PartitionSpec
 
-from l4t_jax import evaluation, losses
+from l4t_jax import devices, evaluation, losses
 from l4t_jax.config import Config
 from l4t_jax.hierarchy import Controller, OverSkills, Primitive
-from l4t_jax.networks import Student, make_student, run
+from l4t_jax.networks import Student, is_recurrent, make_student, run
 from l4t_jax.rollout import Envs, begin, rollout
 from l4t_jax.tasks import GridTask, Task, draw_boards, get_task
 from l4t_jax.teacher.policy import TeacherTable, guide
@@ -49,6 +50,10 @@ class TrainState(struct.PyTreeNode):
 # the branch that asks the teacher only while its weight is above 0 stays a branch (batched, it would always run).
 SEEDS = TrainState(params=0, opt_state=0, key=0, envs=0, updates=None)  # pyright: ignore
 
+# How the leaves lie on a mesh: the worlds, behind the axis of seeds, are spread; every device has all the rest.
+ALL = PartitionSpec()
+PLACES = TrainState(params=ALL, opt_state=ALL, key=ALL, envs=PartitionSpec(None, devices.AXIS), updates=ALL)  # pyright: ignore
+
 
 @dataclasses.dataclass(frozen=True)
 class Trainer:
@@ -57,10 +62,12 @@ class Trainer:
     Attributes:
         config: resolved (`Config.resolved`).
         task: what it learns.
+        mesh: the devices that the worlds are spread over; None for one.
     """
 
     config: Config
     task: Task
+    mesh: Mesh | None = None
 
     @classmethod
     def create(cls, config: Config) -> Trainer:
@@ -72,6 +79,35 @@ class Trainer:
         task = get_task(config.env)
         named = dataclasses.replace(config, env=task.name)  # an alias finds the settings of its task
         return cls(config=named.resolved(task.max_steps), task=task)
+
+    def spread(self) -> Trainer:
+        """The same over `config.devices`, or over as many of the devices there are as divide its worlds.
+
+        Raises:
+            ConfigError: `config.devices` are not there, or do not divide the worlds; see `devices.make_mesh`.
+        """
+        config = self.config
+        assert config.num_envs is not None and config.minibatches is not None
+        if is_recurrent(self.student):  # its minibatches cut the worlds
+            units, what = config.num_envs // config.minibatches, "--num-envs / --minibatches"
+        else:
+            units, what = config.num_envs, "--num-envs"
+        return dataclasses.replace(self, mesh=devices.make_mesh(units, config.devices, what))
+
+    def specs(self, tree: Any) -> Any:
+        """Shapes to compile for: of a `TrainState` with a leading axis of seeds, or of what every device has."""
+        return devices.specs(self.mesh, tree, PLACES if isinstance(tree, TrainState) else ALL)
+
+    def put(self, tree: Any) -> Any:
+        """Puts the same on the mesh: a state from `init_seeds`, or from a checkpoint, whatever devices it ran on."""
+        return devices.put(self.mesh, tree, PLACES if isinstance(tree, TrainState) else ALL)
+
+    @property
+    def sharing_memory(self) -> int:
+        """How many of the mesh's devices take their memory from one store: those of this host's CPU; else 1."""
+        if self.mesh is None or self.mesh.devices.flat[0].platform != "cpu":
+            return 1
+        return len(self.mesh.local_devices)
 
     @functools.cached_property
     def env(self) -> GridTask:
@@ -135,10 +171,17 @@ class Trainer:
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         """`train_block` for several seeds side by side; metrics have leading axes (seeds, updates)."""
 
-        def block(one: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
-            return self.train_block(one, table, updates, count)
+        axis = None if self.mesh is None else devices.AXIS
 
-        return jax.vmap(block, in_axes=(SEEDS,), out_axes=(SEEDS, 0))(state)
+        def seeds(
+            state: TrainState, table: TeacherTable | None, count: jax.Array | int | None
+        ) -> tuple[TrainState, dict[str, jax.Array]]:
+            def block(one: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+                return self.train_block(one, table, updates, count, axis)
+
+            return jax.vmap(block, in_axes=(SEEDS,), out_axes=(SEEDS, 0))(state)
+
+        return devices.on_each(self.mesh, seeds, (PLACES, ALL, ALL), (PLACES, ALL))(state, table, count)
 
     def distill_weight(self, updates: jax.Array) -> jax.Array:
         """Weight of the distillation loss after so many updates, `float32[]`."""
@@ -153,8 +196,9 @@ class Trainer:
         )  # fmt: skip
 
     def train_block(
-        self, state: TrainState, table: TeacherTable | None, updates: int, count: jax.Array | int | None = None
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        self, state: TrainState, table: TeacherTable | None, updates: int, count: jax.Array | int | None = None,
+        axis: str | None = None,
+    ) -> tuple[TrainState, dict[str, jax.Array]]:  # fmt: skip
         """Runs `updates` updates.
 
         Args:
@@ -162,16 +206,17 @@ class Trainer:
             table: the teacher; None without one.
             updates: how many, static.
             count: run only the first so many, so that blocks of different lengths are one program.
+            axis: of the mesh that the worlds are spread over, within a program that runs on every device.
 
         Returns:
             The state afterwards and metrics, each with a leading axis `updates`; 0 from `count` on.
         """
         key, board_key = jax.random.split(state.key)
-        pool = draw_boards(self.env, board_key, self.config.board_pool, "training")
+        pool = draw_boards(self.env, board_key, self.config.board_pool, "training", axis)
 
         def one(state: TrainState, index: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
             def run(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
-                return self._update(state, table, pool)
+                return self._update(state, table, pool, axis)
 
             if count is None:
                 return run(state)
@@ -181,7 +226,7 @@ class Trainer:
         return jax.lax.scan(one, state.replace(key=key), jnp.arange(updates))
 
     def _update(
-        self, state: TrainState, table: TeacherTable | None, pool: World
+        self, state: TrainState, table: TeacherTable | None, pool: World, axis: str | None
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         config = self.config
         assert config.epochs is not None and config.minibatches is not None and config.gae_lambda is not None
@@ -195,7 +240,7 @@ class Trainer:
 
             def ask() -> jax.Array:
                 soft = guide(self.task, table, rows.known).distribution
-                return soft if config.teacher_mode == "soft" else _sample(label_key, soft)
+                return soft if config.teacher_mode == "soft" else _sample(label_key, soft, envs.number)
 
             nothing = jnp.zeros((*rows.action.shape, NUM_ACTIONS))
             labels = jax.lax.cond(distill > 0, ask, lambda: nothing)
@@ -204,22 +249,23 @@ class Trainer:
             reward=0.0 if config.algo == "distill" else 1.0, distill=distill, entropy=config.entropy_coef,  # pyright: ignore
             value=config.value_coef, clip=config.clip,
         )  # fmt: skip
-        batch = make_batch(rows, labels, config.gamma, config.gae_lambda)
+        batch = make_batch(rows, labels, envs.number, config.gamma, config.gae_lambda, axis)
         params, opt_state, terms = update(
             self.student, self.optimizer, update_key, state.params, state.opt_state, batch, weights, config.epochs,
-            config.minibatches,
+            config.minibatches, axis,
         )  # fmt: skip
         done = rows.terminated | rows.truncated
-        episodes = jnp.sum(done)
-        metrics = dict(
-            **terms,
-            distill_weight=distill,
-            episodes=episodes,
-            success=jnp.sum(rows.reward > 0) / jnp.maximum(episodes, 1),
-            train_return=jnp.sum(rows.reward) / jnp.maximum(episodes, 1),
-        )
+        sums = dict(
+            episodes=jnp.sum(done), success=jnp.sum(rows.reward > 0), train_return=jnp.sum(rows.reward),
+            rows=jnp.float32(done.size),
+        )  # fmt: skip
         if labels is not None:
-            metrics["unguided"] = jnp.where(distill > 0, jnp.mean(jnp.sum(labels, axis=-1) < 0.5), 0.0)
+            sums["unguided"] = jnp.sum((distill > 0) & (jnp.sum(labels, axis=-1) < 0.5))
+        sums = devices.sum_of(sums, axis)
+        rows_in_all, episodes = sums.pop("rows"), sums.pop("episodes")
+        metrics = dict(**terms, distill_weight=distill, episodes=episodes.astype(jnp.int32))
+        for name, total in sums.items():
+            metrics[name] = total / (rows_in_all if name == "unguided" else jnp.maximum(episodes, 1))
         state = TrainState(params=params, opt_state=opt_state, key=key, envs=envs, updates=state.updates + 1)
         return state, metrics
 
@@ -229,29 +275,33 @@ class Trainer:
         return draw_boards(self.env, key, number, split)
 
     def evaluate(
-        self, params: Any, key: jax.Array, boards: World, greedy: bool | jax.Array = False
-    ) -> evaluation.Episodes:
-        """The student on given boards."""
-        carry, policy = self.policy(params, key, boards.agent.shape[0], greedy)
-        return evaluation.play(self.env, policy, carry, key, boards, greedy)
+        self, params: Any, key: jax.Array, boards: World, greedy: bool | jax.Array = False,
+        index: jax.Array | None = None,
+    ) -> evaluation.Episodes:  # fmt: skip
+        """The student on given boards; see `evaluation.play`."""
+        index = jnp.arange(boards.agent.shape[0]) if index is None else index
+        carry, policy = self.policy(params, key, index, greedy)
+        return evaluation.play(self.env, policy, carry, key, boards, greedy, index)
 
     def policy(
-        self, params: Any, key: jax.Array, number: int, greedy: bool | jax.Array = False
+        self, params: Any, key: jax.Array, index: jax.Array, greedy: bool | jax.Array = False
     ) -> tuple[Any, evaluation.Policy]:
-        """What the student starts from in `number` worlds, and the student as a policy.
+        """What the student starts from in the worlds of these numbers, `int32[B]`, and the student as a policy.
 
         A student over skills draws its options with `key`, or takes the most probable ones if `greedy`.
         """
+        number = index.shape[0]
         carry = self.student.initial_carry(number)
         if isinstance(self.controller, Primitive):
             return carry, evaluation.student_policy(self.student, params)
         memory = self.controller.begin(number)
         return (carry, memory, jnp.int32(0)), evaluation.option_policy(
-            self.student, params, self.controller, key, greedy
+            self.student, params, self.controller, key, greedy, index
         )
 
 
-def _sample(key: jax.Array, distribution: jax.Array) -> jax.Array:
-    """One action of each row as a one-hot row; rows of zeros stay zero."""
-    action = jax.random.categorical(key, jnp.log(distribution))
+def _sample(key: jax.Array, distribution: jax.Array, number: jax.Array) -> jax.Array:
+    """One action of each row `[T, N]` as a one-hot row; rows of zeros stay zero. `number`: the worlds' own."""
+    keys = devices.own_keys(key, number)
+    action = jax.vmap(jax.random.categorical, in_axes=(0, 1), out_axes=1)(keys, jnp.log(distribution))
     return jax.nn.one_hot(action, distribution.shape[-1]) * jnp.sum(distribution, axis=-1, keepdims=True)

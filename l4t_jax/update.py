@@ -1,7 +1,8 @@
 """One update of a student from one rollout: PPO plus distillation, epochs of minibatches.
 
 Device module. Minibatches cut every world's own steps (or, for a recurrent student, the worlds), never across worlds,
-so that worlds can be spread over devices without moving a row.
+so that worlds can be spread over devices without moving a row: each device learns from its own, and the gradients are
+averaged.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from l4t_jax import losses
+from l4t_jax import devices, losses
 from l4t_jax.hierarchy import IMPOSSIBLE
 from l4t_jax.networks import Student, is_recurrent, run
 from l4t_jax.rollout import Rollout
@@ -32,6 +33,7 @@ class Batch(struct.PyTreeNode):
     target: jax.Array
     teacher: jax.Array | None
     carry: Any  # leading axis N
+    number: jax.Array  # leading axis N
     decides: jax.Array | None = None
     allowed: jax.Array | None = None
 
@@ -52,16 +54,27 @@ class Weights(struct.PyTreeNode):
     clip: jax.Array | float
 
 
-def make_batch(rollout: Rollout, teacher: jax.Array | None, gamma: float, gae_lambda: float) -> Batch:
-    """Adds advantages (normalised over the whole rollout) and the teacher's labels `float32[T, N, 7]`, if any."""
+def make_batch(
+    rollout: Rollout, teacher: jax.Array | None, number: jax.Array, gamma: float, gae_lambda: float,
+    axis: str | None = None,
+) -> Batch:  # fmt: skip
+    """Adds advantages (normalised over the whole rollout, all devices') and the teacher's labels.
+
+    Args:
+        rollout: leading axes (T, N).
+        teacher: labels `float32[T, N, 7]`, if any.
+        number: `int32[N]` the worlds' own numbers.
+        gamma, gae_lambda: of the advantages.
+        axis: of the mesh that the worlds are spread over, if they are.
+    """
     advantage, target = losses.advantages(
         rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated, gamma, gae_lambda,
         rollout.decides,
     )  # fmt: skip
     return Batch(
         known=rollout.known, reset=rollout.reset, action=rollout.action, log_prob=rollout.log_prob,
-        value=rollout.value, advantage=losses.normalise(advantage, rollout.decides), target=target, teacher=teacher,
-        carry=rollout.carry, decides=rollout.decides, allowed=rollout.allowed,
+        value=rollout.value, advantage=losses.normalise(advantage, rollout.decides, axis), target=target,
+        teacher=teacher, carry=rollout.carry, number=number, decides=rollout.decides, allowed=rollout.allowed,
     )  # fmt: skip
 
 
@@ -87,31 +100,35 @@ def minibatches(key: jax.Array, batch: Batch, number: int, by_world: bool) -> Ba
     """Shuffles a batch and cuts it: every leaf gets a leading axis `number`.
 
     Args:
-        key: random key.
+        key: random key; with a world's own number it gives the world's order.
         batch: leading axes (T, N).
         number: of minibatches; divides T, or N if `by_world`.
-        by_world: cut the worlds, each with all its steps (for recurrent students), instead of each world's steps.
+        by_world: cut the worlds, each with all its steps (for recurrent students), instead of each world's steps. Of
+            every `number` worlds in a row, each minibatch gets one.
     """
     steps, worlds = batch.action.shape
     if by_world:
-        order = jax.random.permutation(key, worlds)
+        groups = batch.number.reshape(-1, number)[:, 0] // number
+        draw = jax.vmap(lambda key: jax.random.bits(key, (number,)))(devices.own_keys(key, groups))
+        order = (jnp.argsort(draw, axis=1) + jnp.arange(0, worlds, number)[:, None]).T  # (number, groups)
 
         def cut(leaf: jax.Array, axis: int) -> jax.Array:
-            leaf = jnp.take(leaf, order, axis=axis)
-            shape = (*leaf.shape[:axis], number, worlds // number, *leaf.shape[axis + 1 :])
-            return jnp.moveaxis(leaf.reshape(shape), axis, 0)
+            return jnp.moveaxis(jnp.take(leaf, order, axis=axis), axis, 0)
 
-        rows = jax.tree.map(lambda leaf: cut(leaf, 1), batch.replace(carry=()))
-        return rows.replace(carry=jax.tree.map(lambda leaf: cut(leaf, 0), batch.carry))
+        rows = jax.tree.map(lambda leaf: cut(leaf, 1), batch.replace(carry=(), number=()))
+        carry, own = jax.tree.map(lambda leaf: cut(leaf, 0), (batch.carry, batch.number))
+        return rows.replace(carry=carry, number=own)
 
-    order = jnp.argsort(jax.random.bits(key, (steps, worlds)), axis=0)  # each world its own order
+    draw = jax.vmap(lambda key: jax.random.bits(key, (steps,)))(devices.own_keys(key, batch.number))
+    order = jnp.argsort(draw, axis=1).T  # each world its own order
 
     def shuffle(leaf: jax.Array) -> jax.Array:
         index = order.reshape(steps, worlds, *([1] * (leaf.ndim - 2)))
         leaf = jnp.take_along_axis(leaf, index, axis=0)
         return leaf.reshape(number, steps // number, worlds, *leaf.shape[2:])
 
-    return jax.tree.map(shuffle, batch.replace(carry=())).replace(carry=())
+    rows = jax.tree.map(shuffle, batch.replace(carry=(), number=()))
+    return rows.replace(carry=(), number=jnp.broadcast_to(batch.number, (number, worlds)))
 
 
 def update(
@@ -124,8 +141,9 @@ def update(
     weights: Weights,
     epochs: int,
     number: int,
+    axis: str | None = None,
 ) -> tuple[Any, Any, dict[str, jax.Array]]:
-    """`epochs` passes over a batch, `number` minibatches each.
+    """`epochs` passes over a batch, `number` minibatches each; the worlds spread over the mesh's `axis`, if given.
 
     Returns:
         Parameters, optimizer state, and the loss terms averaged over all minibatches.
@@ -136,6 +154,12 @@ def update(
     def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
         params, opt_state = state
         (_, terms), grads = gradient(params, minibatch)
+        if axis is not None:
+            if minibatch.decides is not None:  # its means are over choices: more of them, more weight
+                choices = jnp.sum(minibatch.decides, dtype=jnp.float32)
+                weight = choices / jnp.maximum(jax.lax.pmean(choices, axis), 1e-9)
+                grads, terms = jax.tree.map(lambda leaf: leaf * weight, (grads, terms))
+            grads, terms = devices.mean((grads, terms), axis)
         terms["grad_norm"] = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), terms

@@ -48,10 +48,10 @@ def test_success_return_and_length_are_the_twins(scripted, greedy):
 
 def test_greedy_takes_the_most_probable_and_sampling_does_not(draw):
     env = get_task("SimpleDoorKey").make()
-    boards = draw("SimpleDoorKey", jax.random.key(3), 64)
+    boards = draw("SimpleDoorKey", jax.random.key(3), 512)
 
     def forwards(carry, known, reset):  # a little more forward than anything else
-        return carry, jnp.zeros((64, NUM_ACTIONS)).at[:, 2].set(0.01)
+        return carry, jnp.zeros((512, NUM_ACTIONS)).at[:, 2].set(0.01)
 
     run = jax.jit(lambda key, greedy: play(env, forwards, (), key, boards, greedy))
     greedy = run(jax.random.key(0), True)

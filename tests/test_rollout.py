@@ -156,6 +156,6 @@ def test_new_episodes_begin_on_boards_of_the_pool(draw):
 
 def test_a_rollout_longer_than_an_episode_is_refused():
     env = get_task(NAME).make()
-    envs = Envs(world=None, t=jnp.zeros(2, jnp.int32), reset=jnp.ones(2, bool), carry=())
+    envs = Envs(world=None, t=jnp.zeros(2, jnp.int32), reset=jnp.ones(2, bool), carry=(), number=jnp.arange(2))
     with pytest.raises(ValueError, match="151"):
         rollout(env, lambda *args: args, jax.random.key(0), envs, None, 151)

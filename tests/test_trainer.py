@@ -189,7 +189,7 @@ def test_hard_labels_are_actions_of_the_teacher(trained):
     from l4t_jax.trainer import _sample
 
     soft = jnp.array([[0.25, 0.75, 0, 0, 0, 0, 0], [0.0] * 7])
-    hard = _sample(jax.random.key(0), jnp.repeat(soft[None], 2000, axis=0))
+    hard = _sample(jax.random.key(0), jnp.repeat(soft[None], 2000, axis=0), jnp.arange(2))
     np.testing.assert_allclose(hard.mean(axis=0)[0, :2], [0.25, 0.75], atol=0.05)
     np.testing.assert_array_equal(jnp.sort(hard[:, 0], axis=-1)[:, -1], 1)
     assert not np.asarray(hard[:, 1]).any() and not np.asarray(hard[:, 0, 2:]).any()

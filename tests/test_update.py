@@ -28,7 +28,7 @@ def batch_of(action, log_prob, value, advantage, target, teacher, carry=()):
         carrying=jnp.zeros(shape, jnp.uint8), origin=jnp.zeros((*shape, 2), jnp.int8),
     )  # fmt: skip
     arrays = [jnp.asarray(a, jnp.float32) for a in (log_prob, value, advantage, target, teacher)]
-    return Batch(known, jnp.zeros(shape, bool), jnp.asarray(action, jnp.int32), *arrays, carry=carry)
+    return Batch(known, jnp.zeros(shape, bool), jnp.asarray(action, jnp.int32), *arrays, carry, jnp.arange(shape[1]))
 
 
 LN2 = float(np.log(2))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from l4t_jax import devices
 from l4t_jax.tasks.task import GridTask
 from l4t_jax.types import World
 
@@ -39,15 +40,17 @@ def in_split(world: World, split: str) -> jax.Array:
     return (bucket >= first) & (bucket < last)
 
 
-def draw_boards(env: GridTask, key: jax.Array, number: int, split: str) -> World:
+def draw_boards(env: GridTask, key: jax.Array, number: int, split: str, axis: str | None = None) -> World:
     """`number` boards of a split, drawn as the task draws them; `World` with a leading axis.
 
     Candidates are drawn a half more than the split needs on average, and those of other splits left out. Should too
-    few remain (a task with a handful of layouts), those that remain are repeated in turn.
+    few remain (a task with a handful of layouts), those that remain are repeated in turn. Within a program on many
+    devices (`axis` of their mesh) each draws its share, and all get them all.
     """
     first, last = SPLITS[split]
     candidates = int(number * BUCKETS / (last - first) * 1.5) + 64
-    worlds = jax.vmap(env.initial)(jax.random.split(key, candidates))
+    keys = devices.share(jax.random.split(key, candidates), axis)
+    worlds = devices.whole(jax.vmap(env.initial)(keys), candidates, axis)
     mine = in_split(worlds, split)
     order = jnp.argsort(~mine, stable=True)  # mine first
     count = jnp.maximum(jnp.sum(mine), 1)

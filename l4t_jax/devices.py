@@ -1,0 +1,175 @@
+"""Many devices: worlds spread over a mesh, and what it takes for a run to be the same on any number of them.
+
+Imports nothing of the package but the errors of `config`. A program runs on every device on its own share of the
+worlds (`jax.shard_map`); what is needed of all worlds (gradients, means) is summed over the mesh by name. A world's
+random numbers come from its own number (`own_keys`), so they do not depend on which device it lies on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from l4t_jax.config import ConfigError
+
+AXIS = "worlds"  # the mesh's one axis
+FEWEST_WORLDS = 32  # worlds that a CPU device is worth starting for
+
+
+# --- within a program ----------------------------------------------------------------------------------------------
+
+
+def own_keys(key: jax.Array, number: jax.Array) -> jax.Array:
+    """A random key for each world, of its number: `int32[N]` -> `key[N]`."""
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, number)
+
+
+def mean(tree: Any, axis: str | None) -> Any:
+    """The mean over devices of arrays of one type, in one sum; themselves without an axis."""
+    if axis is None:
+        return tree
+    flat, back = ravel_pytree(tree)
+    return back(jax.lax.pmean(flat, axis))
+
+
+def sum_of(tree: Any, axis: str | None) -> Any:
+    """The sum over devices of numbers, in one sum, `float32`."""
+    tree = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)
+    if axis is None:
+        return tree
+    flat, back = ravel_pytree(tree)
+    return back(jax.lax.psum(flat, axis))
+
+
+def share(rows: Any, axis: str | None) -> Any:
+    """This device's part of rows that every device has, leading axis; the last device's may repeat the last row."""
+    if axis is None:
+        return rows
+    total = jax.tree.leaves(rows)[0].shape[0]
+    own = -(-total // jax.lax.axis_size(axis))
+    index = jnp.minimum(jax.lax.axis_index(axis) * own + jnp.arange(own), total - 1)
+    return jax.tree.map(lambda leaf: leaf[index], rows)
+
+
+def whole(parts: Any, total: int, axis: str | None, rows: int = 0) -> Any:
+    """Inverse of `share`, on every device: axis `rows` of the parts joined, and its first `total` kept."""
+    if axis is None:
+        return parts
+
+    def join(leaf: jax.Array) -> jax.Array:
+        at = rows % leaf.ndim
+        return jax.lax.slice_in_dim(jax.lax.all_gather(leaf, axis, axis=at, tiled=True), 0, total, axis=at)
+
+    return jax.tree.map(join, parts)
+
+
+def on_each(mesh: Mesh | None, function: Callable[..., Any], args: Any = None, out: Any = None) -> Callable[..., Any]:
+    """`function` as a program that runs on every device of the mesh; itself without one.
+
+    Args:
+        mesh: from `make_mesh`.
+        function: may sum over `AXIS`.
+        args, out: `PartitionSpec`s of its arguments and its result, as `jax.shard_map` takes them; by default every
+            device gets all of the arguments, and gives all of the result.
+    """
+    if mesh is None:
+        return function
+    specs = PartitionSpec() if args is None else args
+    # What is replicated is so by construction (sums over the mesh): jax's own proof of it wants every constant marked.
+    return jax.shard_map(
+        function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec() if out is None else out, check_vma=False
+    )
+
+
+# --- around it -----------------------------------------------------------------------------------------------------
+
+
+def make_mesh(units: int, wanted: int | None = None, what: str = "--num-envs") -> Mesh | None:
+    """The mesh to spread worlds over; None for a single device.
+
+    Args:
+        units: how many parts the worlds can be cut into without cutting one: the devices must divide it.
+        wanted: number of devices; by default as many as there are and divide `units` (on many hosts: all).
+        what: the setting behind `units`, for the message.
+
+    Raises:
+        ConfigError: there are not so many devices, or they do not divide `units`; the message names numbers that do.
+    """
+    there = jax.devices()
+    fitting = [number for number in range(1, len(there) + 1) if units % number == 0]
+    if wanted is None:
+        wanted = len(there) if jax.process_count() > 1 else fitting[-1]
+    if wanted < 1:
+        raise ConfigError(f"--devices must be at least 1, not {wanted}")
+    if wanted > len(there):
+        raise ConfigError(
+            f"--devices {wanted}: there are {len(there)} ({there[0].platform}); --devices {fitting[-1]} would do"
+        )
+    if units % wanted:
+        near = max(1, round(units / wanted)) * wanted
+        also = f", or --devices {max(n for n in fitting if n <= wanted)}" if jax.process_count() == 1 else ""
+        raise ConfigError(f"{wanted} devices must divide {what} {units}; {near} would do{also}")
+    if jax.process_count() > 1 and wanted != len(there):
+        raise ConfigError(f"on many hosts a run takes all devices: --devices {len(there)}, not {wanted}")
+    return None if wanted == 1 else Mesh(np.asarray(there[:wanted]), (AXIS,))
+
+
+def specs(mesh: Mesh | None, tree: Any, axes: Any) -> Any:
+    """The shapes of `tree` as they lie on the mesh, to compile for: `ShapeDtypeStruct`s.
+
+    Args:
+        mesh: from `make_mesh`.
+        tree: arrays or their shapes.
+        axes: a prefix of `tree` of `PartitionSpec`s.
+    """
+    if mesh is None:
+        return tree
+
+    def leaf(x: Any, spec: PartitionSpec) -> Any:
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec))
+
+    return jax.tree.map(
+        lambda spec, part: jax.tree.map(lambda x: leaf(x, spec), part),
+        axes, tree, is_leaf=lambda x: isinstance(x, PartitionSpec),
+    )  # fmt: skip
+
+
+def put(mesh: Mesh | None, tree: Any, axes: Any) -> Any:
+    """Puts arrays on the mesh, wherever they are now; every host has the same. `axes` as for `specs`."""
+    if mesh is None:
+        return tree
+
+    def leaf(x: Any, spec: PartitionSpec) -> Any:
+        sharding = NamedSharding(mesh, spec)
+        if jax.process_count() == 1:
+            return jax.device_put(x, sharding, may_alias=False)  # a block overwrites what it is given
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(leaf(jax.random.key_data(x), spec))
+        host = np.asarray(x)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index].copy())
+
+    return jax.tree.map(
+        lambda spec, part: jax.tree.map(lambda x: leaf(x, spec), part),
+        axes, tree, is_leaf=lambda x: isinstance(x, PartitionSpec),
+    )  # fmt: skip
+
+
+def cpu_devices(worlds: int, wanted: int | None) -> None:
+    """Has jax make `wanted` CPU devices, or as many as pay off: one a core, but none for fewer than `FEWEST_WORLDS`.
+
+    For a command, before jax is first used (importing navix uses it). What the user set stays (`JAX_NUM_CPU_DEVICES`,
+    `XLA_FLAGS`); an accelerator, where there is one, is used all the same.
+    """
+    said = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if said or "JAX_NUM_CPU_DEVICES" in os.environ:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    number = min(cores, worlds // FEWEST_WORLDS) if wanted is None else wanted
+    jax.config.update("jax_num_cpu_devices", max(number, 1))

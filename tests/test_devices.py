@@ -1,0 +1,138 @@
+"""Worlds spread over devices: the same rollout and the same losses on any number of them, in a process with four."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l4t_jax import devices
+from l4t_jax.config import ConfigError
+
+SMALL = dict(env="DoorKey-5x5", num_envs=8, num_steps=4, minibatches=2, epochs=1, hidden=16, board_pool=16)
+
+
+def on_devices(settings: dict, *numbers: int) -> dict:
+    """`many_devices.py` in a process with four CPU devices: what it prints, by number of devices."""
+    here = Path(__file__).parent
+    environment = {
+        **os.environ, "PYTHONPATH": str(here.parent), "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "4",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    }  # fmt: skip
+    command = [sys.executable, str(here / "many_devices.py"), json.dumps(settings), *map(str, numbers)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1200, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def assert_the_same(found: dict, numbers: list[int]) -> None:
+    first = found[str(numbers[0])]
+    assert len(first["metrics"]) == 2 and max(np.ravel(first["metrics"][0]["grad_norm"])) > 0
+    for number in numbers:
+        one = found[str(number)]
+        assert one["copies agree"] and one["twice the same"]
+        assert {name: one[name] for name in ("worlds", "students", "others")} == {
+            name: first[name] for name in ("worlds", "students", "others")
+        }
+        for update, (ours, theirs) in enumerate(zip(one["metrics"], first["metrics"], strict=True)):
+            for name, value in ours.items():
+                np.testing.assert_allclose(
+                    value, theirs[name], rtol=1e-4, atol=1e-5, err_msg=f"{name} of update {update} on {number} devices"
+                )
+
+
+def test_two_seeds_are_the_same_on_one_device_and_on_four():
+    assert_the_same(on_devices({**SMALL, "num_seeds": 2}, 1, 4), [1, 4])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(num_seeds=2),
+        dict(student="lstm", hidden=8),
+        dict(algo="hrl", teacher="none", num_steps=12),
+        dict(student="cnn", teacher_mode="hard"),
+    ],
+    ids=["seeds", "lstm", "hrl", "hard labels"],
+)
+def test_a_run_is_the_same_on_one_two_and_four_devices(settings):
+    assert_the_same(on_devices({**SMALL, **settings}, 1, 2, 4), [1, 2, 4])
+
+
+def test_parts_of_rows_join_to_the_rows():
+    mesh = devices.make_mesh(2)
+    assert mesh is not None and mesh.size == 2
+    rows = jnp.arange(10).reshape(5, 2)  # five rows over two devices: the second repeats its last
+
+    def there_and_back(rows):
+        own = devices.share(rows, devices.AXIS)
+        assert own.shape == (3, 2)
+        own = own + 100 * jax.lax.axis_index(devices.AXIS)
+        return devices.whole(own, 5, devices.AXIS), devices.whole(own.T, 5, devices.AXIS, rows=-1)
+
+    joined, turned = jax.jit(devices.on_each(mesh, there_and_back))(rows)
+    np.testing.assert_array_equal(joined, np.arange(10).reshape(5, 2) + np.array([0, 0, 0, 100, 100])[:, None])
+    np.testing.assert_array_equal(turned, joined.T)
+
+
+def test_sums_and_means_are_over_all_devices():
+    mesh = devices.make_mesh(2)
+
+    def both(x):
+        mine = {"a": x + jax.lax.axis_index(devices.AXIS).astype(jnp.float32), "b": jnp.ones((2, 3))}
+        return devices.mean(mine, devices.AXIS), devices.sum_of(mine, devices.AXIS)
+
+    mean, total = jax.jit(devices.on_each(mesh, both))(jnp.float32(3))
+    assert float(mean["a"]) == 3.5 and float(total["a"]) == 7.0
+    np.testing.assert_array_equal(mean["b"], np.ones((2, 3)))
+    np.testing.assert_array_equal(total["b"], np.full((2, 3), 2))
+
+
+def test_as_many_devices_as_divide_the_worlds():
+    assert devices.make_mesh(7) is None  # of two, one divides 7
+    assert devices.make_mesh(8).size == 2  # pyright: ignore
+    assert devices.make_mesh(8, 1) is None
+
+
+@pytest.mark.parametrize(
+    "units, wanted, says",
+    [
+        (7, 2, "2 devices must divide --num-envs 7; 8 would do, or --devices 1"),
+        (8, 3, "--devices 3: there are 2 (cpu); --devices 2 would do"),
+        (8, 0, "--devices must be at least 1, not 0"),
+    ],
+)
+def test_a_number_of_devices_that_cannot_be_names_one_that_can(units, wanted, says):
+    with pytest.raises(ConfigError) as refusal:
+        devices.make_mesh(units, wanted)
+    assert str(refusal.value) == says
+
+
+def test_the_command_makes_a_cpu_device_a_core_but_none_for_few_worlds(monkeypatch):
+    made = []
+    monkeypatch.setattr(jax.config, "update", lambda name, value: made.append((name, value)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    for name in ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS"):
+        monkeypatch.delenv(name, raising=False)
+    for worlds, wanted in ((1000, None), (64, None), (10, None), (10, 3)):
+        devices.cpu_devices(worlds, wanted)
+    assert [value for _, value in made] == [4, 2, 1, 3] and {name for name, _ in made} == {"jax_num_cpu_devices"}
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    devices.cpu_devices(1000, None)
+    monkeypatch.delenv("XLA_FLAGS")
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
+    devices.cpu_devices(1000, 4)
+    assert len(made) == 4
+
+
+def test_a_world_draws_by_its_own_number(key):
+    whole = devices.own_keys(key, jnp.arange(6))
+    part = devices.own_keys(key, jnp.arange(3, 6))
+    np.testing.assert_array_equal(jax.random.key_data(whole)[3:], jax.random.key_data(part))
+    assert len({tuple(data) for data in np.asarray(jax.random.key_data(whole))}) == 6
