@@ -20,6 +20,8 @@ from typing import Any
 import timing
 import tyro
 
+from l4t_jax import devices
+
 RESULTS = Path(__file__).parent / "results"
 TASK = "DoorKey-8x8"
 ACTIONS = 7
@@ -125,11 +127,13 @@ def ours(settings: Settings, algo: str, student: str) -> Call:
         hidden=settings.hidden if student == "towers" else None, num_envs=settings.num_envs,
         num_steps=settings.num_steps, epochs=settings.epochs, minibatches=settings.minibatches, total_steps=10**9,
     )  # fmt: skip  # pyright: ignore
-    trainer = Trainer.create(config)
-    table = None if algo == "ppo" else teacher_file.to_table(trainer.task, teacher_file.shipped(trainer.task))
+    trainer = Trainer.create(config).spread()
+    table = None
+    if algo != "ppo":
+        table = trainer.put(teacher_file.to_table(trainer.task, teacher_file.shipped(trainer.task)))
     made = loop.training_programs(trainer, table, settings.updates)
     block = made["block"][0].lower(*made["block"][1]).compile()
-    held = [made["init"][0](jnp.int32(0))]
+    held = [trainer.put(made["init"][0](jnp.int32(0)))]
 
     def call() -> Any:
         held[0], metrics = block(held[0], table, jnp.int32(settings.updates))
@@ -415,6 +419,7 @@ def main() -> None:
     settings = tyro.cli(Settings, description=__doc__)
     os.environ.setdefault("WANDB_MODE", "disabled")  # navix imports it
     timing.use_cores(settings.cores)
+    devices.cpu_devices(settings.num_envs, None)
     result = measured(settings)
     if settings.out is not None or not settings.json:
         folder = Path(settings.out) if settings.out is not None else RESULTS

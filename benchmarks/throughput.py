@@ -18,6 +18,9 @@ from typing import Any
 import timing
 import tyro
 
+from l4t_jax import devices
+from l4t_jax.config import PRESETS
+
 RESULTS = Path(__file__).parent / "results"
 STAGES = {
     "env_step": "environment step",
@@ -146,7 +149,7 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
         free = programs.free_bytes()
         if free is not None and needed > free * programs.HEADROOM:
             raise programs.TooLarge(f"{number} worlds need {programs.in_words(needed)}")
-        held = [made["init"][0](jnp.int32(0))]
+        held, table = [trainer.put(made["init"][0](jnp.int32(0)))], trainer.put(table)
         updates = jnp.int32(settings.updates)
 
         def call() -> Any:
@@ -155,10 +158,10 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
 
         calls[name] = (call, settings.updates * trainer.steps_per_update)
 
-    block_of(trainer, table, "end_to_end")
+    block_of(trainer.spread(), table, "end_to_end")
     if pairs:
         plain = Trainer.create(dataclasses.replace(config, algo="ppo", teacher="none"))
-        block_of(plain, None, "end_to_end_no_teacher")
+        block_of(plain.spread(), None, "end_to_end_no_teacher")
 
     state = jax.jit(trainer.init)(key)
     pool = jax.jit(lambda key: draw_boards(env, key, config.board_pool, "training"))(key)
@@ -444,6 +447,7 @@ def write(result: dict[str, Any], folder: Path) -> Path:
 def main() -> None:
     settings = tyro.cli(Settings, description=__doc__)
     timing.use_cores(settings.cores)
+    devices.cpu_devices(PRESETS[settings.preset]["num_envs"], None)
     result = measured(settings)
     if settings.out is not None or not settings.json:
         stem = write(result, Path(settings.out) if settings.out is not None else RESULTS)

@@ -63,8 +63,7 @@ def play(
     def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
         world, t, done, carry, episodes = state
         carry, logits = policy(carry, know(world), jnp.broadcast_to(t == 0, (number,)))
-        sampled = jax.vmap(jax.random.categorical)(own_keys(jax.random.fold_in(key, t), own), logits)
-        action = jnp.where(greedy, jnp.argmax(logits, axis=-1), sampled).astype(jnp.int32)
+        action = choose(jax.random.fold_in(key, t), own, logits, greedy)
         world, reward, terminated, truncated = jax.vmap(env.transition)(world, jnp.broadcast_to(t, (number,)), action)
         live = ~done
         episodes = Episodes(
@@ -81,6 +80,12 @@ def play(
     )
     start = (boards, jnp.int32(0), jnp.zeros(number, bool), carry, nothing)
     return jax.lax.while_loop(busy, step, start)[-1]
+
+
+def choose(key: jax.Array, index: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
+    """Actions `int32[B]`, drawn from logits `float32[B, 7]` by the boards' own numbers, or the most probable ones."""
+    sampled = jax.vmap(jax.random.categorical)(own_keys(key, index), logits)
+    return jnp.where(greedy, jnp.argmax(logits, axis=-1), sampled).astype(jnp.int32)
 
 
 def student_policy(student: Student, params: Any) -> Policy:

@@ -284,7 +284,9 @@ def _too_large(trainer: Trainer, table: TeacherTable | None, needed: int, free: 
                 f"this run needs {programs.in_words(estimate)} even with few worlds, and "
                 f"{programs.in_words(free)} are free; try fewer --num-seeds, --num-steps or a smaller --board-pool"
             )
-        smaller = Trainer(config=dataclasses.replace(config, num_envs=number, devices=None), task=trainer.task).spread()
+        kept = config.devices if config.devices is not None and number % config.devices == 0 else None
+        smaller = dataclasses.replace(config, num_envs=number, devices=kept)
+        smaller = Trainer(config=smaller, task=trainer.task).spread()
         if _program_bytes_at_least(smaller) > fits:
             estimate = _program_bytes_at_least(smaller)
             continue

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from l4t_jax.config import ConfigError
-from l4t_jax.evaluation import Episodes
+from l4t_jax.evaluation import Episodes, choose
 from l4t_jax.tasks import Task, rules
 from l4t_jax.tasks.boards import in_split
 from l4t_jax.trainer import Trainer
@@ -85,13 +85,13 @@ class Player:
         self._shape, self._max_steps = size, trainer.task.max_steps
 
         def begin(params: Any, key: jax.Array) -> Any:
-            return trainer.policy(params, key, number)[0]
+            return trainer.policy(params, key, jnp.arange(number))[0]
 
         def act(params: Any, key: jax.Array, greedy: Any, carry: Any, look: Any, origin: Any, t: Any) -> Any:
-            _, policy = trainer.policy(params, key, number, greedy)
+            index = jnp.arange(number)
+            _, policy = trainer.policy(params, key, index, greedy)
             carry, logits = policy(carry, from_observation(look, origin), jnp.broadcast_to(t == 0, (number,)))
-            sampled = jax.random.categorical(jax.random.fold_in(key, t), logits)
-            return carry, jnp.where(greedy, jnp.argmax(logits, axis=-1), sampled)
+            return carry, choose(jax.random.fold_in(key, t), index, logits, greedy)
 
         self._begin, self._act = jax.jit(begin), jax.jit(act)
 

@@ -292,7 +292,7 @@ def test_too_many_worlds_for_the_memory_names_a_number_that_fits(
     monkeypatch.setattr(programs, "compile_all", compile_all)
     monkeypatch.setattr(programs, "free_bytes", lambda: 3_000_000)
     with pytest.raises(ConfigError) as error:
-        l4t_jax.train(TINY, num_envs=asked, run_dir=str(tmp_path / "run"))
+        l4t_jax.train(TINY, num_envs=asked, devices=1, run_dir=str(tmp_path / "run"))
     # 0.9 * 3 MB leave 1.7 MB for worlds: 170, so 128.
     assert re.fullmatch(
         rf"--num-envs {asked} needs at least .* of memory and 3 MB are free; --num-envs 128 fits", str(error.value)

@@ -72,7 +72,7 @@ def test_a_student_plays_minigrid_as_it_plays_in_jax(algo: Any, built: tuple[Tra
     boards = same_boards(task, seeds)
     assert bool(in_split(boards, "test").all()) and len(set(seeds)) == 24
     player = simulator.Player(trainer, 24)
-    carry, policy = trainer.policy(params, key, 24)
+    carry, policy = trainer.policy(params, key, jnp.arange(24))
     here = jax.device_get(jax.jit(lambda: evaluation.play(trainer.env, policy, carry, key, boards))())
     there = player.play(params, key, seeds)
     np.testing.assert_array_equal(there.success, here.success)
