@@ -2,8 +2,12 @@
 
 Trains a student of each of the paper's tasks with the default settings (1 to 3 minutes each on two cores), measures it
 in JAX on held-out boards and on Farama's minigrid on as many boards that its own generator draws, of the same split.
-Writes `benchmarks/results/minigrid-simulator.json`; exits 1 if a success on MiniGrid is outside the 95 % interval of
-the one in JAX. Needs the extra `minigrid`.
+Then plays MiniGrid's boards in JAX too, with the same random key, and counts the episodes that are equal.
+Writes `benchmarks/results/minigrid-simulator.json`; exits 1 if the 95 % interval of a difference leaves out 0, or an
+episode differs. Needs the extra `minigrid`.
+
+Two samples of 1,000 boards differ by chance: of two equal players one in six is outside the other's 95 % interval. So
+the interval of the difference is what is judged, and whether MiniGrid's figure is inside JAX's is said beside it.
 """
 
 from __future__ import annotations
@@ -14,8 +18,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from l4t_jax import api, loop, metrics
+import jax
+
+from l4t_jax import api, checkpoint, loop, metrics, simulator
 from l4t_jax.config import Config
+from l4t_jax.trainer import Trainer
 
 PAPER_TASKS = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "DivergedDoorKey")
 RESULTS = Path(__file__).parent / "results" / "minigrid-simulator.json"
@@ -30,7 +37,8 @@ def compare(config: Config, folder: Path) -> dict[str, Any]:
 
     Returns:
         `jax` and `minigrid`: the figures of `api.evaluate`; `inside`: whether MiniGrid's success is within the 95 %
-        interval of the one in JAX; `difference`: MiniGrid's less JAX's, and its own 95 % interval, Newcombe's.
+        interval of the one in JAX; `difference`: MiniGrid's less JAX's, and its own 95 % interval, Newcombe's;
+        `same_boards`: of MiniGrid's boards, how many episodes are the same step for step when played in JAX.
     """
     if not (folder / metrics.SUMMARY).is_file():
         api.train(dataclasses.replace(config, run_dir=str(folder)))
@@ -42,6 +50,22 @@ def compare(config: Config, folder: Path) -> dict[str, Any]:
         **figures,
         inside=low <= there["success"] <= high,
         difference=[there["success"] - here["success"], *newcombe(there, here)],
+        same_boards=same_boards(folder, config.heldout_boards),
+    )
+
+
+def same_boards(folder: Path, number: int) -> dict[str, Any]:
+    """The first student on MiniGrid's boards, in both simulators with one key: success, return and length compared."""
+    trainer = Trainer.create(Config(**metrics.read(folder / metrics.CONFIG)))
+    params = jax.tree.map(lambda leaf: leaf[0], checkpoint.restore_params(folder))
+    key, seeds = jax.random.key(0), simulator.test_seeds(trainer.task, number)
+    there = simulator.Player(trainer, number).play(params, key, seeds)
+    here = jax.device_get(jax.jit(trainer.evaluate)(params, key, simulator.boards(trainer.task, seeds)))
+    equal = (here.success == there.success) & (here.length == there.length) & (abs(here.reward - there.reward) < 1e-5)
+    return dict(
+        boards=number,
+        equal_episodes=int(equal.sum()),
+        success=[float(here.success.mean()), float(there.success.mean())],
     )
 
 
@@ -73,12 +97,18 @@ def main() -> int:
         low, high = one["jax"]["intervals"]["success"]
         print(
             f"{task}: JAX {one['jax']['success']:.3f} ({low:.3f} to {high:.3f}), "
-            f"MiniGrid {one['minigrid']['success']:.3f}: {'inside' if one['inside'] else 'OUTSIDE'}",
+            f"MiniGrid {one['minigrid']['success']:.3f}, {'inside' if one['inside'] else 'outside'}; difference "
+            "{:+.4f} ({:+.4f} to {:+.4f}); ".format(*one["difference"])
+            + f"{one['same_boards']['equal_episodes']} of {given.boards} equal episodes on the same boards",
             flush=True,
         )
     given.out.parent.mkdir(parents=True, exist_ok=True)
     metrics.write(given.out, dict(device=loop.device_name(), versions=loop.versions(), tasks=found))
-    return 0 if all(one["inside"] for one in found.values()) else 1
+    agree = [
+        one["difference"][1] <= 0 <= one["difference"][2] and one["same_boards"]["equal_episodes"] == given.boards
+        for one in found.values()
+    ]
+    return 0 if all(agree) else 1
 
 
 if __name__ == "__main__":

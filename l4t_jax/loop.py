@@ -182,7 +182,7 @@ class Run:
 
     def finish(self, teacher_name: str) -> Result:
         """Measures the last students on the test boards, draws the pictures, writes the summary."""
-        from l4t_jax import report
+        from l4t_jax import page, report
 
         config, trainer = self.config, self.trainer
         self.progress.phase("measuring on held-out boards")
@@ -226,10 +226,12 @@ class Run:
         report.pictures(self.folder, trainer.task, self.table, student, shown)
         report.curves(self.folder, trainer.task, self.records, self.teacher_validation)
         metrics.write(self.folder / metrics.SUMMARY, summary)
-        return Result(
+        result = Result(
             summary=summary, run_dir=self.folder, config=config, params=checkpoint.to_host(params),
             records=self.records, heldout=heldout,
         )  # fmt: skip
+        page.write(result, self.teacher_validation)
+        return result
 
     def close(self) -> None:
         if self._writer is not None:

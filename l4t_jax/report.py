@@ -20,6 +20,7 @@ from l4t_jax.teacher.policy import TeacherTable
 from l4t_jax.types import ACTIONS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from rich.table import Table
 
 STUDENT_RGB, TEACHER_RGB, FAINT_RGB = "#2f6fd0", "#d0632f", "#8a8f98"
@@ -117,33 +118,51 @@ def curves(folder: Path, task: Task, records: list[dict[str, Any]], teacher: dic
         teacher: its averages on the validation boards, drawn as dashed lines.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(10, 4), layout="constrained", dpi=110)
-    steps = np.asarray([record["steps"] for record in records])
-    seeds = len(records[0]["validation"]["success"])
     for place, name in enumerate(("success", "return")):
-        axes = figure.add_subplot(1, 2, place + 1)
-        values = np.array([record["validation"][name] for record in records], float)  # (evaluations, seeds)
-        if seeds > 1:
-            axes.plot(steps, values, color=STUDENT_RGB, alpha=0.25, linewidth=1)
-        marker = "o" if len(steps) < 40 else None
-        label = "student" if seeds == 1 else f"student, mean of {seeds} seeds"
-        lines = axes.plot(steps, values.mean(axis=1), color=STUDENT_RGB, marker=marker, markersize=3, label=label)
-        if teacher is not None:
-            lines.append(axes.axhline(teacher[name], color=TEACHER_RGB, linestyle="--", linewidth=1.4, label="teacher"))
-        axes.set(xlabel="environment steps", ylabel=f"{name} on validation boards", ylim=(-0.02, 1.02), xlim=(0, None))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.grid(alpha=0.25)
-        axes.spines[["top"]].set_visible(False)
-        weight = np.asarray([record["train"]["distill_weight"] for record in records], float)
-        if place == 0 and weight.any():
-            right = axes.twinx()
-            lines += right.plot(steps, weight, color=FAINT_RGB, linestyle=":", label="distillation weight (right)")
-            right.set_ylabel("distillation weight", color=FAINT_RGB)
-            right.tick_params(axis="y", colors=FAINT_RGB)
-            right.set_ylim(-0.02 * weight.max(), 1.02 * weight.max())
-            right.spines[["top"]].set_visible(False)
-        axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3, frameon=False, fontsize=9)
+        panel(figure.add_subplot(1, 2, place + 1), records, teacher, name)
     figure.suptitle(task.name)
     figure.savefig(folder / "curves.png")
+
+
+def panel(
+    axes: Axes, records: list[dict[str, Any]], teacher: dict[str, Any] | None, name: str, columns: int = 3
+) -> None:
+    """Draws one of the curves.
+
+    Args:
+        axes: where.
+        records, teacher: see `curves`.
+        name: "success", which shows the distillation weight too, or "return".
+        columns: of the legend.
+    """
+    from matplotlib.ticker import EngFormatter
+
+    steps = np.asarray([record["steps"] for record in records])
+    values = np.array([record["validation"][name] for record in records], float)  # (evaluations, seeds)
+    seeds = values.shape[1]
+    if seeds > 1:
+        axes.plot(steps, values, color=STUDENT_RGB, alpha=0.25, linewidth=1)
+    marker = "o" if len(steps) < 40 else None
+    label = "student" if seeds == 1 else f"student, mean of {seeds} seeds"
+    lines = axes.plot(steps, values.mean(axis=1), color=STUDENT_RGB, marker=marker, markersize=3, label=label)
+    if teacher is not None:
+        lines.append(axes.axhline(teacher[name], color=TEACHER_RGB, linestyle="--", linewidth=1.4, label="teacher"))
+    axes.set(xlabel="environment steps", ylabel=f"{name} on validation boards", ylim=(-0.02, 1.02), xlim=(0, None))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.grid(alpha=0.25)
+    axes.spines[["top"]].set_visible(False)
+    weight = np.asarray([record["train"]["distill_weight"] for record in records], float)
+    if name == "success" and weight.any():
+        right = axes.twinx()
+        lines += right.plot(steps, weight, color=FAINT_RGB, linestyle=":", label="distillation weight (right)")
+        right.set_ylabel("distillation weight", color=FAINT_RGB)
+        right.tick_params(axis="y", colors=FAINT_RGB)
+        right.set_ylim(-0.02 * weight.max(), 1.02 * weight.max())
+        right.spines[["top"]].set_visible(False)
+    else:
+        axes.spines[["right"]].set_visible(False)
+    axes.legend(
+        handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=columns, frameon=False, fontsize=9
+    )

@@ -19,7 +19,7 @@ from l4t_jax.evaluation import Episodes, choose
 from l4t_jax.tasks import Task, rules
 from l4t_jax.tasks.boards import in_split
 from l4t_jax.trainer import Trainer
-from l4t_jax.types import DIR_X, DIR_Y, EMPTY, PICKUP, encode_cells, from_observation
+from l4t_jax.types import DIR_X, DIR_Y, EMPTY, PICKUP, World, encode_cells, from_observation
 
 if TYPE_CHECKING:
     from l4t_jax.minigrid_twin import KnownMapObservation
@@ -46,24 +46,23 @@ def make(task: Task, window: bool = False) -> KnownMapObservation:
     return minigrid_twin.make(task.name, render_mode="human" if window else None)
 
 
+def boards(task: Task, seeds: list[int]) -> World:
+    """The boards that the simulator's `reset` draws with these seeds, as worlds in JAX; leading axis `len(seeds)`."""
+    env, layouts = make(task), []
+    for seed in seeds:
+        env.unwrapped.reset(seed=seed)
+        layouts.append(env.layout())
+    cells, agents = (np.stack(part) for part in zip(*layouts, strict=True))
+    start = jax.vmap(lambda cells, agent: rules.start(encode_cells(cells), agent, task.view))
+    return jax.jit(start)(cells, agents.astype(np.int8))
+
+
 def test_seeds(task: Task, number: int) -> list[int]:
     """The first `number` seeds of the simulator's `reset` whose layouts are in the test split."""
-    env = make(task)
-
-    @jax.jit
-    def mine(cells: jax.Array, agent: jax.Array) -> jax.Array:
-        worlds = jax.vmap(lambda cells, agent: rules.start(encode_cells(cells), agent, task.view))(cells, agent)
-        return in_split(worlds, "test")
-
-    found: list[int] = []
+    mine, found = jax.jit(lambda worlds: in_split(worlds, "test")), []
     for first in itertools.count(0, AT_A_TIME):
         seeds = range(first, first + AT_A_TIME)
-        layouts = []
-        for seed in seeds:
-            env.unwrapped.reset(seed=seed)
-            layouts.append(env.layout())
-        cells, agents = (np.stack(part) for part in zip(*layouts, strict=True))
-        hit = np.asarray(mine(cells, agents.astype(np.int8)))
+        hit = np.asarray(mine(boards(task, list(seeds))))
         found += [seed for seed, one in zip(seeds, hit, strict=True) if one]
         if len(found) >= number:
             break
@@ -156,20 +155,20 @@ def _agent(look: np.ndarray) -> tuple[int, int, int]:
     return x, y, int(look[x, y, 0])
 
 
-def measure(trainer: Trainer, params: Any, key: jax.Array, boards: int) -> tuple[Episodes, Episodes]:
-    """Every student on the simulator's first `boards` test boards.
+def measure(trainer: Trainer, params: Any, key: jax.Array, number: int) -> tuple[Episodes, Episodes]:
+    """Every student on the simulator's first `number` test boards.
 
     Args:
         trainer: of the run, or of another task that its students can play.
         params: leading axis seeds.
         key: random key for their actions.
-        boards: how many.
+        number: how many.
 
     Returns:
-        With sampled actions and with the most probable ones; numpy arrays, leading axes (seeds, boards).
+        With sampled actions and with the most probable ones; numpy arrays, leading axes (seeds, number).
     """
-    seeds = test_seeds(trainer.task, boards)
-    player = Player(trainer, boards)
+    seeds = test_seeds(trainer.task, number)
+    player = Player(trainer, number)
     keys = jax.random.split(key, trainer.config.num_seeds)
 
     def played(greedy: bool) -> Episodes:
@@ -179,15 +178,15 @@ def measure(trainer: Trainer, params: Any, key: jax.Array, boards: int) -> tuple
     return played(False), played(True)
 
 
-def watch(trainer: Trainer, params: Any, key: jax.Array, boards: int, told: Callable[[str], None]) -> Episodes:
-    """The first student on the simulator's first `boards` test boards, one after another in MiniGrid's own window.
+def watch(trainer: Trainer, params: Any, key: jax.Array, number: int, told: Callable[[str], None]) -> Episodes:
+    """The first student on the simulator's first `number` test boards, one after another in MiniGrid's own window.
 
     Args:
-        trainer, params, key, boards: see `measure`.
+        trainer, params, key, number: see `measure`.
         told: hears how each episode ended.
 
     Returns:
-        numpy arrays, leading axes (1, boards).
+        numpy arrays, leading axes (1, number).
 
     Raises:
         ConfigError: there is no display to open a window on.
@@ -197,7 +196,7 @@ def watch(trainer: Trainer, params: Any, key: jax.Array, boards: int, told: Call
     player = Player(trainer, 1, window=True)
     one, found = _student(params, 0), []
     try:
-        for i, seed in enumerate(test_seeds(trainer.task, boards)):
+        for i, seed in enumerate(test_seeds(trainer.task, number)):
             episode = player.play(one, jax.random.fold_in(key, i), [seed])
             how = "succeeded" if episode.success[0] else "failed"
             told(f"board {i + 1} (reset seed {seed}): {how} after {episode.length[0]} steps")

@@ -129,7 +129,7 @@ def test_the_run_folder_is_complete(tiny: tuple[api.Result, Spy]) -> None:
     assert len(events) == 1
     assert names - events == {
         "config.json", "metrics.jsonl", "checkpoints", "curves.png", "student.gif", "teacher.gif", "summary.json",
-        "teacher.json",
+        "teacher.json", "report.html",
     }  # fmt: skip
 
 

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from l4t_jax import api, checkpoint, evaluation, metrics, simulator
 from l4t_jax.config import Config, ConfigError
 from l4t_jax.evaluate import main
-from l4t_jax.tasks import get_task, rules
+from l4t_jax.tasks import get_task
 from l4t_jax.tasks.boards import in_split
 from l4t_jax.trainer import Trainer
-from l4t_jax.types import World, encode_cells
 
 pytest.importorskip("minigrid")
 ROOT = Path(__file__).parents[1]
@@ -49,27 +47,15 @@ def saved(tmp_path_factory: pytest.TempPathFactory, built: tuple[Trainer, Any]) 
     return folder
 
 
-def same_boards(name: str, seeds: list[int]) -> World:
-    """The boards that the simulator's `reset` draws with these seeds, as JAX has them."""
-    env, task = simulator.make(get_task(name)), get_task(name)
-    layouts = []
-    for seed in seeds:
-        env.reset(seed=seed)
-        layouts.append(env.layout())
-    cells = jnp.asarray(np.stack([cells for cells, _ in layouts]))
-    agents = jnp.asarray([agent for _, agent in layouts], jnp.int8)
-    return jax.vmap(lambda cells, agent: rules.start(encode_cells(cells), agent, task.view))(cells, agents)
-
-
 # Students over skills get somewhere untrained, and need to know where their cargo came from.
 @pytest.mark.parametrize("algo", ["l4t", "hrl"])
 def test_a_student_plays_minigrid_as_it_plays_in_jax(algo: Any, built: tuple[Trainer, Any]) -> None:
     trainer, state = (
         built if algo == "l4t" else untrained(dataclasses.replace(TINY, env="LavaDoorKey", algo="hrl", num_seeds=1))
     )
-    params, key, task = jax.tree.map(lambda leaf: leaf[0], state.params), jax.random.key(1), trainer.task.name
+    params, key = jax.tree.map(lambda leaf: leaf[0], state.params), jax.random.key(1)
     seeds = simulator.test_seeds(trainer.task, 24)
-    boards = same_boards(task, seeds)
+    boards = simulator.boards(trainer.task, seeds)
     assert bool(in_split(boards, "test").all()) and len(set(seeds)) == 24
     player = simulator.Player(trainer, 24)
     carry, policy = trainer.policy(params, key, jnp.arange(24))
@@ -146,4 +132,5 @@ def test_students_succeed_on_minigrid_as_often_as_in_jax(paper_task: str, tmp_pa
     found = script.compare(Config(env=paper_task), tmp_path / "run")
     _, low, high = found["difference"]
     assert low <= 0 <= high
+    assert found["same_boards"]["equal_episodes"] == 1000
     assert found["minigrid"]["success"] > 0.95
