@@ -20,7 +20,7 @@ from l4t_jax.checkpoint import CheckpointError, Which
 from l4t_jax.config import Config, ConfigError
 from l4t_jax.evaluation import Episodes, student_policy
 from l4t_jax.loop import Interrupted, Result, Run, memory_errors
-from l4t_jax.metrics import RunFolderError
+from l4t_jax.metrics import RunFolderError, WandbError
 from l4t_jax.networks import make_student
 from l4t_jax.progress import Progress
 from l4t_jax.tasks import Task, UnknownTask, get_task
@@ -34,7 +34,7 @@ __all__ = ["REFUSALS", "Interrupted", "Result", "Student", "evaluate", "load_stu
 Simulator = Literal["jax", "minigrid"]
 
 # What a command answers in one sentence; everything else is a bug and shows its traceback.
-REFUSALS = (ConfigError, UnknownTask, TeacherFileError, RunFolderError, CheckpointError)
+REFUSALS = (ConfigError, UnknownTask, TeacherFileError, RunFolderError, CheckpointError, WandbError)
 
 
 def train(config: Config | None = None, *, progress: Progress | None = None, **settings: Any) -> Result:

@@ -31,9 +31,9 @@ class CheckpointError(ValueError):
 
 
 def config_hash(config: Config) -> str:
-    """A hash of every setting that a checkpoint's arrays depend on (all but folder and devices), 16 hex digits."""
+    """A hash of every setting that a checkpoint's arrays depend on (not folder, devices, wandb), 16 hex digits."""
     values = dataclasses.asdict(config)
-    for name in ("run_dir", "devices"):
+    for name in ("run_dir", "devices", "wandb"):
         values.pop(name)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 

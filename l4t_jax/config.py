@@ -86,6 +86,8 @@ class Config:
     """Held-out boards of the evaluation after training."""
     run_dir: str | None = None
     """Folder for the results; runs/TASK-ALGO-SEED by default."""
+    wandb: str | None = None
+    """Weights & Biases project to send the curves to as well."""
 
     def resolved(self, max_steps: int) -> Config:
         """The same with the preset's values in place of None, checked.

@@ -73,6 +73,7 @@ class Run:
         blocks = min(config.evaluations, trainer.total_updates)
         self.ends = [round((i + 1) * trainer.total_updates / blocks) for i in range(blocks)]
 
+        self.wandb = metrics.Wandb(config.wandb, folder, dataclasses.asdict(config)) if config.wandb else None
         progress.phase("compiling")
         began = time.perf_counter()
         self.measure = measure.Measure(trainer, table, self.seeds, config.validation_boards)
@@ -85,6 +86,7 @@ class Run:
         self._writer: metrics.Writer | None = None
         self._checkpoints: checkpoint.Checkpoints | None = None
         self._saved = time.monotonic()
+        self._summary: dict[str, Any] | None = None
 
     def _compile(self) -> dict[str, Any]:
         config = self.config
@@ -157,6 +159,8 @@ class Run:
         self._keep_best(record["validation"])
         assert self._writer is not None
         self._writer.write(record)
+        if self.wandb is not None:
+            self.wandb.write(record)
         self.progress.evaluated(record)
 
     def _keep_best(self, validation: dict[str, list[float]]) -> None:
@@ -231,6 +235,7 @@ class Run:
             records=self.records, heldout=heldout,
         )  # fmt: skip
         page.write(result, self.teacher_validation)
+        self._summary = summary
         return result
 
     def close(self) -> None:
@@ -238,6 +243,8 @@ class Run:
             self._writer.close()
         if self._checkpoints is not None:
             self._checkpoints.close()
+        if self.wandb is not None:
+            self.wandb.close(self._summary)
 
     @contextlib.contextmanager
     def _timed(self, name: str) -> Iterator[None]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,57 @@ def new_folder(run_dir: str | None, default: str) -> Path:
         ) from error
 
 
+class WandbError(ValueError):
+    """Weights & Biases cannot be reached or used; the message says why and what would do."""
+
+
+class Wandb:
+    """A run's curves and summary in a Weights & Biases project: what `--wandb PROJECT` asks for.
+
+    Args:
+        project: its name.
+        folder: the run folder, which holds wandb's own files too.
+        config: the run's settings.
+
+    Raises:
+        WandbError: wandb is not there, or refuses.
+    """
+
+    def __init__(self, project: str, folder: Path, config: dict[str, Any]) -> None:
+        try:
+            import wandb
+
+            settings = wandb.Settings(silent=True, console="off", login_timeout=20)
+            self._run = wandb.init(project=project, dir=str(folder), name=folder.name, config=config, settings=settings)
+        except Exception as error:  # whatever wandb raises, nothing has begun yet
+            shutil.rmtree(folder / "wandb", ignore_errors=True)
+            said = " ".join(str(error).split()).rstrip(".")
+            raise WandbError(
+                f"--wandb {project}: {said}; set WANDB_API_KEY, or WANDB_MODE=offline to keep the curves here"
+            ) from error
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Sends one line of `metrics.jsonl`."""
+        self._run.log(dict(flat(record)), step=record["steps"])
+
+    def close(self, summary: dict[str, Any] | None) -> None:
+        """Ends the run over there; without a summary as a failed one."""
+        if summary is not None:
+            self._run.summary.update(summary)
+        self._run.finish(exit_code=0 if summary is not None else 1)
+
+
+def flat(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """A line of `metrics.jsonl` as curves: (name, value) of what is finite, the mean and each seed's own."""
+    for group in ("train", "validation", "time"):
+        for name, value in record[group].items():
+            values = np.atleast_1d(np.asarray(value, float))
+            if np.isfinite(values).all():
+                yield f"{group}/{name}", float(values.mean())
+                if values.size > 1:
+                    yield from ((f"{group}/{name}/seed {seed}", float(one)) for seed, one in enumerate(values))
+
+
 class Writer:
     """Writes `metrics.jsonl` and TensorBoard events as a run goes on."""
 
@@ -153,14 +206,8 @@ class Writer:
         """Appends one record; `record["steps"]` is its place on the curves."""
         self._file.write(dumps(record) + "\n")
         self._file.flush()
-        for group in ("train", "validation", "time"):
-            for name, value in record[group].items():
-                values = np.atleast_1d(np.asarray(value, float))
-                if np.isfinite(values).all():
-                    self._events.add_scalar(f"{group}/{name}", float(values.mean()), record["steps"])
-                    if values.size > 1:
-                        for seed, one in enumerate(values):
-                            self._events.add_scalar(f"{group}/{name}/seed {seed}", float(one), record["steps"])
+        for name, value in flat(record):
+            self._events.add_scalar(name, value, record["steps"])
 
     def close(self) -> None:
         self._file.close()

@@ -86,6 +86,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[api.Result, Spy]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop.Run, "_keep_best", told)
+        patch.setattr("wandb.init", None)  # not touched unless asked for
         folder = tmp_path_factory.mktemp("run") / "tiny"
         return l4t_jax.train(TINY, progress=spy, run_dir=str(folder)), spy
 

@@ -86,6 +86,7 @@ def test_another_runs_checkpoint_is_refused(tmp_path: Path) -> None:
         other.restore(state(0))
     other.close()
     assert config_hash(Config(run_dir="a")) == config_hash(Config(run_dir="b")) != config_hash(Config(hidden=3))
+    assert config_hash(Config(wandb="a")) == config_hash(Config())
 
 
 def test_no_checkpoint_is_none_or_a_sentence(tmp_path: Path) -> None:
