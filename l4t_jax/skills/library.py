@@ -7,11 +7,14 @@ walk over table entries (`teacher.policy`). Source: REFERENCE facts, section Tea
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from l4t_jax.skills import bfs, bits
-from l4t_jax.skills.plan import num_codes
+from l4t_jax.skills.plan import SKILLS, encode_step, num_codes, own_skills
 from l4t_jax.symbolic import Sighting
 from l4t_jax.tasks.task import DOORS, Task
 from l4t_jax.types import (
@@ -39,7 +42,24 @@ from l4t_jax.types import (
     one_of,
 )  # fmt: skip
 
+# A skill that a user adds: a batch of known maps, leading axes *B -> `int32[*B]`, an action 0..6 or `SATISFIED`.
+Skill = Callable[[KnownMap], jax.Array]
+_OWN: dict[str, Skill] = {}
+
 SATISFIED = -1  # an outcome beside the actions 0..6; "can do nothing" is DONE
+
+
+def register_skill(name: str, skill: Skill) -> None:
+    """Adds a skill that takes no noun; tasks that list `name` among their skills have it. Again replaces it.
+
+    Raises:
+        ValueError: the name is one of the package's own, or is no word of small letters and underscores.
+    """
+    if name in SKILLS or not re.fullmatch(r"[a-z]+(_[a-z]+)*", name):
+        raise ValueError(
+            f"a skill cannot be named {name!r}; take small letters and underscores, but not {', '.join(SKILLS)}"
+        )
+    _OWN[name] = skill
 
 
 def explore(known: KnownMap, view: int) -> jax.Array:
@@ -148,6 +168,11 @@ def outcomes(task: Task, known: KnownMap, sighting: Sighting) -> jax.Array:
         path = bfs.shortest_path(passable, bits.pack(kinds == UNSEEN), agent, height)
         action = first_action(path, ahead=FORWARD)
         result[1] = jnp.where(path.distance == bfs.FAR, SATISFIED, action)
+
+    for name in own_skills(task):
+        if name not in _OWN:
+            raise ValueError(f"task {task.name} lists the skill {name!r}, which nobody registered (`register_skill`)")
+        result[encode_step(task, (name,))] = _OWN[name](known).astype(jnp.int32)
 
     nouns = len(task.nouns)
     if nouns == 0:

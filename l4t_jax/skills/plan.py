@@ -18,6 +18,15 @@ Step = tuple[str, ...]  # ("explore",) or ("go_to", "key")
 
 def num_codes(task: Task) -> int:
     """How many step codes a task has; they are 0 .. num_codes - 1."""
+    return _own_code(task) + len(own_skills(task))
+
+
+def own_skills(task: Task) -> tuple[str, ...]:
+    """The task's skills that `library.register_skill` added; they take no noun, and their codes come last."""
+    return tuple(skill for skill in task.skills if skill not in SKILLS)
+
+
+def _own_code(task: Task) -> int:
     return len(BARE_SKILLS) + len(NOUN_SKILLS) * len(task.nouns)
 
 
@@ -30,6 +39,8 @@ def encode_step(task: Task, step: Step) -> int:
     skill, *nouns = step
     if skill in BARE_SKILLS and not nouns and (skill == "noop" or skill in task.skills):
         return BARE_SKILLS.index(skill)
+    if skill in own_skills(task) and not nouns:
+        return _own_code(task) + own_skills(task).index(skill)
     if skill in NOUN_SKILLS and len(nouns) == 1 and skill in task.skills:
         names = [noun.name for noun in task.nouns]
         if nouns[0] in names:
@@ -42,5 +53,7 @@ def decode_step(task: Task, code: int) -> Step:
     """The step of a code; inverse of `encode_step`."""
     if code < len(BARE_SKILLS):
         return (BARE_SKILLS[code],)
+    if code >= _own_code(task):
+        return (own_skills(task)[code - _own_code(task)],)
     skill, noun = divmod(code - len(BARE_SKILLS), len(task.nouns))
     return (NOUN_SKILLS[skill], task.nouns[noun].name)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from l4t_jax import symbolic
-from l4t_jax.skills.plan import BARE_SKILLS, NOUN_SKILLS, Step
+from l4t_jax.skills.plan import BARE_SKILLS, NOUN_SKILLS, Step, own_skills
 from l4t_jax.tasks.task import Task
 from l4t_jax.teacher import file
 
@@ -69,7 +69,7 @@ def _steps(task: Task) -> dict[tuple[tuple[str, ...], str | None], list[Step]]:
         renamed, names = symbolic.rename(task, symbolic.decode(task, state))
         key = (renamed.sees, renamed.holds)
         nouns[key] = [name for name in nouns.get(key, names) if name in names]
-    bare: list[Step] = [(skill,) for skill in BARE_SKILLS if skill in task.skills]
+    bare: list[Step] = [(skill,) for skill in (*BARE_SKILLS, *own_skills(task)) if skill in task.skills]
     skills = [skill for skill in NOUN_SKILLS if skill in task.skills]
     return {key: bare + [(skill, name) for skill in skills for name in names] for key, names in nouns.items()}
 

@@ -19,7 +19,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from l4t_jax import symbolic
-from l4t_jax.skills.plan import BARE_SKILLS, Step
+from l4t_jax.skills.plan import BARE_SKILLS, SKILLS, Step
 from l4t_jax.symbolic import Symbolic
 from l4t_jax.tasks.task import Noun, Task
 from l4t_jax.types import GOAL
@@ -116,7 +116,7 @@ def _same_end(plan: Plan, further: Plan) -> bool:
 def _errands(asked: Situation, hand: str | None) -> Iterable[tuple[Plan, str | None]]:
     """(steps, what is held afterwards) of each errand, for an agent that holds `hand`."""
     can = set(asked.skills)
-    for skill in BARE_SKILLS[:2]:
+    for skill in (*BARE_SKILLS[:2], *(own for own in asked.skills if own not in SKILLS)):
         if skill in can:
             yield ((skill,),), hand
     objects = [*asked.state.sees, *([asked.state.holds] if asked.state.holds else [])]

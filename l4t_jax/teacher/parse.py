@@ -11,16 +11,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from l4t_jax.skills.plan import BARE_SKILLS, NOUN_SKILLS, Step
+from l4t_jax.skills.plan import NOUN_SKILLS, SKILLS, Step
 
 LONGEST = 16_384  # characters that are looked at; no plan is longer
 MOST_STEPS = 8  # steps that are kept: a walk along a plan hardly gets so far
 NOOP: Step = ("noop",)
 
-_SKILLS = tuple(sorted((s for s in BARE_SKILLS + NOUN_SKILLS if s != "noop"), key=len, reverse=True))
 _PLAN_FIELDS = ("plan", "steps", "skills", "actions", "answer")
 _FILLERS = frozenset(
     ["the", "a", "an", "this", "that", "its", "your", "to", "towards", "agent", "should", "must", "will", "can", "then",
@@ -54,12 +53,13 @@ def parse(text: str, nouns: Collection[str], skills: Collection[str]) -> Parsed:
     """
     text = text[:LONGEST]
     text = re.sub(r"<think>.*?(?:</think>|\Z)", "", text, flags=re.DOTALL)
-    fragments = _from_json(text)
+    known = sorted({*SKILLS, *skills} - {"noop"}, key=lambda skill: (-len(skill), skill))  # longer names first
+    fragments = _from_json(text, known)
     if fragments is None:
-        fragments = _from_prose(text)
+        fragments = _from_prose(text, known)
     steps: list[Step] = []
     for fragment in fragments:
-        step = _step(fragment, nouns, skills)
+        step = _step(fragment, nouns, skills, known)
         if step is not None:
             steps.append(step)
         if len(steps) == MOST_STEPS:
@@ -79,18 +79,18 @@ def _unlabelled(fragment: str) -> str:
     return fragment.rsplit(":", 1)[-1]
 
 
-def _step(fragment: str, nouns: Collection[str], skills: Collection[str]) -> Step | None:
+def _step(fragment: str, nouns: Collection[str], skills: Collection[str], known: Sequence[str]) -> Step | None:
     """The step that a fragment of an answer says; None where it says nothing that looks like one."""
     words = _words(_unlabelled(fragment))
     if not words:
         return None
-    for skill in _SKILLS:
+    for skill in known:
         name = [word for word in skill.split("_") if word not in _FILLERS]
         if words[: len(name)] != name:
             continue
         if skill not in skills:
             return NOOP
-        if skill in BARE_SKILLS:
+        if skill not in NOUN_SKILLS:
             return (skill,)
         noun = _noun(words[len(name) :], nouns)
         return NOOP if noun is None else (skill, noun)
@@ -114,14 +114,14 @@ def _noun(words: list[str], nouns: Collection[str]) -> str | None:
     return None
 
 
-def _from_prose(text: str) -> list[str]:
+def _from_prose(text: str, known: Sequence[str]) -> list[str]:
     """The fragments of the first stretch of lines that say steps."""
     fragments: list[str] = []
     for line in text.splitlines():
         if _OTHER_SIDE.match(line) and not line.lstrip().startswith("<|im_start|>assistant"):
             break
         pieces = _SPLIT.split(_NUMBERING.sub("", line))
-        mine = [piece for piece in pieces if _begins_with_skill(piece)]
+        mine = [piece for piece in pieces if _begins_with_skill(piece, known)]
         if mine:
             fragments += pieces
         elif fragments:
@@ -131,13 +131,13 @@ def _from_prose(text: str) -> list[str]:
     return [piece for line in text.splitlines()[:MOST_STEPS] for piece in _SPLIT.split(_NUMBERING.sub("", line))]
 
 
-def _begins_with_skill(fragment: str) -> bool:
+def _begins_with_skill(fragment: str, known: Sequence[str]) -> bool:
     words = _words(_unlabelled(fragment))
-    names = ([word for word in skill.split("_") if word not in _FILLERS] for skill in _SKILLS)
+    names = ([word for word in skill.split("_") if word not in _FILLERS] for skill in known)
     return any(words[: len(name)] == name for name in names)
 
 
-def _from_json(text: str) -> list[str] | None:
+def _from_json(text: str, known: Sequence[str]) -> list[str] | None:
     """The steps in the first JSON list or object that holds some; None where there is none."""
     decoder = json.JSONDecoder()
     starts = [match.start() for match in re.finditer(r"[\[{]", text)][:16]
@@ -146,29 +146,29 @@ def _from_json(text: str) -> list[str] | None:
             value, _ = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             continue
-        steps = _steps_in(value, depth=0)
+        steps = _steps_in(value, known, depth=0)
         if steps:
             return steps
     return None
 
 
-def _steps_in(value: Any, depth: int) -> list[str]:
+def _steps_in(value: Any, known: Sequence[str], depth: int) -> list[str]:
     """The steps in a JSON value as fragments of text."""
     if depth > 4:
         return []
     if isinstance(value, str):
-        return _from_prose(value)
+        return _from_prose(value, known)
     if isinstance(value, dict):
         fields = {str(key).lower(): inner for key, inner in value.items()}
         for field in _PLAN_FIELDS:
             if field in fields:
-                return _steps_in(fields[field], depth + 1)
+                return _steps_in(fields[field], known, depth + 1)
         flat = [inner for inner in fields.values() if isinstance(inner, str)]
         return [" ".join(flat)] if flat else []  # {"skill": "go to", "object": "key"}
     if isinstance(value, list):
         if value and all(isinstance(item, str) for item in value) and _is_one_step(value):
             return [" ".join(value)]  # ["go_to", "key"]
-        return [step for item in value[: 2 * MOST_STEPS] for step in _steps_in(item, depth + 1)]
+        return [step for item in value[: 2 * MOST_STEPS] for step in _steps_in(item, known, depth + 1)]
     return []
 
 
