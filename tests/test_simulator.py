@@ -48,7 +48,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory, built: tuple[Trainer, Any]) 
 
 
 # Students over skills get somewhere untrained, and need to know where their cargo came from.
-@pytest.mark.parametrize("algo", ["l4t", "hrl"])
+@pytest.mark.parametrize("algo", ["l4t", pytest.param("hrl", marks=pytest.mark.slow)])
 def test_a_student_plays_minigrid_as_it_plays_in_jax(algo: Any, built: tuple[Trainer, Any]) -> None:
     trainer, state = (
         built if algo == "l4t" else untrained(dataclasses.replace(TINY, env="LavaDoorKey", algo="hrl", num_seeds=1))
