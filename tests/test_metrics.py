@@ -1,6 +1,7 @@
 """Weights & Biases: offline into the run folder, and one sentence where it cannot be."""
 
 import sys
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,9 @@ def test_wandb_itself_keeps_a_run_offline(tmp_path: Path, monkeypatch: pytest.Mo
     shown.write(RECORD)
     shown.close({"task": "SimpleDoorKey"})
     (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    until = time.monotonic() + 60
+    while b"success" not in kept.read_bytes() and time.monotonic() < until:  # it writes in a process of its own
+        time.sleep(0.1)
     assert b"success" in kept.read_bytes()
 
 
