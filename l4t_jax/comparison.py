@@ -201,6 +201,29 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join(text) + "\n"
 
 
+def headline(results: dict[str, Any]) -> str:
+    """The results in one small table, as the README shows it."""
+    shown = {"l4t": "L4T", "ppo": "PPO alone", "hrl": "hierarchical RL", "distill": "distillation alone"}
+    rows = [("task", "steps a seed", "teacher", *shown.values(), "L4T's steps to 0.90", "frugal's"),
+            ("---", *["---:"] * (len(shown) + 4))]  # fmt: skip
+    for task in dict.fromkeys(run["task"] for run in results["runs"]):
+        runs = {run["variant"]: run for run in results["runs"] if run["task"] == task}
+        teacher = results["teachers"].get(task, {}).get("drawn")
+        cells = [f"{runs['l4t']['total_steps']:,}" if "l4t" in runs else "", _both(teacher)]
+        for variant in shown:
+            one = runs.get(variant)
+            cells.append(_both(one and {name: one[name]["value"] for name in ("success", "return")}))
+        for variant in ("l4t", "frugal"):
+            steps = runs[variant]["steps_to_success"]["0.90"]["median"] if variant in runs else None
+            cells.append("-" if steps is None else f"{steps:,}")
+        rows.append((task, *cells))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _both(figures: dict[str, Any] | None) -> str:
+    return f"{figures['success']:.3f}, {figures['return']:.3f}" if figures else ""
+
+
 def _table(runs: list[dict[str, Any]], teachers: dict[str, Any]) -> list[str]:
     names = ("", "held-out success", "return", "area", "steps to 0.90", "steps", "seconds")
     rows = [names, ("---", *["---:"] * (len(names) - 1))]

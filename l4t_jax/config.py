@@ -66,6 +66,9 @@ class Config:
     """Weight of the distillation loss at the start."""
     distill_floor: float | None = None
     """Weight at the end of its linear fall."""
+    anneal: Literal["clock", "success"] | None = None
+    """clock: the distillation weight falls with the steps alone. success: also as the student's success in training
+    nears the teacher's own; it never rises again."""
     distill_fall: float | None = None
     """Share of the run over which the weight falls."""
     distill_off: float | None = None
@@ -170,17 +173,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fast": dict(
         student="ego", total_steps=1_000_000, num_envs=128, num_steps=32, learning_rate=2e-3, learning_rate_end=2e-4,
         epochs=2, minibatches=8, gae_lambda=0.95, entropy_coef=0.001, distill_coef=1.0, distill_floor=0.0,
-        distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=20,
+        anneal="success", distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=20,
     ),
     "frugal": dict(
         student="ego", total_steps=500_000, num_envs=64, num_steps=16, learning_rate=1e-3, learning_rate_end=1e-4,
         epochs=8, minibatches=4, gae_lambda=0.95, entropy_coef=0.001, distill_coef=1.0, distill_floor=0.0,
-        distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=100,
+        anneal="success", distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=100,
     ),
     "paper": dict(
         student="cnn", total_steps=4_000_000, num_envs=10, num_steps=128, learning_rate=1e-3, learning_rate_end=1e-3,
         epochs=3, minibatches=8, gae_lambda=1.0, entropy_coef=0.001, distill_coef=10.0, distill_floor=0.1,
-        distill_fall=0.66, distill_off=1.0, hidden=64, evaluations=40,
+        anneal="clock", distill_fall=0.66, distill_off=1.0, hidden=64, evaluations=40,
     ),
 }  # fmt: skip
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 COLOURS = {
-    "l4t": "#0072B2", "frugal": "#56B4E9", "ppo": "#D55E00", "hrl": "#009E73", "distill": "#CC79A7",
-    "hard": "#E69F00", "constant": "#CC79A7", "lstm": "#E69F00", "map": "#0072B2",
+    "l4t": "#0072B2", "frugal": "#6A3D9A", "clock": "#56B4E9", "ppo": "#D55E00", "hrl": "#009E73", "distill": "#CC79A7",
+    "hard": "#E69F00", "constant": "#CC79A7", "lstm": "#E69F00", "map": "#0072B2", "paper": "#009E73",
 }  # fmt: skip
 TEACHER, FAINT = "#333333", "#8a8f98"
 DPI = 100
@@ -94,9 +94,9 @@ def _ablations(path: Path, runs: list[Run]) -> Path:
     figure, axes = _panels(len(tasks), 2, (10.5, 0.6 + 3.0 * len(tasks)))
     for row, task in zip(axes, tasks, strict=True):
         mine = [run for run in runs if run["task"] == task]
-        teaching = [run for run in mine if run["group"] == "ablation" or run["variant"] in ("l4t", "ppo")]
+        teaching = [run for run in mine if run["group"] == "ablation" or run["variant"] in ("l4t", "clock", "ppo")]
         memory = [run for run in mine if run["group"] == "memory"]
-        named = {"l4t": "L4T: soft, annealed", "ppo": "no distillation"}
+        named = {"l4t": "L4T: soft, annealed", "clock": "annealed by the clock", "ppo": "no distillation"}
         teaching = [{**run, "label": named.get(run["variant"], run["label"])} for run in teaching]
         for panel, shown, title in ((row[0], teaching, "use of the teacher"), (row[1], memory, "memory")):
             panel.set_title(f"{task}: {title}", loc="left", fontsize=10)

@@ -114,6 +114,8 @@ class Run:
             self.measure.use(self._compiled)
             _, teacher = self.measure.others(config.seed, "validation", config.validation_boards)
         self.teacher_validation = None if teacher is None else measure.averages(teacher)
+        if self.table is not None and self.teacher_validation is not None:
+            self.table = self.table.replace(success=np.float32(self.teacher_validation["success"]))
         self.state = trainer.put(self._compiled["init"](np.int32(config.seed)))
         shown = None if self.teacher_validation is None else self.teacher_validation["success"]
         self.progress.begin(trainer.total_updates * trainer.steps_per_update, shown, str(self.folder))
@@ -142,7 +144,7 @@ class Run:
             )
         steps = end * trainer.steps_per_update
         values = {name: np.asarray(value)[:, :count].mean(axis=1) for name, value in values.items()}  # (seeds,)
-        weight = float(values.pop("distill_weight")[0])
+        weight = float(values.pop("distill_weight").mean())
         record = dict(
             steps=steps,
             updates=end,

@@ -135,6 +135,17 @@ def distillation_loss(logits: jax.Array, teacher: jax.Array) -> jax.Array:
     return -jnp.mean(jnp.sum(teacher * jax.nn.log_softmax(logits), axis=-1))
 
 
+def weaned(student: jax.Array | float, teacher: jax.Array | float) -> jax.Array:
+    """The share of the distillation weight that is left: 1 at first, 0 once the student does as well as its teacher.
+
+    Args:
+        student: `float32[...]` its highest success so far.
+        teacher: success of the teacher. One that never succeeds has nothing to wean from once the student has.
+    """
+    left = jnp.clip(1.0 - student / jnp.maximum(teacher, 1e-3), 0.0, 1.0)
+    return jnp.where(left < 0.02, 0.0, left)  # so that the teacher need not be asked for next to nothing
+
+
 def faded(progress: jax.Array, start: float, floor: float, fall: float, off: float) -> jax.Array:
     """The distillation weight at a share of the run: a straight fall from `start` to `floor`, then 0 from `off` on.
 

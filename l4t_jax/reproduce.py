@@ -79,9 +79,12 @@ VARIANTS = {
     "hrl": Variant("hierarchical RL", "compared", dict(algo="hrl", teacher="none")),
     "distill": Variant("distillation alone", "compared", dict(algo="distill")),
     "frugal": Variant("L4T, frugal", "compared", dict(preset="frugal")),
+    "clock": Variant("L4T annealed by the clock", "compared", dict(anneal="clock")),
     "hard": Variant("hard labels", "ablation", dict(teacher_mode="hard")),
     "constant": Variant(
-        "no annealing", "ablation", dict(distill_coef=_FULL, distill_floor=_FULL, distill_fall=1.0, distill_off=1.0)
+        "no annealing",
+        "ablation",
+        dict(anneal="clock", distill_coef=_FULL, distill_floor=_FULL, distill_fall=1.0, distill_off=1.0),
     ),
     "map": Variant("map memory, short", "memory", dict(total_steps=_SHORT, evaluations=8)),
     "paper": Variant("preset paper, short", "memory", dict(total_steps=_SHORT, evaluations=8, preset="paper")),

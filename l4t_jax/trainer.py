@@ -37,6 +37,8 @@ class TrainState(struct.PyTreeNode):
         key: random key.
         envs: the worlds between two rollouts.
         updates: `int32[]` updates done.
+        success: `float32[]` share of the latest training episodes that ended well.
+        best_success: `float32[]` its highest so far: what the distillation weight is annealed by.
     """
 
     params: Any
@@ -44,15 +46,20 @@ class TrainState(struct.PyTreeNode):
     key: jax.Array
     envs: Envs
     updates: jax.Array
+    success: jax.Array
+    best_success: jax.Array
 
 
-# Which leaves have a leading axis of seeds. The number of updates has none: so it is a plain scalar under `vmap`, and
-# the branch that asks the teacher only while its weight is above 0 stays a branch (batched, it would always run).
-SEEDS = TrainState(params=0, opt_state=0, key=0, envs=0, updates=None)  # pyright: ignore
+# Which leaves have a leading axis of seeds; the number of updates has none.
+SEEDS = TrainState(params=0, opt_state=0, key=0, envs=0, updates=None, success=0, best_success=0)  # pyright: ignore
+SEED_AXIS = "seeds"
+RECENT = 2.0  # episodes a world that `TrainState.success` reaches back
 
 # How the leaves lie on a mesh: the worlds, behind the axis of seeds, are spread; every device has all the rest.
 ALL = PartitionSpec()
-PLACES = TrainState(params=ALL, opt_state=ALL, key=ALL, envs=PartitionSpec(None, devices.AXIS), updates=ALL)  # pyright: ignore
+PLACES: TrainState = SEEDS.replace(
+    **{field.name: ALL for field in dataclasses.fields(TrainState)} | dict(envs=PartitionSpec(None, devices.AXIS))
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,8 +166,9 @@ class Trainer:
             jnp.zeros((1, 1), bool),
         )
         return TrainState(
-            params=params, opt_state=self.optimizer.init(params), key=run_key, envs=envs, updates=jnp.int32(0)
-        )
+            params=params, opt_state=self.optimizer.init(params), key=run_key, envs=envs, updates=jnp.int32(0),
+            success=jnp.float32(0), best_success=jnp.float32(0),
+        )  # fmt: skip
 
     def init_seeds(self, keys: jax.Array) -> TrainState:
         """`init` for several seeds, a key each; see `SEEDS` for the leading axes."""
@@ -177,27 +185,36 @@ class Trainer:
             state: TrainState, table: TeacherTable | None, count: jax.Array | int | None
         ) -> tuple[TrainState, dict[str, jax.Array]]:
             def block(one: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
-                return self.train_block(one, table, updates, count, axis)
+                return self.train_block(one, table, updates, count, axis, SEED_AXIS)
 
-            return jax.vmap(block, in_axes=(SEEDS,), out_axes=(SEEDS, 0))(state)
+            return jax.vmap(block, in_axes=(SEEDS,), out_axes=(SEEDS, 0), axis_name=SEED_AXIS)(state)
 
         return devices.on_each(self.mesh, seeds, (PLACES, ALL, ALL), (PLACES, ALL))(state, table, count)
 
-    def distill_weight(self, updates: jax.Array) -> jax.Array:
-        """Weight of the distillation loss after so many updates, `float32[]`."""
+    def distill_weight(
+        self, updates: jax.Array, success: jax.Array | float = 0.0, teacher: jax.Array | float = 1.0
+    ) -> jax.Array:
+        """Weight of the distillation loss, `float32[]`.
+
+        Args:
+            updates: done so far.
+            success: the student's highest so far.
+            teacher: the teacher's own success.
+        """
         config = self.config
         if config.algo in ("ppo", "hrl"):
             return jnp.float32(0)
         if config.algo == "distill":
             return jnp.float32(1)
-        return losses.faded(
+        weight = losses.faded(
             updates / self.total_updates,
             config.distill_coef, config.distill_floor, config.distill_fall, config.distill_off,  # pyright: ignore
         )  # fmt: skip
+        return weight * losses.weaned(success, teacher) if config.anneal == "success" else weight
 
     def train_block(
         self, state: TrainState, table: TeacherTable | None, updates: int, count: jax.Array | int | None = None,
-        axis: str | None = None,
+        axis: str | None = None, seeds: str | None = None,
     ) -> tuple[TrainState, dict[str, jax.Array]]:  # fmt: skip
         """Runs `updates` updates.
 
@@ -207,6 +224,7 @@ class Trainer:
             updates: how many, static.
             count: run only the first so many, so that blocks of different lengths are one program.
             axis: of the mesh that the worlds are spread over, within a program that runs on every device.
+            seeds: name of the axis of seeds that this is one of, under `vmap`.
 
         Returns:
             The state afterwards and metrics, each with a leading axis `updates`; 0 from `count` on.
@@ -216,7 +234,7 @@ class Trainer:
 
         def one(state: TrainState, index: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
             def run(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
-                return self._update(state, table, pool, axis)
+                return self._update(state, table, pool, axis, seeds)
 
             if count is None:
                 return run(state)
@@ -226,7 +244,7 @@ class Trainer:
         return jax.lax.scan(one, state.replace(key=key), jnp.arange(updates))
 
     def _update(
-        self, state: TrainState, table: TeacherTable | None, pool: World, axis: str | None
+        self, state: TrainState, table: TeacherTable | None, pool: World, axis: str | None, seeds: str | None
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         config = self.config
         assert config.epochs is not None and config.minibatches is not None and config.gae_lambda is not None
@@ -234,16 +252,27 @@ class Trainer:
         act = functools.partial(run, self.student, state.params)
         envs, rows = rollout(self.env, act, rollout_key, state.envs, pool, config.steps, self.controller)
 
-        distill = self.distill_weight(state.updates)
+        ends = rows.terminated | rows.truncated
+        ended = dict(episodes=jnp.sum(ends), successes=jnp.sum(rows.reward > 0), reward=jnp.sum(rows.reward))
+        ended = devices.sum_of(ended, axis)
+        won = ended["successes"] / jnp.maximum(ended["episodes"], 1)
+        kept = jnp.exp(-ended["episodes"] / (RECENT * config.num_envs))  # pyright: ignore
+        success = kept * state.success + (1 - kept) * won  # from 0: the first to end are the lucky ones
+        best_success = jnp.maximum(state.best_success, success)
+
+        distill = self.distill_weight(state.updates, best_success, 1.0 if table is None else table.success)
         labels = None
         if table is not None:
+            # Whether any seed still learns from the teacher: the same for all seeds, so that under `vmap` this stays a
+            # branch, and a teacher of weight 0 costs nothing.
+            most = distill if seeds is None else jax.lax.pmax(distill, seeds)
 
             def ask() -> jax.Array:
                 soft = guide(self.task, table, rows.known).distribution
                 return soft if config.teacher_mode == "soft" else _sample(label_key, soft, envs.number)
 
             nothing = jnp.zeros((*rows.action.shape, NUM_ACTIONS))
-            labels = jax.lax.cond(distill > 0, ask, lambda: nothing)
+            labels = jax.lax.cond(most > 0, ask, lambda: nothing)
 
         weights = Weights(
             reward=0.0 if config.algo == "distill" else 1.0, distill=distill, entropy=config.entropy_coef,  # pyright: ignore
@@ -254,19 +283,20 @@ class Trainer:
             self.student, self.optimizer, update_key, state.params, state.opt_state, batch, weights, config.epochs,
             config.minibatches, axis,
         )  # fmt: skip
-        done = rows.terminated | rows.truncated
-        sums = dict(
-            episodes=jnp.sum(done), success=jnp.sum(rows.reward > 0), train_return=jnp.sum(rows.reward),
-            rows=jnp.float32(done.size),
-        )  # fmt: skip
+        metrics = dict(
+            **terms,
+            distill_weight=distill,
+            episodes=ended["episodes"].astype(jnp.int32),
+            success=won,
+            train_return=ended["reward"] / jnp.maximum(ended["episodes"], 1),
+        )
         if labels is not None:
-            sums["unguided"] = jnp.sum((distill > 0) & (jnp.sum(labels, axis=-1) < 0.5))
-        sums = devices.sum_of(sums, axis)
-        rows_in_all, episodes = sums.pop("rows"), sums.pop("episodes")
-        metrics = dict(**terms, distill_weight=distill, episodes=episodes.astype(jnp.int32))
-        for name, total in sums.items():
-            metrics[name] = total / (rows_in_all if name == "unguided" else jnp.maximum(episodes, 1))
-        state = TrainState(params=params, opt_state=opt_state, key=key, envs=envs, updates=state.updates + 1)
+            unguided = devices.mean(jnp.mean(jnp.sum(labels, axis=-1) < 0.5), axis)
+            metrics["unguided"] = jnp.where(distill > 0, unguided, 0.0)
+        state = TrainState(
+            params=params, opt_state=opt_state, key=key, envs=envs, updates=state.updates + 1, success=success,
+            best_success=best_success,
+        )  # fmt: skip
         return state, metrics
 
     def boards(self, number: int, split: str) -> World:

@@ -174,3 +174,11 @@ def test_the_distillation_weight_rests_at_its_floor_and_ends():
 
     assert at(0.6) == pytest.approx(0.1, rel=1e-5) and at(0.749) == pytest.approx(0.1, rel=1e-5)
     assert at(0.75) == 0.0 and at(1.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    "student, teacher, left",
+    [(0.0, 0.5, 1.0), (0.25, 0.5, 0.5), (0.5, 0.5, 0.0), (0.9, 0.5, 0), (0.495, 0.5, 0), (0.0, 0.0, 1), (0.01, 0.0, 0)],
+)
+def test_a_student_is_weaned_as_it_nears_its_teacher(student, teacher, left):
+    assert float(losses.weaned(jnp.float32(student), teacher)) == pytest.approx(left, abs=1e-6)

@@ -19,7 +19,8 @@ pytest.importorskip("rliable")
 # What a run of each variant shall end at, and how fast it gets there: enough for the pictures to be told apart.
 ENDS = {
     "l4t": (0.99, 0.1), "ppo": (0.7, 0.4), "hrl": (0.8, 0.3), "distill": (0.9, 0.1), "frugal": (0.97, 0.2),
-    "hard": (0.98, 0.12), "constant": (0.93, 0.1), "map": (0.95, 0.3), "lstm": (0.6, 0.5),
+    "clock": (0.98, 0.15), "paper": (0.7, 0.6), "hard": (0.98, 0.12), "constant": (0.93, 0.1),
+    "map": (0.95, 0.3), "lstm": (0.6, 0.5),
     "corrupt-0.25": (0.98, 0.2), "corrupt-0.5": (0.95, 0.3), "corrupt-1": (0.92, 0.4),
 }  # fmt: skip
 

@@ -109,7 +109,7 @@ def trained(teacher_of):
         metrics.append(terms)
     again = block(init(jax.random.key(0)), table)
     assert block._cache_size() == 1
-    return trainer, table, states, jax.tree.map(lambda *parts: np.concatenate(parts), *metrics), again
+    return trainer, table, states, jax.tree.map(lambda *parts: np.concatenate(parts), *metrics), again, block
 
 
 def test_the_device_path_compiles_once_over_several_blocks(trained):
@@ -119,7 +119,7 @@ def test_the_device_path_compiles_once_over_several_blocks(trained):
 
 
 def test_updates_and_steps_are_counted_as_they_are(trained):
-    trainer, _, states, metrics, _ = trained
+    trainer, _, states, metrics, *_ = trained
     assert trainer.steps_per_update == 16 * 8 and trainer.total_updates == 50
     assert [int(state.updates) for state in states] == [0, 2, 4, 6]
     assert all(leaf.shape[0] == 6 and np.isfinite(leaf).all() for leaf in metrics.values())
@@ -129,13 +129,13 @@ def test_updates_and_steps_are_counted_as_they_are(trained):
 
 
 def test_the_same_key_gives_the_same_run(trained):
-    _, _, states, metrics, (again, terms) = trained
+    _, _, states, metrics, (again, terms), _ = trained
     jax.tree.map(np.testing.assert_array_equal, terms, {name: leaf[:2] for name, leaf in metrics.items()})
     jax.tree.map(np.testing.assert_array_equal, again.params, states[1].params)
 
 
 def test_seeds_side_by_side_are_the_seeds_alone(trained):
-    trainer, table, states, metrics, _ = trained
+    trainer, table, states, metrics, *_ = trained
     keys = jnp.stack([jax.random.key(5), jax.random.key(0), jax.random.key(9)])
 
     @jax.jit
@@ -153,7 +153,7 @@ def test_seeds_side_by_side_are_the_seeds_alone(trained):
 
 
 def test_a_shorter_block_of_the_same_program_stops_early(trained):
-    trainer, table, states, metrics, _ = trained
+    trainer, table, states, metrics, *_ = trained
     block = jax.jit(lambda state, count: trainer.train_block(state, table, 2, count))
     state, terms = block(states[0], 1)
     assert int(state.updates) == 1
@@ -183,6 +183,29 @@ def test_the_distillation_weight_follows_its_schedule():
     np.testing.assert_allclose(weights, [4.0, 3.4, 1.0, 1.0, 0.0, 0.0], rtol=1e-5)
     without = dataclasses.replace(trainer, config=dataclasses.replace(trainer.config, algo="ppo"))
     assert float(without.distill_weight(jnp.int32(0))) == 0.0
+
+
+def test_annealed_by_success_the_weight_falls_with_the_students_success():
+    trainer = Trainer.create(small(distill_coef=4.0, distill_fall=1.0, distill_off=1.0))
+    start = jnp.int32(0)
+    weights = [float(trainer.distill_weight(start, success, 0.6)) for success in (0.0, 0.15, 0.3, 0.6)]
+    np.testing.assert_allclose(weights, [4.0, 3.0, 2.0, 0.0], rtol=1e-5)
+    by_clock = dataclasses.replace(trainer, config=dataclasses.replace(trainer.config, anneal="clock"))
+    assert float(by_clock.distill_weight(start, 0.6, 0.6)) == 4.0
+
+
+def test_the_success_that_weans_is_that_of_the_latest_training_episodes(trained):
+    trainer, table, states, _, _, block = trained
+    # Every world is cut at the next step: sixteen episodes of sixteen worlds end, none of them well.
+    late = jnp.full_like(states[0].envs.t, trainer.env.max_steps - 1)
+    state = states[0].replace(
+        envs=states[0].envs.replace(t=late), success=jnp.float32(0.5), best_success=jnp.float32(0.6)
+    )
+    state, terms = block(state, table)
+    np.testing.assert_array_equal(terms["episodes"], [16, 0])
+    assert float(state.success) == pytest.approx(0.5 * np.exp(-16 / (2 * 16)), rel=1e-5)
+    assert float(state.best_success) == pytest.approx(0.6)
+    np.testing.assert_allclose(terms["distill_weight"], [0.4, 0.4 * (1 - 1 / 25)], rtol=1e-4)
 
 
 def test_hard_labels_are_actions_of_the_teacher(trained):

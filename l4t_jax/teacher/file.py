@@ -228,7 +228,7 @@ def pack_table(task: Task, rows: dict[int, list[tuple[float, list[int]]]]) -> Te
         for i, (p, steps) in enumerate(plans):
             codes[state, i, : len(steps)] = steps
             probability[state, i] = p / total
-    return TeacherTable(plans=jnp.asarray(codes), probability=jnp.asarray(probability))
+    return TeacherTable(plans=jnp.asarray(codes), probability=jnp.asarray(probability), success=jnp.float32(1))
 
 
 def _code(task: Task, step: list[str], nouns: dict[str, str], state: Symbolic) -> int:

@@ -55,7 +55,9 @@ class LiveTeacher:
     @property
     def table(self) -> TeacherTable:
         """As arrays for the device, always of one shape."""
-        return TeacherTable(plans=jnp.asarray(self._codes), probability=jnp.asarray(self._probability))
+        return TeacherTable(
+            plans=jnp.asarray(self._codes), probability=jnp.asarray(self._probability), success=jnp.float32(1)
+        )
 
     @property
     def content(self) -> dict[str, Any]:

@@ -23,10 +23,13 @@ class TeacherTable(struct.PyTreeNode):
     Attributes:
         plans: `int32[S, P, L]` step codes; plans are filled up with the noop code.
         probability: `float32[S, P]`, each known state's sum to 1, an unknown state's to 0.
+        success: `float32[]`, the teacher's own share of boards that end well, where it has been measured: what the
+            distillation weight is annealed by (`losses.weaned`); 1 where it has not.
     """
 
     plans: jax.Array
     probability: jax.Array
+    success: jax.Array | float = 1.0
 
 
 class Guidance(struct.PyTreeNode):
