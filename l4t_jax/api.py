@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
-from l4t_jax import checkpoint, measure, metrics, programs
+from l4t_jax import checkpoint, devices, measure, metrics, programs
 from l4t_jax.checkpoint import CheckpointError, Which
 from l4t_jax.config import Config, ConfigError
 from l4t_jax.evaluation import Episodes, student_policy
@@ -26,6 +27,7 @@ from l4t_jax.progress import Progress
 from l4t_jax.tasks import Task, UnknownTask, get_task
 from l4t_jax.teacher import file as teacher_file
 from l4t_jax.teacher.file import TeacherFileError
+from l4t_jax.teacher.policy import TeacherTable
 from l4t_jax.trainer import Trainer
 from l4t_jax.types import KnownMap, from_observation
 
@@ -75,7 +77,33 @@ def _train(config: Config, progress: Progress) -> Result:
     teacher, teacher_name = _load_teacher(trainer)
     config = trainer.config
     table = None if teacher is None else trainer.put(teacher_file.to_table(trainer.task, teacher))
-    folder = metrics.new_folder(config.run_dir, f"runs/{trainer.task.name}-{config.algo}-{config.seed}")
+    with _folder(config, f"runs/{trainer.task.name}-{config.algo}-{config.seed}") as folder:
+        return _in_folder(folder, trainer, table, teacher, teacher_name, progress if devices.first() else Progress())
+
+
+@contextlib.contextmanager
+def _folder(config: Config, default: str) -> Iterator[Path]:
+    """The run folder; of many processes only the first makes it, the others write what nobody keeps."""
+    if not devices.first():
+        if not devices.agreed(True):
+            raise RunFolderError("the first process has no run folder; it says why")
+        with tempfile.TemporaryDirectory(prefix="l4t-", ignore_cleanup_errors=True) as nowhere:
+            yield Path(nowhere)
+        return
+    try:
+        folder = metrics.new_folder(config.run_dir, default)
+    except RunFolderError:
+        devices.agreed(False)
+        raise
+    devices.agreed(True)
+    yield folder
+
+
+def _in_folder(
+    folder: Path, trainer: Trainer, table: TeacherTable | None, teacher: dict[str, Any] | None, teacher_name: str,
+    progress: Progress,
+) -> Result:  # fmt: skip
+    config = trainer.config
     try:
         run = Run(trainer, table, folder, progress)
     except BaseException:

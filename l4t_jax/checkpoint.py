@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from l4t_jax import devices
 from l4t_jax.config import Config
 
 Which = Literal["last", "best"]
@@ -42,7 +43,7 @@ def to_host(tree: Any) -> Any:
     """A pytree as numpy arrays; random keys as their data."""
 
     def leaf(x: Any) -> np.ndarray:
-        return np.asarray(jax.random.key_data(x) if _is_key(x) else x)
+        return np.asarray(devices.everywhere(jax.random.key_data(x) if _is_key(x) else x))
 
     return jax.tree.map(leaf, tree)
 
@@ -176,4 +177,11 @@ def _manager(run_dir: Path) -> Any:
 
     logging.getLogger("absl").setLevel(logging.ERROR)  # orbax warns about its own folders
     options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+    if jax.process_count() > 1:  # each process writes, or reads, by itself: the arrays are whole on all of them
+        me = jax.process_index()
+        (run_dir / FOLDER).mkdir(exist_ok=True)
+        options.create = False
+        options.multiprocessing_options = ocp.options.MultiprocessingOptions(
+            primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
+        )
     return ocp.CheckpointManager(run_dir / FOLDER, options=options)

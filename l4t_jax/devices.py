@@ -165,11 +165,76 @@ def cpu_devices(worlds: int, wanted: int | None) -> None:
     """Has jax make `wanted` CPU devices, or as many as pay off: one a core, but none for fewer than `FEWEST_WORLDS`.
 
     For a command, before jax is first used (importing navix uses it). What the user set stays (`JAX_NUM_CPU_DEVICES`,
-    `XLA_FLAGS`); an accelerator, where there is one, is used all the same.
+    `XLA_FLAGS`); an accelerator, where there is one, is used all the same. Of many processes each makes its part, and
+    those of a batch system one each.
     """
     said = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if said or "JAX_NUM_CPU_DEVICES" in os.environ:
+    if said or "JAX_NUM_CPU_DEVICES" in os.environ or _joined is None:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    number = min(cores, worlds // FEWEST_WORLDS) if wanted is None else wanted
+    number = min(cores, worlds // _joined // FEWEST_WORLDS) if wanted is None else wanted // _joined
     jax.config.update("jax_num_cpu_devices", max(number, 1))
+
+
+# --- many hosts ----------------------------------------------------------------------------------------------------
+
+_joined: int | None = 1  # processes of this run, None where jax found them out by itself
+
+
+def join(asked: bool) -> None:
+    """Joins the other processes of the run, for a command, before jax is first used.
+
+    Where `JAX_COORDINATOR_ADDRESS` (HOST:PORT of the first process), `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID` say how,
+    and on a TPU pod; if `asked`, also where jax finds it out by itself (SLURM, Open MPI, Kubernetes).
+
+    Raises:
+        ConfigError: nothing says how, or the others do not answer.
+    """
+    global _joined
+    by_hand = "JAX_NUM_PROCESSES" in os.environ
+    if not (asked or by_hand or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")):
+        return
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        settings: dict[str, Any] = {}
+        if by_hand:
+            settings = dict(
+                coordinator_address=os.environ["JAX_COORDINATOR_ADDRESS"],
+                num_processes=int(os.environ["JAX_NUM_PROCESSES"]), process_id=int(os.environ["JAX_PROCESS_ID"]),
+                cluster_detection_method="deactivate",
+            )  # fmt: skip
+        jax.distributed.initialize(**settings)
+    except KeyError as error:
+        raise ConfigError(
+            f"{error.args[0]} is not set: many processes need JAX_COORDINATOR_ADDRESS (HOST:PORT of the first), "
+            "JAX_NUM_PROCESSES and JAX_PROCESS_ID (0, 1, ...)"
+        ) from error
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"the processes of this run cannot be joined ({str(error).splitlines()[0]}); set JAX_COORDINATOR_ADDRESS, "
+            "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or leave --distributed out"
+        ) from error
+    _joined = settings.get("num_processes")
+
+
+def first() -> bool:
+    """Whether this is the process that writes and prints: the first, or the only one."""
+    return jax.process_index() == 0
+
+
+def agreed(flag: bool) -> bool:
+    """What the first process says, for decisions that look at a clock, a signal or a disk; all must ask."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(flag)))
+
+
+def everywhere(x: jax.Array) -> Any:
+    """An array that is spread over many hosts, whole on each of them; all must ask. Others as they are."""
+    if not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated:
+        return x
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(x, tiled=True)

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l4t_jax import checkpoint, measure, metrics, programs
+from l4t_jax import checkpoint, devices, measure, metrics, programs
 from l4t_jax.config import Config
 from l4t_jax.evaluation import Episodes
 from l4t_jax.progress import Progress
@@ -122,14 +122,14 @@ class Run:
         with _ctrl_c() as stopped:
             for index, (begin, end) in enumerate(itertools.pairwise([0, *self.ends])):
                 self._block(index, end - begin, end)
-                if stopped() and end < trainer.total_updates:
+                if devices.agreed(stopped()) and end < trainer.total_updates:
                     self._save()
                     raise Interrupted(
                         f"stopped after {self.records[-1]['steps']:,} of "
                         f"{trainer.total_updates * trainer.steps_per_update:,} steps; the state of the run and its "
                         f"best student are saved in {self.folder}"
                     )
-                if time.monotonic() - self._saved > SAVE_EVERY:
+                if devices.agreed(time.monotonic() - self._saved > SAVE_EVERY):
                     self._save()
             self._save()
 

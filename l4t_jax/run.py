@@ -32,6 +32,8 @@ class Command(Config):
     """Print the names of the tasks, and end."""
     print_config: bool = False
     """Print every setting as it would run, and end."""
+    distributed: bool = False
+    """Run as one of the processes of a SLURM, MPI or Kubernetes job; a TPU pod needs no such word (docs/devices.md)."""
     json: bool = False
     """Print one JSON object on standard output, and nothing else there."""
 
@@ -86,13 +88,16 @@ def _main(argv: Sequence[str]) -> int:
         try:
             from l4t_jax import devices  # brings jax and, below, navix: some seconds
 
+            devices.join(command.distributed)
             devices.cpu_devices(_worlds(config), config.devices)
             from l4t_jax import api
 
             result = api.train(config, progress=shown)
         finally:
             shown.close()
-        if command.json:
+        if not devices.first():
+            pass  # the first process speaks for all
+        elif command.json:
             print_json(result.summary)
         else:
             _report(result)

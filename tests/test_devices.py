@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax import devices
+from l4t_jax import checkpoint, devices
 from l4t_jax.config import ConfigError
 
 SMALL = dict(env="DoorKey-5x5", num_envs=8, num_steps=4, minibatches=2, epochs=1, hidden=16, board_pool=16)
@@ -136,3 +137,67 @@ def test_a_world_draws_by_its_own_number(key):
     part = devices.own_keys(key, jnp.arange(3, 6))
     np.testing.assert_array_equal(jax.random.key_data(whole)[3:], jax.random.key_data(part))
     assert len({tuple(data) for data in np.asarray(jax.random.key_data(whole))}) == 6
+
+
+# Two processes
+
+TINY_RUN = (
+    "--env", "DoorKey-5x5", "--num-envs", "8", "--num-steps", "4", "--minibatches", "2", "--epochs", "1", "--hidden",
+    "16", "--board-pool", "16", "--total-steps", "128", "--evaluations", "2", "--validation-boards", "16",
+    "--heldout-boards", "16", "--json",
+)  # fmt: skip
+
+
+def started(run_dir: Path, **variables: str) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "JAX_PLATFORMS": "cpu"}
+    environment |= {"XLA_FLAGS": "--xla_backend_optimization_level=0", **variables}
+    command = [sys.executable, "-m", "l4t_jax.run", *TINY_RUN, "--run-dir", str(run_dir)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=run_dir.parent
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_two_processes_over_loopback_are_one_process_with_the_same_devices(tmp_path):
+    address = f"127.0.0.1:{free_port()}"
+    pair = [
+        started(
+            tmp_path / "two", JAX_NUM_CPU_DEVICES="1", JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES="2",
+            JAX_PROCESS_ID=str(i),
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=1500) for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], said[0][1] + said[1][1]
+    alone = started(tmp_path / "one", JAX_NUM_CPU_DEVICES="2")
+    out, err = alone.communicate(timeout=1500)
+    assert alone.returncode == 0, err
+    assert not said[1][0] and sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+    ours, theirs = json.loads(said[0][0]), json.loads(out)
+    assert ours["heldout"] == theirs["heldout"]
+    lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("two", "one")]
+    assert len(lines[0]) == len(lines[1]) == 2
+    for two, one in zip(*(map(json.loads, part) for part in lines), strict=True):
+        assert (two["steps"], two["validation"]) == (one["steps"], one["validation"])
+        for name, value in two["train"].items():
+            np.testing.assert_allclose(value, one["train"][name], rtol=1e-4, atol=1e-5, err_msg=name)
+    last = [checkpoint.restore_params(tmp_path / name) for name in ("two", "one")]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), *last)
+
+
+def test_many_processes_without_an_address_are_told_what_to_set(monkeypatch):
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    monkeypatch.delenv("JAX_COORDINATOR_ADDRESS", raising=False)
+    with pytest.raises(ConfigError, match=r"JAX_COORDINATOR_ADDRESS is not set.*JAX_PROCESS_ID"):
+        devices.join(False)
+
+
+def test_one_process_alone_agrees_with_itself():
+    assert devices.first() and devices.agreed(True) and not devices.agreed(False)
