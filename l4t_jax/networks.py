@@ -128,11 +128,20 @@ class Student(nn.Module):
         """What `batch` worlds start from; nothing, unless the student is recurrent."""
         return ()
 
+    def prepare(self, known: KnownMap) -> Any:
+        """What the network reads of maps; `__call__` takes it in their place. An update finds it once."""
+        return known
+
+
+def prepare(student: Student, known: KnownMap) -> Any:
+    """What a student reads of maps; the maps themselves, where it does not say."""
+    return student.prepare(known) if hasattr(student, "prepare") else known
+
 
 def run(
-    student: Student, params: Any, carry: Carry, known: KnownMap, reset: jax.Array
+    student: Student, params: Any, carry: Carry, known: Any, reset: jax.Array
 ) -> tuple[Carry, jax.Array, jax.Array]:
-    """The student on maps with leading axes (T, B): its carry afterwards, logits, values."""
+    """The student on maps (or what `prepare` made of them), leading axes (T, B): its carry after, logits, values."""
     return student.apply(params, carry, known, reset)  # pyright: ignore
 
 
@@ -206,9 +215,15 @@ class EgoMLP(Student):
 
     window: int = 7
 
+    def prepare(self, known: KnownMap) -> jax.Array:
+        return ego_words(self.task, known, self.window)
+
     @nn.compact
-    def __call__(self, carry: Carry, known: KnownMap, reset: jax.Array) -> tuple[Carry, jax.Array, jax.Array]:
-        x = ego_features(self.task, known, self.window).astype(self.dtype)
+    def __call__(
+        self, carry: Carry, known: KnownMap | jax.Array, reset: jax.Array
+    ) -> tuple[Carry, jax.Array, jax.Array]:
+        words = self.prepare(known) if isinstance(known, KnownMap) else known
+        x = spread(self.task, words).astype(self.dtype)
         for _ in range(2):
             x = nn.relu(nn.Dense(self.hidden, dtype=self.dtype, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
         x = x.astype(jnp.float32)
@@ -218,13 +233,37 @@ class EgoMLP(Student):
 
 
 def ego_features(task: Task, known: KnownMap, window: int) -> jax.Array:
-    """The input of `EgoMLP`: `bool[..., F]`.
+    """The input of `EgoMLP`: `bool[..., F]`."""
+    return spread(task, ego_words(task, known, window))
 
-    A cell's sorts are the bits of one number until the last step, so that turning and centring move one number a cell
-    (a plane a sort took ten times as long).
+
+def spread(task: Task, words: jax.Array) -> jax.Array:
+    """The bits of `ego_words`, each a feature: `bool[..., F]`."""
+    sorts = jnp.arange(number_of_sorts(task), dtype=words.dtype)
+    features = (words[..., :-1, None] >> sorts) & 1 == 1
+    cargo = (words[..., -1:] >> jnp.arange(number_of_cargoes(task), dtype=words.dtype)) & 1 == 1
+    return jnp.concatenate([features.reshape(*words.shape[:-1], -1), cargo], axis=-1)
+
+
+def number_of_sorts(task: Task) -> int:
+    """How many planes `sorts_of_cell` gives."""
+    return len(jax.eval_shape(lambda cells: sorts_of_cell(task, cells), jax.ShapeDtypeStruct((1, 1), jnp.uint8)))
+
+
+def number_of_cargoes(task: Task) -> int:
+    """How many bits the last of `ego_words` holds."""
+    return 1 + sum(noun.portable for noun in task.nouns)
+
+
+def ego_words(task: Task, known: KnownMap, window: int) -> jax.Array:
+    """What `EgoMLP` reads, packed: `uint16[..., P]` (`uint32` above 16 sorts), a place's sorts as bits of a word.
+
+    The places are the map's rows and columns ahead of and beside the agent, then the cells near it; the last word says
+    what it carries. So turning and centring move one number a cell (a plane a sort took ten times as long), and a
+    rollout keeps them in a few bytes (turning them out into features is a tenth of the work of finding them).
     """
     planes = sorts_of_cell(task, known.cells)
-    word = jnp.uint16 if len(planes) <= 16 else jnp.uint32
+    word = jnp.uint16 if max(len(planes), number_of_cargoes(task)) <= 16 else jnp.uint32
     sorts = jnp.zeros(known.cells.shape, word)
     for i, plane in enumerate(planes):
         sorts = sorts | jnp.left_shift(plane.astype(word), jnp.asarray(i, word))
@@ -259,14 +298,15 @@ def ego_features(task: Task, known: KnownMap, window: int) -> jax.Array:
     close = jnp.take_along_axis(sorts.reshape(*batch, width * height), index, axis=-1)
     close = jnp.where(inside, close, zero)
 
-    seen = jnp.concatenate([line(d), line((d + 1) & 3), close], axis=-1)
-    features = (seen[..., None] >> jnp.arange(len(planes), dtype=word)) & 1 == 1
     cargo = [known.carrying != 0]
     for noun in task.nouns:
         if noun.portable:
             has = one_of(kind_of(known.carrying), *noun.kinds) & (known.carrying != 0)
             cargo.append(has if noun.colour is None else has & (colour_of(known.carrying) == noun.colour))
-    return jnp.concatenate([features.reshape(*batch, -1), jnp.stack(cargo, axis=-1)], axis=-1)
+    held = zero
+    for i, has in enumerate(cargo):
+        held = held | jnp.left_shift(has.astype(word), jnp.asarray(i, word))
+    return jnp.concatenate([line(d), line((d + 1) & 3), close, held[..., None]], axis=-1)
 
 
 STUDENTS: dict[str, type[Student]] = {"ego": EgoMLP, "cnn": PaperCNN, "lstm": PaperLSTM}

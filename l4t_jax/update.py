@@ -16,7 +16,7 @@ from flax import struct
 
 from l4t_jax import devices, losses
 from l4t_jax.hierarchy import IMPOSSIBLE
-from l4t_jax.networks import Student, is_recurrent, run
+from l4t_jax.networks import Student, is_recurrent, prepare, run
 from l4t_jax.rollout import Rollout
 from l4t_jax.types import KnownMap
 
@@ -149,6 +149,7 @@ def update(
         Parameters, optimizer state, and the loss terms averaged over all minibatches.
     """
     by_world = is_recurrent(student)
+    batch = batch.replace(known=prepare(student, batch.known))  # once, not in every epoch
     gradient = jax.value_and_grad(lambda p, b: loss(student, p, b, weights), has_aux=True)
 
     def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:

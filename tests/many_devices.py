@@ -50,7 +50,7 @@ def on(number: int, settings: dict[str, Any], saved: Any = None) -> tuple[dict[s
     for _ in range(UPDATES):
         state, one = compiled["block"](state, table, np.int32(1))
         metrics.append({name: np.asarray(value)[:, 0].tolist() for name, value in one.items()})
-        found.setdefault("worlds", digest(state.envs))
+        found.setdefault("worlds", digest(state.envs.replace(carry=())))  # a carry is rounded
     copies = [shard.data for shard in jax.tree.leaves(state.params)[0].addressable_shards]
     found["copies agree"] = all((np.asarray(copy) == np.asarray(copies[0])).all() for copy in copies)
     again, _ = compiled["block"](trainer.put(checkpoint.from_host(saved, shapes)), table, np.int32(1))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax.networks import STUDENTS, PatchConv, ego_features, is_recurrent, make_student
+from l4t_jax.networks import STUDENTS, PatchConv, ego_features, is_recurrent, make_student, prepare
 from l4t_jax.tasks import get_task
 from l4t_jax.types import NUM_ACTIONS, KnownMap
 
@@ -47,6 +47,14 @@ def test_every_student_keeps_the_contract(built):
     assert like(carry) == like(start)
     assert is_recurrent(student) == (type(student) is STUDENTS["lstm"])
     assert np.unique(np.asarray(value)).size == TIME * BATCH  # it sees its input
+
+
+def test_a_student_takes_what_it_prepared_for_the_maps(built):
+    student, params, apply, known = built
+    start, reset = student.initial_carry(BATCH), jnp.zeros((TIME, BATCH), bool)
+    ready = jax.jit(lambda known: prepare(student, known))(known)
+    assert isinstance(ready, KnownMap) == (type(student) is not STUDENTS["ego"])
+    jax.tree.map(np.testing.assert_array_equal, apply(params, start, ready, reset), apply(params, start, known, reset))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
