@@ -73,7 +73,11 @@ class Run:
         blocks = min(config.evaluations, trainer.total_updates)
         self.ends = [round((i + 1) * trainer.total_updates / blocks) for i in range(blocks)]
 
-        self.wandb = metrics.Wandb(config.wandb, folder, dataclasses.asdict(config)) if config.wandb else None
+        self.wandb = (
+            metrics.Wandb(config.wandb, folder, dataclasses.asdict(config))
+            if config.wandb and devices.first()
+            else None
+        )
         progress.phase("compiling")
         began = time.perf_counter()
         self.measure = measure.Measure(trainer, table, self.seeds, config.validation_boards)
