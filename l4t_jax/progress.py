@@ -12,6 +12,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
+WIDE = 110  # columns of a terminal that hold all of the live bar on one line
+
 
 class Progress:
     """Hears what a run does; this one shows nothing. Override what you want to hear."""
@@ -78,10 +80,12 @@ class Bar(Progress):
         from rich.progress import Progress as RichProgress
 
         self._console = Console(file=stream or sys.stderr)
+        narrow = self._console.width < WIDE
+        self._gap = "\n" if narrow else "  "  # two lines where one would be cut off
         self._bar = RichProgress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16 if narrow else 24),
             TextColumn("{task.fields[right]}"),
             console=self._console,
             transient=True,
@@ -112,7 +116,7 @@ class Bar(Progress):
             self._task,
             completed=steps,
             right=f"{_short(steps)} of {_short(self._total)} steps  {_short(clock['env_steps_per_s'])}/s  "
-            f"{_clock(left)} left  success [bold]{success:.3f}[/bold]{beside}  distillation {weight:.2g}",
+            f"{_clock(left)} left{self._gap}success [bold]{success:.3f}[/bold]{beside}  distillation {weight:.2g}",
         )
 
     def close(self) -> None:

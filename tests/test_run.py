@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from l4t_jax import api, metrics, options, progress, report, run
 from l4t_jax.config import PRESETS, Config
@@ -161,8 +162,6 @@ def episodes(success: Any, length: Any) -> Episodes:
 
 
 def test_the_table_says_how_seeds_were_taken_together() -> None:
-    from rich.console import Console
-
     heldout = {"student": episodes([[1, 1], [1, 0]], [[4, 4], [4, 8]]), "teacher": episodes([1, 1], [3, 3])}
     console = Console(file=io.StringIO(), width=80)
     console.print(report.table(heldout, "T"))
@@ -210,3 +209,19 @@ def test_a_terminal_gets_a_live_bar_unless_under_ci(monkeypatch: pytest.MonkeyPa
     assert "0.600" in text and "(teacher 0.990)" in text and "1.23k/s" in text and "0:03 left" in text
     monkeypatch.setenv("CI", "true")
     assert isinstance(progress.make(out), progress.Lines)
+
+
+def test_the_live_bar_is_whole_in_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    out = io.StringIO()
+    shown = progress.Bar(out)
+    shown.begin(1_234_567, 0.992, "runs/x")
+    shown.evaluated({**record(503_000), "time": dict(train_s=900.0, evaluate_s=1.0, env_steps_per_s=123_456.0)})
+    table = shown._bar.get_renderable()
+    wide = Console(file=io.StringIO(), width=80)
+    wide.print(table)
+    text = wide.file.getvalue()  # pyright: ignore
+    shown.close()
+    assert "…" not in text and "━" in text
+    assert "503k of 1.23M steps" in text and "success 0.600 (teacher 0.992)  distillation 0.25" in text
