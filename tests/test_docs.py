@@ -1,13 +1,18 @@
 """The examples of the documentation, run as they stand there."""
 
+import importlib
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import tyro
 
-from l4t_jax import networks
+from l4t_jax import networks, options, reproduce, run
 from l4t_jax.skills import library
+from l4t_jax.teacher import __main__ as teacher
 
+evaluate_command = importlib.import_module("l4t_jax.evaluate")  # as an attribute it is the function
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -49,3 +54,53 @@ def test_links_between_the_pages_lead_somewhere() -> None:
     for page in (DOCS.parent / "README.md", DOCS.parent / "benchmarks" / "README.md", *DOCS.glob("*.md")):
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
             assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+# Commands
+
+
+PAGES = ("README.md", "benchmarks/README.md", *(f"docs/{page.name}" for page in DOCS.glob("*.md")))
+STARTS = ("python -m l4t_jax.", "python benchmarks/")
+
+
+def commands() -> list[str]:
+    """Every command of the project in the pages' shell blocks, without what stands before it and its comment."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```(?:bash|console|sh)?\n(.*?)```", (DOCS.parent / page).read_text(), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                at = [line.find(start) for start in STARTS if start in line]
+                if at:
+                    found.append(line[min(at) :].partition(" #")[0].strip())
+    return list(dict.fromkeys(found))
+
+
+PARSERS = {
+    "l4t_jax.run": run.Command,
+    "l4t_jax.evaluate": evaluate_command.Command,
+    "l4t_jax.reproduce": reproduce.Command,
+}
+
+
+def parsed(words: list[str]) -> None:
+    """Parses a command's words with the command's own parser; wrong ones raise."""
+    if words[0] == "-m" and words[1] in PARSERS:
+        options.parse(PARSERS[words[1]], words[2:], "", "")
+    elif words[:2] == ["-m", "l4t_jax.teacher"]:
+        verbs = {verb.__name__.lower(): verb for verb in (teacher.Record, teacher.Show, teacher.Evaluate, teacher.Diff)}
+        tyro.extras.subcommand_cli_from_dict(verbs, args=words[2:])
+    else:  # benchmarks: their options are parsed by their own tests, and their runs take minutes
+        assert (DOCS.parent / words[0]).is_file()
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_documentation_is_one(command: str) -> None:
+    parsed(shlex.split(command)[1:])
+
+
+def test_the_commands_are_found_and_a_wrong_one_is_noticed() -> None:
+    assert len(commands()) >= 10 and any("l4t_jax.run --env DoorKey" in one for one in commands())
+    with pytest.raises(options.OptionError):
+        parsed(["-m", "l4t_jax.run", "--evn", "DoorKey"])
+    with pytest.raises(SystemExit):
+        parsed(["-m", "l4t_jax.teacher", "show", "--no-such-option", "3"])
