@@ -20,14 +20,18 @@ from l4t_jax import checkpoint, devices, measure, metrics, programs
 from l4t_jax.checkpoint import CheckpointError, Which
 from l4t_jax.config import Config, ConfigError
 from l4t_jax.evaluation import Episodes, student_policy
-from l4t_jax.loop import Interrupted, Result, Run, memory_errors
+from l4t_jax.loop import Interrupted, Result, Run, Teacher, memory_errors
 from l4t_jax.metrics import RunFolderError, WandbError
 from l4t_jax.networks import make_student
 from l4t_jax.progress import Progress
 from l4t_jax.tasks import Task, UnknownTask, get_task
 from l4t_jax.teacher import file as teacher_file
+from l4t_jax.teacher import listed, open_live, open_teacher
+from l4t_jax.teacher.ask import Ask
+from l4t_jax.teacher.backends import BackendError, Options
+from l4t_jax.teacher.cache import CacheError
 from l4t_jax.teacher.file import TeacherFileError
-from l4t_jax.teacher.policy import TeacherTable
+from l4t_jax.teacher.prompt import PromptError
 from l4t_jax.trainer import Trainer
 from l4t_jax.types import KnownMap, from_observation
 
@@ -36,7 +40,10 @@ __all__ = ["REFUSALS", "Interrupted", "Result", "Student", "evaluate", "load_stu
 Simulator = Literal["jax", "minigrid"]
 
 # What a command answers in one sentence; everything else is a bug and shows its traceback.
-REFUSALS = (ConfigError, UnknownTask, TeacherFileError, RunFolderError, CheckpointError, WandbError)
+REFUSALS = (
+    ConfigError, UnknownTask, TeacherFileError, RunFolderError, CheckpointError, WandbError, BackendError, PromptError,
+    CacheError,
+)  # fmt: skip
 
 
 def train(config: Config | None = None, *, progress: Progress | None = None, **settings: Any) -> Result:
@@ -49,6 +56,7 @@ def train(config: Config | None = None, *, progress: Progress | None = None, **s
 
     Raises:
         ConfigError, UnknownTask, TeacherFileError, RunFolderError: a setting cannot be, and what would do.
+        BackendError, PromptError, CacheError: an LLM cannot be asked, or does not answer.
         Interrupted: Ctrl-C; the message says what is saved.
     """
     progress = progress or Progress()
@@ -74,11 +82,15 @@ def _with_settings(config: Config, settings: dict[str, Any]) -> Config:
 def _train(config: Config, progress: Progress) -> Result:
     programs.keep_compiled()
     trainer = Trainer.create(config).spread()
-    teacher, teacher_name = _load_teacher(trainer)
+    with contextlib.ExitStack() as stack:
+        teacher = _load_teacher(trainer, progress, stack)
+        return _run(trainer, teacher, progress)
+
+
+def _run(trainer: Trainer, teacher: Teacher, progress: Progress) -> Result:
     config = trainer.config
-    table = None if teacher is None else trainer.put(teacher_file.to_table(trainer.task, teacher))
     with _folder(config, f"runs/{trainer.task.name}-{config.algo}-{config.seed}") as folder:
-        return _in_folder(folder, trainer, table, teacher, teacher_name, progress if devices.first() else Progress())
+        return _in_folder(folder, trainer, teacher, progress if devices.first() else Progress())
 
 
 @contextlib.contextmanager
@@ -99,40 +111,45 @@ def _folder(config: Config, default: str) -> Iterator[Path]:
     yield folder
 
 
-def _in_folder(
-    folder: Path, trainer: Trainer, table: TeacherTable | None, teacher: dict[str, Any] | None, teacher_name: str,
-    progress: Progress,
-) -> Result:  # fmt: skip
+def _in_folder(folder: Path, trainer: Trainer, teacher: Teacher, progress: Progress) -> Result:
     config = trainer.config
     try:
-        run = Run(trainer, table, folder, progress)
+        run = Run(trainer, teacher, folder, progress)
     except BaseException:
         with contextlib.suppress(OSError):
             folder.rmdir()  # nothing is in it yet
         raise
     metrics.write(folder / metrics.CONFIG, dataclasses.asdict(config))
-    if teacher is not None:
-        metrics.write(folder / metrics.TEACHER, teacher)
+    if teacher.content is not None:
+        metrics.write(folder / metrics.TEACHER, teacher.content)
     try:
         with memory_errors(config):
             run.train()
-            return run.finish(teacher_name)
+            return run.finish()
     finally:
         run.close()
 
 
-def _load_teacher(trainer: Trainer) -> tuple[dict[str, Any] | None, str]:
-    """A run's teacher file and a line that says which it is."""
-    how = trainer.config.teacher
-    if how == "none" or trainer.config.algo in ("ppo", "hrl"):  # those learn without one
-        return None, "none"
-    if how == "shipped":
-        content = teacher_file.shipped(trainer.task)
-        return content, teacher_file.describe(content, "shipped")
-    if how.startswith("file:"):
-        content = teacher_file.load(how.removeprefix("file:"))
-        return content, teacher_file.describe(content, how)
-    raise ConfigError(f"--teacher must be shipped, none or file:PATH, not {how!r}")
+def _load_teacher(trainer: Trainer, progress: Progress, stack: contextlib.ExitStack) -> Teacher:
+    """A run's teacher; an LLM is asked here for all that it will be asked for, if that can be listed."""
+    config, task = trainer.config, trainer.task
+    spec = config.teacher
+    if spec == "none" or config.algo in ("ppo", "hrl"):  # those learn without one
+        return Teacher("none")
+    if jax.process_count() > 1 and spec != "shipped" and not spec.startswith("file:"):
+        raise ConfigError(f"many processes cannot share {spec}: `teacher record` first, and pass --teacher file:PATH")
+    how = Ask.of(config), Options.of(config), config.cache, progress.notice
+    if not listed(spec, task):
+        live = stack.enter_context(open_live(spec, task, *how))
+        return Teacher(f"{spec} (asked while training)", live.content, trainer.put(live.table), live)
+    if spec != "shipped" and not spec.startswith("file:"):
+        progress.phase(f"asking the teacher ({spec.partition(':')[0]})")
+    try:
+        content, name = open_teacher(spec, task, *how)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped while the teacher was asked; its answers are kept as they come") from None
+    assert content is not None
+    return Teacher(name, content, trainer.put(teacher_file.to_table(task, content)))
 
 
 # --- A run that is over -------------------------------------------------------------------------------------------

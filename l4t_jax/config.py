@@ -24,7 +24,8 @@ class Config:
     """l4t: PPO with a distillation loss that fades. ppo: PPO alone, no teacher. hrl: PPO over the
     teacher's skills as options, no teacher. distill: distillation alone, no reward."""
     teacher: str = "shipped"
-    """shipped (the task's own teacher file), none, or file:PATH."""
+    """shipped (the task's own teacher file), none, file:PATH, or an LLM, asked before training: transformers:MODEL (a
+    hub id, a folder, a .gguf file, a package that carries one) or openai:MODEL (any OpenAI-compatible server)."""
     teacher_mode: Literal["soft", "hard"] = "soft"
     """soft: labels are the teacher's action distribution. hard: one plan is sampled each step; its action is the
     label."""
@@ -91,6 +92,32 @@ class Config:
     """Folder for the results; runs/TASK-ALGO-SEED by default."""
     wandb: str | None = None
     """Weights & Biases project to send the curves to as well."""
+    # How an LLM is asked and reached: some of the options of `python -m l4t_jax.teacher record`, by the same names.
+    ask: Literal["score", "sample"] | None = None
+    """An LLM as the teacher: score: the exact likelihood of every plan. sample: draw answers and parse them. By
+    default, score where it can."""
+    samples: int = 10
+    """Answers drawn from an LLM for each symbolic state (--ask sample)."""
+    temperature: float = 1.0
+    """Temperature of an LLM's answers (--ask sample)."""
+    constrain: Literal["auto", "off"] = "auto"
+    """auto: an LLM's answers are kept to known plans where it can. off: free text (--ask sample)."""
+    divide_prior: float = 0.0
+    """Divide a plan's likelihood by that under a state that says nothing, to this power (--ask score)."""
+    prompt: str | None = None
+    """File with an LLM's prompt; the task's own by default."""
+    base_url: str | None = None
+    """Server of openai:MODEL; OPENAI_BASE_URL or OpenAI's own by default."""
+    timeout: float = 60.0
+    """Seconds that one request to a server may take."""
+    retries: int = 4
+    """How often a request that failed for a passing reason is sent again."""
+    concurrency: int = 8
+    """Requests to a server under way at a time."""
+    extra: str = "{}"
+    """Further fields of each request to a server, as JSON."""
+    cache: str | None = None
+    """Folder in which an LLM's answers are kept; L4T_CACHE or ~/.cache/l4t_jax/answers by default."""
 
     def resolved(self, max_steps: int) -> Config:
         """The same with the preset's values in place of None, checked.

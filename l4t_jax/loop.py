@@ -26,6 +26,7 @@ from l4t_jax import checkpoint, devices, measure, metrics, programs
 from l4t_jax.config import Config
 from l4t_jax.evaluation import Episodes
 from l4t_jax.progress import Progress
+from l4t_jax.teacher.live import LiveTeacher
 from l4t_jax.teacher.policy import TeacherTable
 from l4t_jax.trainer import Trainer
 
@@ -58,11 +59,29 @@ class Result:
     heldout: dict[str, Episodes]
 
 
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """A run's teacher.
+
+    Attributes:
+        name: in tables and summaries.
+        content: of its teacher file; None without one.
+        table: the same for the device.
+        live: an LLM that is asked between blocks for the states that were met; None otherwise.
+    """
+
+    name: str
+    content: dict[str, Any] | None = None
+    table: TeacherTable | None = None
+    live: LiveTeacher | None = None
+
+
 class Run:
     """One run between its compiling and its end; `__init__` allocates nothing on the device."""
 
-    def __init__(self, trainer: Trainer, table: TeacherTable | None, folder: Path, progress: Progress) -> None:
-        self.trainer, self.config, self.table = trainer, trainer.config, table
+    def __init__(self, trainer: Trainer, teacher: Teacher, folder: Path, progress: Progress) -> None:
+        self.trainer, self.config, self.teacher = trainer, trainer.config, teacher
+        self.table = table = teacher.table
         self.folder, self.progress = folder, progress
         config = self.config
         assert config.evaluations is not None
@@ -117,6 +136,8 @@ class Run:
         with self._timed("evaluate"):
             self.measure.use(self._compiled)
             _, teacher = self.measure.others(config.seed, "validation", config.validation_boards)
+        if self.teacher.live is not None:
+            teacher = None  # it was not asked yet, and knows nothing
         self.teacher_validation = None if teacher is None else measure.averages(teacher)
         if self.table is not None and self.teacher_validation is not None:
             self.table = self.table.replace(success=np.float32(self.teacher_validation["success"]))
@@ -147,6 +168,7 @@ class Run:
                 self.state.params, config.seed, "validation", config.validation_boards, index
             )
         steps = end * trainer.steps_per_update
+        met = values.pop("met", None)
         values = {name: np.asarray(value)[:, :count].mean(axis=1) for name, value in values.items()}  # (seeds,)
         weight = float(values.pop("distill_weight").mean())
         record = dict(
@@ -168,6 +190,16 @@ class Run:
         if self.wandb is not None:
             self.wandb.write(record)
         self.progress.evaluated(record)
+        if met is not None:
+            self._ask(np.flatnonzero(np.asarray(met).any(axis=(0, 1))))
+
+    def _ask(self, met: np.ndarray) -> None:
+        """Asks a teacher that grows for the symbolic states just met, `int[states]`."""
+        live = self.teacher.live
+        assert live is not None
+        if live.meet(met.tolist()):
+            self.table = self.measure.table = self.trainer.put(live.table)
+        metrics.write(self.folder / metrics.TEACHER, live.content)
 
     def _keep_best(self, validation: dict[str, list[float]]) -> None:
         """Of each seed, keeps the parameters just evaluated if they did better than all before."""
@@ -190,7 +222,7 @@ class Run:
         self._checkpoints.save(self.records[-1]["updates"], self.state, self.best, metrics.strict(host))
         self._saved = time.monotonic()
 
-    def finish(self, teacher_name: str) -> Result:
+    def finish(self) -> Result:
         """Measures the last students on the test boards, draws the pictures, writes the summary."""
         from l4t_jax import page, report
 
@@ -212,7 +244,7 @@ class Run:
         summary = dict(
             task=trainer.task.name,
             algo=config.algo,
-            teacher=teacher_name,
+            teacher=self.teacher.name,
             device=device_name(),
             versions=versions(),
             total_steps=steps,

@@ -64,7 +64,7 @@ def guarded(command: Any) -> int:
     except BrokenPipeError:  # `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except ValueError as error:
+    except Exception as error:
         from l4t_jax.api import REFUSALS
 
         if not isinstance(error, REFUSALS):

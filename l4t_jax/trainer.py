@@ -227,7 +227,8 @@ class Trainer:
             seeds: name of the axis of seeds that this is one of, under `vmap`.
 
         Returns:
-            The state afterwards and metrics, each with a leading axis `updates`; 0 from `count` on.
+            The state afterwards and metrics, each with a leading axis `updates`; 0 from `count` on. A table that grows
+            has one more, `met` `bool[updates, S]`: the symbolic states that the teacher was asked for.
         """
         key, board_key = jax.random.split(state.key)
         pool = draw_boards(self.env, board_key, self.config.board_pool, "training", axis)
@@ -261,18 +262,21 @@ class Trainer:
         best_success = jnp.maximum(state.best_success, success)
 
         distill = self.distill_weight(state.updates, best_success, 1.0 if table is None else table.success)
-        labels = None
+        labels = met = None
         if table is not None:
             # Whether any seed still learns from the teacher: the same for all seeds, so that under `vmap` this stays a
             # branch, and a teacher of weight 0 costs nothing.
             most = distill if seeds is None else jax.lax.pmax(distill, seeds)
 
-            def ask() -> jax.Array:
-                soft = guide(self.task, table, rows.known).distribution
-                return soft if config.teacher_mode == "soft" else _sample(label_key, soft, envs.number)
+            def ask() -> tuple[jax.Array, jax.Array | None]:
+                said = guide(self.task, table, rows.known)
+                soft = said.distribution
+                met = jnp.zeros(table.plans.shape[0], bool).at[said.state].set(True) if table.grows else None
+                return soft if config.teacher_mode == "soft" else _sample(label_key, soft, envs.number), met
 
             nothing = jnp.zeros((*rows.action.shape, NUM_ACTIONS))
-            labels = jax.lax.cond(most > 0, ask, lambda: nothing)
+            none = jnp.zeros(table.plans.shape[0], bool) if table.grows else None
+            labels, met = jax.lax.cond(most > 0, ask, lambda: (nothing, none))
 
         weights = Weights(
             reward=0.0 if config.algo == "distill" else 1.0, distill=distill, entropy=config.entropy_coef,  # pyright: ignore
@@ -293,6 +297,8 @@ class Trainer:
         if labels is not None:
             unguided = devices.mean(jnp.mean(jnp.sum(labels, axis=-1) < 0.5), axis)
             metrics["unguided"] = jnp.where(distill > 0, unguided, 0.0)
+        if met is not None:
+            metrics["met"] = devices.sum_of(met, axis) > 0
         state = TrainState(
             params=params, opt_state=opt_state, key=key, envs=envs, updates=state.updates + 1, success=success,
             best_success=best_success,

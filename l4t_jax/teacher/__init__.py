@@ -1,4 +1,4 @@
-"""Teachers: `policy` on the device, the rest on the host; `open_teacher` is what a run calls.
+"""Teachers: `policy` on the device, the rest on the host; `open_teacher` and `open_live` are what a run calls.
 
 `file` is the teacher file; `prompt`, `grammar`, `parse`, `ask` and `cache` make one from an LLM's answers, which
 `backends` bring; `python -m l4t_jax.teacher` is their command. The package's own teacher files are in `data/`.
@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from l4t_jax.tasks.task import Task
     from l4t_jax.teacher.ask import Ask
-    from l4t_jax.teacher.backends import Options
+    from l4t_jax.teacher.backends import Backend, Options
+    from l4t_jax.teacher.cache import Cache
+    from l4t_jax.teacher.live import LiveTeacher
 
 
 def open_teacher(
@@ -55,15 +57,63 @@ def open_teacher(
         content = file.load(spec.removeprefix("file:"))
         return content, file.describe(content, spec)
     from l4t_jax.teacher import ask as asking
+    from l4t_jax.teacher.backends import BackendError
+
+    with contextlib.ExitStack() as stack:
+        backend = _open(spec, task, options, stack)
+        content = asking.record(task, backend, ask or asking.Ask(), _cache(cache), report)
+    vain = file.missing(task, content)
+    entries = {(tuple(state["sees"]), state["holds"]) for state in content["states"]}
+    unasked = [state.sentence for state in vain if (state.sees, state.holds) not in entries]
+    if unasked:  # the proof that training needs no LLM: every state that can occur has its answers
+        raise BackendError(f"the teacher {spec} was not asked for {'; '.join(unasked)}")
+    if vain:
+        report(f"no usable answer, and so no guidance, where {' '.join(state.sentence for state in vain)}")
+    return content, file.describe(content, spec)
+
+
+def listed(spec: str, task: Task) -> bool:
+    """Whether all that a teacher has to say can be had before training: not of an LLM, of a task too rich to list."""
+    from l4t_jax.teacher.grammar import enumerable
+
+    return spec in ("none", "shipped") or spec.startswith("file:") or enumerable(task)
+
+
+@contextlib.contextmanager
+def open_live(
+    spec: str,
+    task: Task,
+    ask: Ask | None = None,
+    options: Options | None = None,
+    cache: str | Path | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Iterator[LiveTeacher]:
+    """An LLM that is asked while training goes on; the arguments are `open_teacher`'s.
+
+    Raises:
+        BackendError, PromptError: with what would be right.
+    """
+    from l4t_jax.teacher import ask as asking
+    from l4t_jax.teacher.live import LiveTeacher
+
+    with contextlib.ExitStack() as stack:
+        backend = _open(spec, task, options, stack)
+        yield LiveTeacher(asking.Asker(task, backend, ask or asking.Ask(), _cache(cache), report))
+
+
+def _open(spec: str, task: Task, options: Options | None, stack: contextlib.ExitStack) -> Backend:
     from l4t_jax.teacher.backends import BackendError, kinds, open_backend
-    from l4t_jax.teacher.cache import Cache, default_folder
 
     if spec.partition(":")[0] not in kinds():
         forms = ", ".join(f"{kind}:{'PATH' if kind == 'file' else 'MODEL'}" for kind in kinds())
         raise BackendError(f"--teacher must be shipped, none, {forms}, not {spec!r}")
     backend = open_backend(spec, task, options)
-    with contextlib.ExitStack() as stack:
-        if hasattr(backend, "close"):
-            stack.callback(backend.close)  # pyright: ignore
-        content = asking.record(task, backend, ask or asking.Ask(), Cache(cache or default_folder()), report)
-    return content, file.describe(content, spec)
+    if hasattr(backend, "close"):
+        stack.callback(backend.close)  # pyright: ignore
+    return backend
+
+
+def _cache(folder: str | Path | None) -> Cache:
+    from l4t_jax.teacher.cache import Cache, default_folder
+
+    return Cache(folder or default_folder())

@@ -58,21 +58,6 @@ class Record:
     dry_run: bool = False
     """Print the prompts and the estimate, and ask nothing."""
 
-    def options(self) -> Options:
-        """What the backend is told.
-
-        Raises:
-            BackendError: `extra` is not a JSON object.
-        """
-        try:
-            extra = json.loads(self.extra)
-        except ValueError:
-            extra = None
-        if not isinstance(extra, dict):
-            raise BackendError(f"--extra must be a JSON object such as '{{\"top_k\": 0}}', not {self.extra!r}")
-        names = ("base_url", "timeout", "retries", "concurrency", "device", "batch", "threads")
-        return Options(extra=extra, **{name: getattr(self, name) for name in names})
-
     def run(self) -> None:
         task = get_task(self.env)
         out = self.out or Path(f"{task.name}.json")
@@ -91,7 +76,7 @@ class Record:
             raise TeacherFileError(
                 f"the teacher file {out} cannot be written: its folder is not there, or it is a folder"
             )
-        options = self.options()
+        options = Options.of(self)
         backend = open_backend(self.teacher, task, options)
         how = self.ask.checked(backend)
         self._say_cost(task, how)

@@ -57,6 +57,12 @@ class Ask:
     prompt: str | None = None
     """File with the prompt; the task's own by default."""
 
+    @classmethod
+    def of(cls, settings: Any) -> Ask:
+        """From a run's settings: the attributes of the same names but the seed, which is the run's."""
+        names = [field.name for field in dataclasses.fields(cls) if field.name != "seed"]
+        return cls(**{name: getattr(settings, name) for name in names if hasattr(settings, name)})
+
     def checked(self, backend: Backend | None) -> Ask:
         """The same with `ask` decided.
 

@@ -18,8 +18,9 @@ from l4t_jax import symbolic
 from l4t_jax.skills.plan import NOOP_CODE
 from l4t_jax.symbolic import Symbolic
 from l4t_jax.teacher import file
-from l4t_jax.teacher.ask import Asker, made
+from l4t_jax.teacher.ask import Asker, made, summary
 from l4t_jax.teacher.backends import BackendError
+from l4t_jax.teacher.cache import CacheError
 from l4t_jax.teacher.grammar import situation
 from l4t_jax.teacher.parse import MOST_STEPS
 from l4t_jax.teacher.policy import TeacherTable
@@ -56,8 +57,16 @@ class LiveTeacher:
     def table(self) -> TeacherTable:
         """As arrays for the device, always of one shape."""
         return TeacherTable(
-            plans=jnp.asarray(self._codes), probability=jnp.asarray(self._probability), success=jnp.float32(1)
+            plans=jnp.asarray(self._codes),
+            probability=jnp.asarray(self._probability),
+            success=jnp.float32(1),
+            grows=True,
         )
+
+    @property
+    def asked(self) -> list[int]:
+        """The ids asked for so far: `meet` makes the same table of them again, from the answers kept."""
+        return sorted(self._asked)
 
     @property
     def content(self) -> dict[str, Any]:
@@ -80,9 +89,10 @@ class LiveTeacher:
             if asked.state not in self._entries:
                 try:
                     self._entries[asked.state] = self.asker.state(asked)
-                except BackendError as error:
-                    self.asker.report(f"no guidance in {asked.state.sentence} {error}")
+                except (BackendError, CacheError) as error:
+                    self.asker.report(f"no guidance yet where {asked.state.sentence} {error}")
                     break
+                self.asker.report(f"{asked.state.sentence} {summary(self._entries[asked.state])}")
             self._asked.add(state)
             entry = self._entries[asked.state]
             (plans,) = file.to_rows(self.task, {"states": [entry]}, [state]).values()

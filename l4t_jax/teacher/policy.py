@@ -25,11 +25,13 @@ class TeacherTable(struct.PyTreeNode):
         probability: `float32[S, P]`, each known state's sum to 1, an unknown state's to 0.
         success: `float32[]`, the teacher's own share of boards that end well, where it has been measured: what the
             distillation weight is annealed by (`losses.weaned`); 1 where it has not.
+        grows: static; the host fills it between blocks, and wants to be told which states are met.
     """
 
     plans: jax.Array
     probability: jax.Array
     success: jax.Array | float = 1.0
+    grows: bool = struct.field(pytree_node=False, default=False)
 
 
 class Guidance(struct.PyTreeNode):

@@ -6,6 +6,7 @@ Host module. `open_backend("transformers:MODEL")`, `"openai:MODEL"`, `"file:PATH
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -106,6 +107,22 @@ class Options:
     device: str | None = None
     batch: int = 16
     threads: int | None = None
+
+    @classmethod
+    def of(cls, settings: Any) -> Options:
+        """From a command's settings: the attributes of the same names, `extra` as JSON.
+
+        Raises:
+            BackendError: `extra` is not a JSON object.
+        """
+        try:
+            extra = json.loads(settings.extra)
+        except (ValueError, RecursionError):
+            extra = None
+        if not isinstance(extra, dict):
+            raise BackendError(f"--extra must be a JSON object such as '{{\"top_k\": 0}}', not {settings.extra!r}")
+        names = [field.name for field in dataclasses.fields(cls) if field.name != "extra"]
+        return cls(extra=extra, **{name: getattr(settings, name) for name in names if hasattr(settings, name)})
 
 
 Opener = Callable[[str, Task, Options], Backend]

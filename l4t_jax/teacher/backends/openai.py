@@ -83,6 +83,8 @@ class OpenAIBackend:
             )
         if any(not " " < letter < "\x7f" for letter in self._key):
             raise BackendError(f"the environment variable {KEY} holds letters that no key has")
+        if self._key and any(self._key in text for text in (model, base, json.dumps(options.extra))):
+            raise BackendError(f"--teacher, --base-url and --extra must not hold the key; {KEY} is the place for it")
         self._place = urllib.parse.urlunsplit((url.scheme, url.netloc, url.path.rstrip("/"), "", ""))
         self.identity: dict[str, Any] = {"backend": "openai", "model": model, "server": self._place}
         if options.extra:
@@ -223,6 +225,8 @@ class OpenAIBackend:
             raise _Passing(f"did not answer within {limit:g} s") from None
         except (ConnectionRefusedError, socket.gaierror) as error:
             raise _Passing(f"cannot be reached: {error.strerror or error}") from None
+        except UnicodeError:  # a name that no address can have
+            raise BackendError(f"--base-url must name a server, not {self._url.hostname!r}") from None
         except ssl.SSLCertVerificationError as error:
             raise BackendError(
                 f"the server at {self._place} shows no valid certificate: {error.verify_message}"
@@ -267,7 +271,7 @@ class OpenAIBackend:
 
     def _said(self, raw: bytes) -> str:
         """The message in an error's body, in brackets, in one short line and without the key."""
-        text = raw[:4096].decode("utf-8", "replace")
+        text = self._redacted(raw.decode("utf-8", "replace"))[:4096]  # cut only then: half a key would be left
         with contextlib.suppress(ValueError, RecursionError):
             parsed = json.loads(raw[:65_536])
             inner = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed

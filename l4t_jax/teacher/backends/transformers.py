@@ -1,9 +1,9 @@
 """A language model run here by Hugging Face transformers: a hub id, a local folder, or a GGUF file; CPU or GPU.
 
-Host module; importing it imports torch. A prompt is read once and its key-value cache is shared by all texts that
-continue it, a batch at a time. Sampling is done here rather than by `generate`, for two reasons: every answer has its
-own random generator (answer 7 is the same whether 10 or 20 are asked for, in whatever batches), and an answer can be
-kept to given choices by masking the tokens that lead to none of them.
+Host module; importing it imports torch. What the prompts of all states begin with is read once, and so is each prompt:
+its key-value cache is shared by all texts that continue it, a batch at a time. Sampling is done here rather than by
+`generate`, for two reasons: every answer has its own random generator (answer 7 is the same whether 10 or 20 are asked
+for, in whatever batches), and an answer can be kept to given choices by masking the tokens that lead to none of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import copy
 import hashlib
 import importlib
 import importlib.util
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -67,6 +68,9 @@ class TransformersBackend:
             raise BackendError(f"the model {model!r} cannot be loaded: {reason}") from error
         config = self._model.config
         self._ends = _end_tokens(self._tokenizer, self._model)
+        self._last: list[int] = []  # tokens of the last prompt
+        self._head: list[int] = []  # tokens that it began with as the one before did, and their key-value cache
+        self._head_cache: Any = None
         self.identity: dict[str, Any] = {
             "backend": "transformers",
             "model": model if path is None else path.name,
@@ -104,8 +108,15 @@ class TransformersBackend:
     @torch.inference_mode()
     def _read(self, messages: Sequence[Message]) -> tuple[Any, Any]:
         """The prompt's key-value cache, and the log-probabilities (V,) of the answer's first token."""
-        tokens = torch.tensor([self._tokens(messages)], device=self._device)
-        out = self._model(tokens, use_cache=True)
+        tokens, head = self._tokens(messages), self._head
+        if not head or len(head) >= len(tokens) or tokens[: len(head)] != head:
+            alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(self._last, tokens[:-1], strict=False))
+            head = self._head = tokens[: len(list(alike))]
+            whole = torch.tensor([head], device=self._device)
+            self._head_cache = self._model(whole, use_cache=True).past_key_values if head else None
+        self._last = tokens
+        rest = torch.tensor([tokens[len(head) :]], device=self._device)
+        out = self._model(rest, past_key_values=copy.deepcopy(self._head_cache), use_cache=True)
         return out.past_key_values, out.logits[0, -1].float()
 
     # The two ways to ask
