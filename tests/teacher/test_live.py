@@ -77,7 +77,7 @@ def test_a_backend_out_of_order_costs_guidance_and_is_asked_again(backend: Count
     teacher = LiveTeacher(Asker(TASK, backend, Ask(ask="score"), report=told.append))
     backend.broken = True
     assert not teacher.meet([BLUE])
-    assert "no guidance in" in told[0]
+    assert "no guidance yet where Agent sees" in told[0]
     assert "out of order" in told[0]
     backend.broken = False
     assert teacher.meet([BLUE])
