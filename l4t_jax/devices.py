@@ -7,6 +7,7 @@ random numbers come from its own number (`own_keys`), so they do not depend on w
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -173,7 +174,8 @@ def cpu_devices(worlds: int, wanted: int | None) -> None:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     number = min(cores, worlds // _joined // FEWEST_WORLDS) if wanted is None else wanted // _joined
-    jax.config.update("jax_num_cpu_devices", max(number, 1))
+    with contextlib.suppress(RuntimeError):  # jax was used already, in a notebook say: its devices stay as they are
+        jax.config.update("jax_num_cpu_devices", max(number, 1))
 
 
 # --- many hosts ----------------------------------------------------------------------------------------------------
