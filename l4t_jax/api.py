@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,11 +19,12 @@ import jax.numpy as jnp
 
 from l4t_jax import checkpoint, devices, measure, metrics, programs
 from l4t_jax.checkpoint import CheckpointError, Which
-from l4t_jax.config import Config, ConfigError
+from l4t_jax.config import MAY_CHANGE, Config, ConfigError
 from l4t_jax.evaluation import Episodes, student_policy
-from l4t_jax.loop import Interrupted, Result, Run, Teacher, memory_errors
+from l4t_jax.loop import Diverged, Interrupted, Result, Run, Stop, Teacher, again, memory_errors
 from l4t_jax.metrics import RunFolderError, WandbError
 from l4t_jax.networks import make_student
+from l4t_jax.options import flag
 from l4t_jax.progress import Progress
 from l4t_jax.tasks import Task, UnknownTask, get_task
 from l4t_jax.teacher import file as teacher_file
@@ -35,33 +37,51 @@ from l4t_jax.teacher.prompt import PromptError
 from l4t_jax.trainer import Trainer
 from l4t_jax.types import KnownMap, from_observation
 
-__all__ = ["REFUSALS", "Interrupted", "Result", "Student", "evaluate", "load_student", "train"]
+__all__ = ["REFUSALS", "Diverged", "Interrupted", "Result", "Student", "evaluate", "load_student", "train"]
 
 Simulator = Literal["jax", "minigrid"]
 
 # What a command answers in one sentence; everything else is a bug and shows its traceback.
 REFUSALS = (
-    ConfigError, UnknownTask, TeacherFileError, RunFolderError, CheckpointError, WandbError, BackendError, PromptError,
-    CacheError,
+    ConfigError, UnknownTask, TeacherFileError, RunFolderError, CheckpointError, Diverged, WandbError, BackendError,
+    PromptError, CacheError,
 )  # fmt: skip
 
 
-def train(config: Config | None = None, *, progress: Progress | None = None, **settings: Any) -> Result:
+def train(
+    config: Config | None = None,
+    *,
+    resume: str | Path | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Result:
     """Trains students and measures them, as `python -m l4t_jax.run` does.
 
     Args:
         config: the settings; `Config()` if left out.
+        resume: the folder of a run that was stopped or killed: it goes on from its last whole checkpoint, or from its
+            start if it has none, and comes to what it would have come to. Its settings are in the folder; a `config` or
+            settings that contradict them are refused (but `save_every` may change). Of a run that is finished the
+            result is read (without `heldout`).
         progress: hears what happens; silent by default (`progress.make()` gives the command's).
         **settings: fields of `Config` that replace the config's.
 
     Raises:
-        ConfigError, UnknownTask, TeacherFileError, RunFolderError: a setting cannot be, and what would do.
+        ConfigError, UnknownTask, TeacherFileError, RunFolderError, CheckpointError: a setting or a folder cannot be,
+            and what would do; or the disk is full.
         BackendError, PromptError, CacheError: an LLM cannot be asked, or does not answer.
-        Interrupted: Ctrl-C; the message says what is saved.
+        Diverged: a number of the training is not finite.
+        Interrupted: Ctrl-C or SIGTERM; the message says what is saved.
     """
     progress = progress or Progress()
     try:
-        return _train(_with_settings(config or Config(), settings), progress)
+        stop = Stop()
+        with stop.listening():
+            if resume is None:
+                return _train(_with_settings(config or Config(), settings), progress, stop)
+            given = settings if config is None else {**_not_default(config), **settings}
+            _with_settings(Config(), given)
+            return _go_on(Path(resume), given, progress, stop)
     finally:
         progress.close()
 
@@ -79,18 +99,20 @@ def _with_settings(config: Config, settings: dict[str, Any]) -> Config:
     return dataclasses.replace(config, **settings)
 
 
-def _train(config: Config, progress: Progress) -> Result:
+def _not_default(config: Config) -> dict[str, Any]:
+    default = dataclasses.asdict(Config())
+    return {name: value for name, value in dataclasses.asdict(config).items() if value != default[name]}
+
+
+def _train(config: Config, progress: Progress, stop: Stop) -> Result:
+    """A new run, in a new folder."""
     programs.keep_compiled()
     trainer = Trainer.create(config).spread()
     with contextlib.ExitStack() as stack:
         teacher = _load_teacher(trainer, progress, stack)
-        return _run(trainer, teacher, progress)
-
-
-def _run(trainer: Trainer, teacher: Teacher, progress: Progress) -> Result:
-    config = trainer.config
-    with _folder(config, f"runs/{trainer.task.name}-{config.algo}-{config.seed}") as folder:
-        return _in_folder(folder, trainer, teacher, progress if devices.first() else Progress())
+        config = trainer.config
+        with _folder(config, f"runs/{trainer.task.name}-{config.algo}-{config.seed}") as folder:
+            return _in_folder(folder, trainer, teacher, progress if devices.first() else Progress(), stop)
 
 
 @contextlib.contextmanager
@@ -111,23 +133,142 @@ def _folder(config: Config, default: str) -> Iterator[Path]:
     yield folder
 
 
-def _in_folder(folder: Path, trainer: Trainer, teacher: Teacher, progress: Progress) -> Result:
+def _in_folder(folder: Path, trainer: Trainer, teacher: Teacher, progress: Progress, stop: Stop) -> Result:
     config = trainer.config
+    lock = metrics.Lock(folder)
     try:
-        run = Run(trainer, teacher, folder, progress)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # nothing is in it yet
-        raise
-    metrics.write(folder / metrics.CONFIG, dataclasses.asdict(config))
-    if teacher.content is not None:
-        metrics.write(folder / metrics.TEACHER, teacher.content)
+        try:
+            with _disk_errors(folder):
+                metrics.write(folder / metrics.CONFIG, dataclasses.asdict(config))
+                if teacher.content is not None:
+                    metrics.write(folder / metrics.TEACHER, teacher.content)
+            run = Run(trainer, teacher, folder, progress, stop, resumed=False)
+        except BaseException:
+            lock.release()
+            for name in (metrics.CONFIG, metrics.TEACHER):  # nothing else is in it yet
+                (folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            raise
+        return _run(run)
+    finally:
+        lock.release()
+
+
+def _go_on(folder: Path, given: dict[str, Any], progress: Progress, stop: Stop) -> Result:
+    """A run whose folder is there already."""
+    if jax.process_count() > 1:
+        raise ConfigError("--resume is for one process; a run on many hosts cannot go on yet")
+    config, task = _read_config(folder)
+    config = _agreed(config, folder, given)
+    stop.words = f"stopped before training went on; {again(folder)} starts it again"
+    if (folder / metrics.SUMMARY).is_file():
+        progress.notice(f"the run in {folder} is finished; there is nothing to do")
+        return _finished(folder, config)
+    if config.teacher != "none" and config.algo not in ("ppo", "hrl") and not listed(config.teacher, task):
+        raise ConfigError(f"{config.teacher} is asked while {task.name} is learned; such a run cannot go on yet")
+    programs.keep_compiled()
+    lock = metrics.Lock(folder)
     try:
-        with memory_errors(config):
+        trainer = Trainer(config=config, task=task).spread()
+        with contextlib.ExitStack() as stack:
+            teacher = _teacher_again(trainer, folder, progress, stack)
+            return _run(Run(trainer, teacher, folder, progress, stop, resumed=True))
+    finally:
+        lock.release()
+
+
+def _run(run: Run) -> Result:
+    try:
+        with memory_errors(run.config), _disk_errors(run.folder):
             run.train()
             return run.finish()
     finally:
         run.close()
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """What cannot be written, as a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(
+            f"{error.filename or folder} cannot be written: {checkpoint.reason(error)}; when that is mended, "
+            f"{again(folder)} goes on from the last checkpoint"
+        ) from error
+    except CheckpointError as error:
+        if not isinstance(error, checkpoint.CannotWrite):
+            raise
+        raise CheckpointError(f"{error}; when that is mended, {again(folder)} goes on from there") from error
+
+
+def _agreed(config: Config, folder: Path, given: dict[str, Any]) -> Config:
+    """A saved run's settings with those of the given that may change.
+
+    Raises:
+        ConfigError: one of the others contradicts the run's.
+    """
+    free = {name: value for name, value in given.items() if name in MAY_CHANGE and name != "run_dir"}
+    for name, value in given.items():
+        if name in free or value is None:
+            continue
+        saved: Any = getattr(config, name)
+        if name == "env":
+            same = get_task(value).name == saved
+        elif name == "run_dir":
+            same = Path(value).absolute() == folder.absolute()
+            saved = str(folder)
+        else:
+            same = value == saved
+        if not same:
+            raise ConfigError(
+                f"{flag(name)} {value} contradicts the run in {folder}, which has {saved}: a run goes on with its own "
+                f"settings ({' and '.join(flag(name) for name in MAY_CHANGE if name != 'run_dir')} may change); for "
+                "others, start a new one without --resume"
+            )
+    config = dataclasses.replace(config, **free)
+    config.check(get_task(config.env).max_steps)
+    return config
+
+
+def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: contextlib.ExitStack) -> Teacher:
+    """The teacher that a saved run learned from.
+
+    Raises:
+        RunFolderError: the folder's is not that one.
+    """
+    path = folder / metrics.TEACHER
+    saved = checkpoint.newest_host(folder)
+    if saved is None and not path.is_file():  # killed before its teacher was written down
+        teacher = _load_teacher(trainer, progress, stack)
+        if teacher.content is not None:
+            metrics.write(path, teacher.content)
+        return teacher
+    content = teacher_file.load(path) if path.is_file() else None
+    if saved is not None:
+        kept = saved["teacher"]
+        if content is None and kept is not None:
+            progress.notice(f"{path} is missing: the checkpoint's copy is used")
+            content = kept
+            metrics.write(path, content)
+        if (None if content is None else teacher_file.digest(content)) != saved["teacher_hash"]:
+            raise RunFolderError(
+                f"{path} is not the teacher that this run learned from (hash {saved['teacher_hash']}); "
+                "remove it, and the checkpoint's copy is used"
+            )
+    if content is None:
+        return Teacher("none")
+    name = teacher_file.describe(content, trainer.config.teacher)
+    return Teacher(name, content, trainer.put(teacher_file.to_table(trainer.task, content)))
+
+
+def _finished(folder: Path, config: Config) -> Result:
+    lines = (folder / metrics.METRICS).read_text(encoding="utf-8").splitlines()
+    return Result(
+        summary=metrics.read(folder / metrics.SUMMARY), run_dir=folder, config=config,
+        params=checkpoint.restore_params(folder), records=[json.loads(line) for line in lines], heldout={},
+    )  # fmt: skip
 
 
 def _load_teacher(trainer: Trainer, progress: Progress, stack: contextlib.ExitStack) -> Teacher:
@@ -161,12 +302,15 @@ class _Saved:
 
     config: Config
     task: Task
-    teacher: dict[str, Any] | None
     params: Any
 
 
-def _open(run_dir: str | Path, which: Which) -> _Saved:
-    folder = Path(run_dir)
+def _read_config(folder: Path) -> tuple[Config, Task]:
+    """The settings of the run in a folder, and its task.
+
+    Raises:
+        RunFolderError: it is not a run folder.
+    """
     if not folder.is_dir():
         raise RunFolderError(
             f"there is no folder {folder}; give the folder that a run left, such as runs/SimpleDoorKey-l4t-0"
@@ -180,12 +324,26 @@ def _open(run_dir: str | Path, which: Which) -> _Saved:
         config = Config(**values)
         task = get_task(config.env)
         config.check(task.max_steps)
-    except (TypeError, ConfigError) as error:
+    except (TypeError, ConfigError, UnknownTask) as error:
         raise RunFolderError(f"{folder / metrics.CONFIG} does not hold a run's settings: {error}") from error
-    teacher = None
-    if (folder / metrics.TEACHER).is_file():
-        teacher = teacher_file.load(folder / metrics.TEACHER)
-    return _Saved(config=config, task=task, teacher=teacher, params=checkpoint.restore_params(folder, which))
+    return config, task
+
+
+def _open(run_dir: str | Path, which: Which) -> _Saved:
+    folder = Path(run_dir)
+    config, task = _read_config(folder)
+    saved = _Saved(config=config, task=task, params=checkpoint.restore_params(folder, which))
+    theirs = {name: shape[1:] for name, shape in checkpoint.shapes(saved.params).items()}
+    mine = _own_shapes(Trainer(config=config, task=task))
+    if mine != theirs:
+        host = checkpoint.newest_host(folder) or {}
+        raise CheckpointError(f"the student in {folder} {checkpoint.misfit(theirs, mine, host)}")
+    return saved
+
+
+def _own_shapes(trainer: Trainer) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the parameters of a trainer's student."""
+    return checkpoint.shapes(jax.eval_shape(trainer.init, jax.random.key(0)).params)
 
 
 def evaluate(
@@ -269,10 +427,7 @@ def _played(
 
 def _check_fits(trainer: Trainer, saved: _Saved) -> None:
     """Raises `ConfigError` unless the saved parameters are those of the trainer's student."""
-    state = jax.eval_shape(trainer.init, jax.random.key(0))
-    mine = {jax.tree_util.keystr(path): x.shape for path, x in jax.tree_util.tree_leaves_with_path(state.params)}
-    theirs = {jax.tree_util.keystr(path): x.shape[1:] for path, x in jax.tree_util.tree_leaves_with_path(saved.params)}
-    if mine != theirs:
+    if _own_shapes(trainer) != {name: shape[1:] for name, shape in checkpoint.shapes(saved.params).items()}:
         raise ConfigError(
             f"this student ({saved.config.student}, trained on {saved.task.name}) cannot play {trainer.task.name}: "
             "its network is made for other maps or objects"

@@ -7,11 +7,14 @@ always wins (`Config.resolved`).
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+import types
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 Algo = Literal["l4t", "ppo", "hrl", "distill"]
 Preset = Literal["fast", "frugal", "paper"]
 StudentName = Literal["ego", "cnn", "lstm"]
+LARGEST = 2**40  # of any number: what is beyond is a slip, and overflows somewhere
+MAY_CHANGE = ("run_dir", "save_every", "devices", "wandb")  # settings that do not decide what a run comes to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +95,8 @@ class Config:
     """Folder for the results; runs/TASK-ALGO-SEED by default."""
     wandb: str | None = None
     """Weights & Biases project to send the curves to as well."""
+    save_every: float = 120.0
+    """Seconds between two checkpoints while training, which are made after evaluations; 0: after each."""
     # How an LLM is asked and reached: some of the options of `python -m l4t_jax.teacher record`, by the same names.
     ask: Literal["score", "sample"] | None = None
     """An LLM as the teacher: score: the exact likelihood of every plan. sample: draw answers and parse them. By
@@ -128,6 +133,7 @@ class Config:
         Raises:
             ConfigError: a value is out of range, or sizes do not divide; the message names a value that would do.
         """
+        _check_kinds(dataclasses.asdict(self))
         values = dict(PRESETS[self.preset])
         values["total_steps"] = TOTAL_STEPS.get(self.env, {}).get(self.preset, values["total_steps"])
         if self.student is not None:
@@ -153,6 +159,7 @@ class Config:
                 raise ConfigError(message)
 
         values: dict[str, Any] = dataclasses.asdict(self)
+        _check_kinds(values)
         for name in (
             "num_seeds", "total_steps", "num_envs", "num_steps", "epochs", "minibatches", "hidden", "board_pool",
             "evaluations", "validation_boards", "heldout_boards",
@@ -160,7 +167,7 @@ class Config:
             require(values[name] >= 1, f"--{name.replace('_', '-')} must be at least 1, not {values[name]}")
         for name in ("learning_rate",):
             require(values[name] > 0, f"--{name.replace('_', '-')} must be above 0, not {values[name]:g}")
-        for name in ("learning_rate_end", "entropy_coef", "value_coef", "distill_coef", "distill_floor"):
+        for name in ("save_every", "learning_rate_end", "entropy_coef", "value_coef", "distill_coef", "distill_floor"):
             require(values[name] >= 0, f"--{name.replace('_', '-')} must not be below 0, not {values[name]:g}")
         for name in ("gamma", "gae_lambda", "distill_fall", "distill_off"):
             require(
@@ -189,6 +196,26 @@ class Config:
 
 class ConfigError(ValueError):
     """A setting is wrong; the message says what would be right."""
+
+
+def _check_kinds(values: dict[str, Any]) -> None:
+    """Raises `ConfigError` unless every value is of its field's kind, or None where that is the default."""
+    for name, hint in get_type_hints(Config).items():
+        value, option = values[name], "--" + name.replace("_", "-")
+        kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+        if value is None and type(None) in kinds:
+            continue
+        kind = next(one for one in kinds if one is not type(None))
+        if get_origin(kind) is Literal:
+            if not isinstance(value, str) or value not in get_args(kind):
+                raise ConfigError(f"{option} must be one of {', '.join(get_args(kind))}, not {value!r}")
+        elif kind is str:
+            if not isinstance(value, str):
+                raise ConfigError(f"{option} must be a word, not {value!r}")
+        elif isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+            raise ConfigError(f"{option} must be a {'whole ' if kind is int else ''}number, not {value!r}")
+        elif not -LARGEST <= value <= LARGEST:  # nan is not either
+            raise ConfigError(f"{option} must be a number of at most {LARGEST:g}, not {value!r}")
 
 
 # What `python -m l4t_jax.run --env TASK --preset NAME` uses; the scores to expect and the time it takes are in the

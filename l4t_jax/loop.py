@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import json
 import platform
+import shlex
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -26,15 +29,27 @@ from l4t_jax import checkpoint, devices, measure, metrics, programs
 from l4t_jax.config import Config
 from l4t_jax.evaluation import Episodes
 from l4t_jax.progress import Progress
+from l4t_jax.teacher import file as teacher_file
 from l4t_jax.teacher.live import LiveTeacher
 from l4t_jax.teacher.policy import TeacherTable
 from l4t_jax.trainer import Trainer
 
-SAVE_EVERY = 120.0  # seconds between two checkpoints while training: what a killed run can lose
-
 
 class Interrupted(KeyboardInterrupt):
-    """The run was stopped by Ctrl-C after a whole block; the message says what is saved where."""
+    """The run was stopped by Ctrl-C or SIGTERM; the message says how to go on.
+
+    Args:
+        words: the message.
+        number: the signal's; a process that ends by it exits with 128 and this (`code`).
+    """
+
+    def __init__(self, words: str, number: int = signal.SIGINT) -> None:
+        super().__init__(words)
+        self.code = 128 + number
+
+
+class Diverged(ValueError):
+    """A number of the training is not finite; the message says at which update, and where the last good state is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +92,24 @@ class Teacher:
 
 
 class Run:
-    """One run between its compiling and its end; `__init__` allocates nothing on the device."""
+    """One run between its compiling and its end; `__init__` allocates nothing on the device.
 
-    def __init__(self, trainer: Trainer, teacher: Teacher, folder: Path, progress: Progress) -> None:
+    Args:
+        trainer: the run's.
+        teacher: the run's.
+        folder: the run folder, which is this process's.
+        progress: hears what happens.
+        stop: what signals ask for.
+        resumed: whether the folder may hold a checkpoint to go on from.
+    """
+
+    def __init__(
+        self, trainer: Trainer, teacher: Teacher, folder: Path, progress: Progress, stop: Stop, resumed: bool
+    ) -> None:
         self.trainer, self.config, self.teacher = trainer, trainer.config, teacher
         self.table = table = teacher.table
-        self.folder, self.progress = folder, progress
+        self.folder, self.progress, self.stop = folder, progress, stop
+        self._resumed = resumed
         config = self.config
         assert config.evaluations is not None
         self.seeds = config.num_seeds
@@ -103,7 +130,8 @@ class Run:
         with memory_errors(config):
             self._compiled = self._compile()
         self.seconds["compile"] = time.perf_counter() - began
-        self.state: Any = None
+        self.state: Any = None  # on the device
+        self._kept: Any = None  # the same on the host: blocks overwrite the former
         self.best: Any = None
         self._best_score: list[tuple[float, float]] = [(-1.0, -1.0)] * self.seeds
         self._writer: metrics.Writer | None = None
@@ -129,10 +157,11 @@ class Run:
         return compiled
 
     def train(self) -> None:
-        """From the first update to the last."""
+        """From the first update, or the last checkpoint's, to the last."""
         config, trainer = self.config, self.trainer
-        self._writer = metrics.Writer(self.folder)
         self._checkpoints = checkpoint.Checkpoints(self.folder, config)
+        done = self._restore() if self._resumed else 0
+        self._writer = metrics.Writer(self.folder, self.records)
         with self._timed("evaluate"):
             self.measure.use(self._compiled)
             _, teacher = self.measure.others(config.seed, "validation", config.validation_boards)
@@ -141,35 +170,73 @@ class Run:
         self.teacher_validation = None if teacher is None else measure.averages(teacher)
         if self.table is not None and self.teacher_validation is not None:
             self.table = self.table.replace(success=np.float32(self.teacher_validation["success"]))
-        self.state = trainer.put(self._compiled["init"](np.int32(config.seed)))
+        if self.state is None:
+            self.state = trainer.put(self._compiled["init"](np.int32(config.seed)))
+            self._kept = checkpoint.to_host(self.state)
         shown = None if self.teacher_validation is None else self.teacher_validation["success"]
-        self.progress.begin(trainer.total_updates * trainer.steps_per_update, shown, str(self.folder))
-        with _ctrl_c() as stopped:
+        total = trainer.total_updates * trainer.steps_per_update
+        self.progress.begin(total, shown, str(self.folder))
+        if self.records:
+            self.progress.evaluated(self.records[-1])
+        with self.stop.after_block(f"stopped at once; {again(self.folder)} goes on from the last checkpoint"):
             for index, (begin, end) in enumerate(itertools.pairwise([0, *self.ends])):
-                self._block(index, end - begin, end)
-                if devices.agreed(stopped()) and end < trainer.total_updates:
-                    self._save()
+                if end <= done:
+                    continue
+                self._block(index, begin, end)
+                if devices.agreed(self.stop.asked is not None) and end < trainer.total_updates:
+                    self._save(wait=True)
                     raise Interrupted(
-                        f"stopped after {self.records[-1]['steps']:,} of "
-                        f"{trainer.total_updates * trainer.steps_per_update:,} steps; the state of the run and its "
-                        f"best student are saved in {self.folder}"
+                        f"stopped after {self.records[-1]['steps']:,} of {total:,} steps; the state of the run and its "
+                        f"best student are saved, and {again(self.folder)} goes on",
+                        self.stop.asked or signal.SIGTERM,  # another process may have been asked
                     )
-                if devices.agreed(time.monotonic() - self._saved > SAVE_EVERY):
+                if devices.agreed(time.monotonic() - self._saved >= config.save_every):
                     self._save()
-            self._save()
+            self._save(wait=True)
+        if devices.agreed(self.stop.asked is not None):
+            words = f"stopped after training; {again(self.folder)} measures the student"
+            raise Interrupted(words, self.stop.asked or signal.SIGTERM)
 
-    def _block(self, index: int, count: int, end: int) -> None:
+    def _restore(self) -> int:
+        """Takes over the newest whole checkpoint, if there is one; the number of updates done."""
+        assert self._checkpoints is not None
+        template = jax.eval_shape(lambda: _initial(self.trainer, 0))
+        with warnings.catch_warnings(record=True, category=checkpoint.DamagedCheckpoint) as said:
+            warnings.simplefilter("always", checkpoint.DamagedCheckpoint)
+            saved = self._checkpoints.restore(template)
+        for warning in said:
+            self.progress.notice(str(warning.message))
+        if saved is None:
+            self.progress.notice(f"{self.folder} has no checkpoint to go on from: starting from the first update")
+            return 0
+        self._kept, self.best = checkpoint.to_host(saved.state), saved.best
+        self.state = self.trainer.put(saved.state)
+        self.records = saved.host["records"]
+        self._best_score = [(success, reward) for success, reward in saved.host["best"]]
+        for name in ("train", "evaluate"):
+            self.seconds[name] += saved.host["seconds"][name]
+        done = int(np.asarray(self._kept.updates).reshape(-1)[0])
+        steps = self.trainer.steps_per_update
+        self.progress.notice(f"going on after {done * steps:,} of {self.trainer.total_updates * steps:,} steps")
+        return done
+
+    def _block(self, index: int, begin: int, end: int) -> None:
         config, trainer = self.config, self.trainer
+        count = end - begin
         with self._timed("train"):
             self.state, values = self._compiled["block"](self.state, self.table, np.int32(count))
             _wait(values)
+        met = values.pop("met", None)
+        values = {name: np.asarray(value)[:, :count] for name, value in values.items()}  # (seeds, count)
+        now = checkpoint.to_host(self.state)
+        self._check_finite(values, now, begin, end)
+        self._kept = now
         with self._timed("evaluate"):
             episodes = self.measure.students(
                 self.state.params, config.seed, "validation", config.validation_boards, index
             )
         steps = end * trainer.steps_per_update
-        met = values.pop("met", None)
-        values = {name: np.asarray(value)[:, :count].mean(axis=1) for name, value in values.items()}  # (seeds,)
+        values = {name: value.mean(axis=1) for name, value in values.items()}  # (seeds,)
         weight = float(values.pop("distill_weight").mean())
         record = dict(
             steps=steps,
@@ -207,7 +274,7 @@ class Run:
         better = np.asarray([new > old for new, old in zip(score, self._best_score, strict=False)])
         if not better.any():
             return
-        now = checkpoint.to_host(self.state.params)
+        now = self._kept.params
         self._best_score = [max(new, old) for new, old in zip(score, self._best_score, strict=False)]
         if self.best is None:
             self.best = now
@@ -216,10 +283,43 @@ class Run:
                 lambda new, old: np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old), now, self.best
             )
 
-    def _save(self) -> None:
+    def _check_finite(self, values: dict[str, np.ndarray], now: Any, begin: int, end: int) -> None:
+        """Raises `Diverged`, after saving the state before the block, unless all numbers after it are finite."""
+        bad = {name: ~np.isfinite(value) for name, value in values.items()}  # (seeds, count)
+        any_bad = np.logical_or.reduce(list(bad.values()))
+        if any_bad.any():
+            at = int(any_bad.any(axis=0).argmax())
+            seed = int(any_bad[:, at].argmax())
+            name = next(name for name in bad if bad[name][seed, at])
+            where = f"at update {begin + at + 1}: {name} is {values[name][seed, at]}"
+        else:
+            leaves = jax.tree.leaves((now.params, now.opt_state))
+            finite = [np.isfinite(x).reshape(self.seeds, -1).all(axis=1) for x in leaves if x.dtype.kind == "f"]
+            each = np.logical_and.reduce(finite)
+            if each.all():
+                return
+            seed = int((~each).argmax())
+            where = f"by update {end}: not all parameters are finite"
+        self._save(wait=True)
+        of = f" (seed {seed} of {self.seeds}, counted from 0)" if self.seeds > 1 else ""
+        raise Diverged(
+            f"training went wrong {where}{of}; the last good state, after {begin} updates, is saved in {self.folder}; "
+            "the same settings would come to the same: try a lower --learning-rate or --max-grad-norm"
+        )
+
+    def _save(self, wait: bool = False) -> None:
+        """Saves the state on the host and what was recorded up to it."""
         assert self._checkpoints is not None
-        host = dict(best=[list(score) for score in self._best_score], seconds=self.seconds, records=len(self.records))
-        self._checkpoints.save(self.records[-1]["updates"], self.state, self.best, metrics.strict(host))
+        teacher = self.teacher.content
+        host = dict(
+            best=[list(score) for score in self._best_score], seconds=self.seconds, records=self.records,
+            versions=versions(), teacher=teacher, teacher_hash=None if teacher is None else teacher_file.digest(teacher),
+        )  # fmt: skip
+        updates = self.records[-1]["updates"] if self.records else 0
+        best = self._kept.params if self.best is None else self.best
+        self._checkpoints.save(updates, self._kept, best, json.loads(metrics.dumps(host)))
+        if wait:
+            self._checkpoints.wait()
         self._saved = time.monotonic()
 
     def finish(self) -> Result:
@@ -227,6 +327,7 @@ class Run:
         from l4t_jax import page, report
 
         config, trainer = self.config, self.trainer
+        self.stop.words = f"stopped after training; {again(self.folder)} measures the student"
         self.progress.phase("measuring on held-out boards")
         boards = config.heldout_boards
         with self._timed("evaluate"):
@@ -293,12 +394,16 @@ class Run:
             self.seconds[name] += time.perf_counter() - began
 
 
+def _initial(trainer: Trainer, seed: Any) -> Any:
+    """The `TrainState` before the first update, leading axis seeds."""
+    return trainer.init_seeds(jax.random.split(measure.run_key(seed, "training"), trainer.config.num_seeds))
+
+
 def training_programs(trainer: Trainer, table: TeacherTable | None, longest: int) -> dict[str, tuple[Any, tuple]]:
     """The programs that make a state (from the seed) and that run a block of updates."""
 
     def init(seed: Any) -> Any:
-        keys = jax.random.split(measure.run_key(seed, "training"), trainer.config.num_seeds)
-        return trainer.init_seeds(keys)
+        return _initial(trainer, seed)
 
     def block(state: Any, table: TeacherTable | None, count: Any) -> Any:
         return trainer.train_seeds(state, table, longest, count)
@@ -360,29 +465,51 @@ def memory_errors(config: Config) -> Iterator[None]:
         ) from error
 
 
-@contextlib.contextmanager
-def _ctrl_c() -> Iterator[Any]:
-    """Turns the first Ctrl-C into a wish to stop after the block; the second stops at once.
+class Stop:
+    """What Ctrl-C and SIGTERM ask a run for: the first to stop soon, the second to stop at once.
 
-    Yields:
-        A function that tells whether to stop.
+    Attributes:
+        asked: the number of the first signal, None before it.
+        words: what the run says if it stops now.
     """
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield lambda: False
-        return
-    pressed = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
 
-    def handler(number: int, frame: Any) -> None:
-        if pressed.is_set():
-            raise KeyboardInterrupt
-        pressed.set()
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self.words = "stopped before training began"
+        self._patient = False
 
-    signal.signal(signal.SIGINT, handler)
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Signals come here. Only in the main thread: others may not set handlers."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def after_block(self, words: str) -> Iterator[None]:
+        """Within, the first signal is only noted in `asked`; a second one stops at once with `words`."""
+        self.words, self._patient = words, True
+        try:
+            yield
+        finally:
+            self._patient = False
+
+    def _hear(self, number: int, frame: Any) -> None:
+        if self._patient and self.asked is None:
+            self.asked = number
+            return
+        raise Interrupted(self.words, number)
+
+
+def again(folder: Path) -> str:
+    """The command that goes on with a run."""
+    return f"`python -m l4t_jax.run --resume {shlex.quote(str(folder))}`"
 
 
 def _wait(tree: Any) -> None:

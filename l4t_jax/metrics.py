@@ -5,17 +5,21 @@ Host module, imports nothing of the package. All JSON is strict: no NaN, no Infi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import platform
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 CONFIG, METRICS, SUMMARY, TEACHER = "config.json", "metrics.jsonl", "summary.json", "teacher.json"
+LOCK = ".lock"
 LEVELS = ("0.50", "0.90", "0.95")
 ENOUGH_BOARDS = 512  # fewer say too little of a success of 0.95
 Z95 = 1.959964
@@ -91,9 +95,19 @@ def dumps(value: Any, indent: int | None = None) -> str:
 
 def write(path: Path, value: Any) -> None:
     """Writes a JSON file, whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(dumps(value, indent=1) + "\n", encoding="utf-8")
-    beside.replace(path)
+    whole(path, dumps(value, indent=1) + "\n")
+
+
+def whole(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
 
 
 def read(path: Path) -> Any:
@@ -124,7 +138,7 @@ def new_folder(run_dir: str | None, default: str) -> Path:
     try:
         if run_dir is not None:
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
+            if any(inner.name != LOCK for inner in path.iterdir()):
                 raise RunFolderError(f"{path} is not empty; pass another --run-dir, or empty it first")
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,10 +150,54 @@ def new_folder(run_dir: str | None, default: str) -> Path:
                 return candidate
             except FileExistsError:
                 number += 1
-    except OSError as error:
-        raise RunFolderError(
-            f"the run folder {path} cannot be made: {error.strerror}; pass another --run-dir"
-        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        why = error.strerror if isinstance(error, OSError) else error
+        raise RunFolderError(f"the run folder {path} cannot be made: {why}; pass another --run-dir") from error
+
+
+class Lock:
+    """Holds a run folder for one process, until `release` or the process's end, however it ends.
+
+    Raises:
+        RunFolderError: another process holds it, or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import fcntl
+
+        self._path = folder / LOCK
+        while True:
+            try:
+                self._file = self._path.open("a+", encoding="utf-8")
+            except OSError as error:
+                raise RunFolderError(f"{folder} cannot be written: {error.strerror}") from error
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                self._file.seek(0)
+                who = self._file.read().strip() or "another process"
+                self._file.close()
+                raise RunFolderError(f"{folder} is in use by {who}; wait for it, or stop it") from error
+            except OSError:  # a file system without locks: go on as well as can be
+                break
+            try:  # the last holder may have removed the file between our opening and our locking it
+                if os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
+                    break
+            except FileNotFoundError:
+                pass
+            self._file.close()
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without its holder's name
+            self._file.truncate(0)
+            self._file.write(f"process {os.getpid()} on {platform.node()}\n")
+            self._file.flush()
+
+    def release(self) -> None:
+        """Lets go, and removes the lock file."""
+        if not self._file.closed:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            with contextlib.suppress(OSError):
+                self._file.close()
 
 
 class WandbError(ValueError):
@@ -194,21 +252,48 @@ def flat(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 class Writer:
-    """Writes `metrics.jsonl` and TensorBoard events as a run goes on."""
+    """Writes `metrics.jsonl` and TensorBoard events as a run goes on.
 
-    def __init__(self, folder: Path) -> None:
-        from tensorboardX import SummaryWriter
+    Both are written by the caller's thread: what cannot be written is an `OSError` there.
 
+    Args:
+        folder: the run folder.
+        records: those of a run that goes on: `metrics.jsonl` then holds these and no others, and TensorBoard, which
+            reads a new events file beside the old ones, is told to forget what those say of later steps.
+    """
+
+    def __init__(self, folder: Path, records: Sequence[dict[str, Any]] = ()) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
+
+        resumed = any(folder.glob("events.out.tfevents.*"))
+        whole(folder / METRICS, "".join(dumps(record) + "\n" for record in records))
         self._file = (folder / METRICS).open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(folder), flush_secs=10)
+        # The name ends in the process: a run may go on within the second in which it was stopped.
+        self._events = EventsWriter(str(folder / "events"), f".{os.getpid()}")
+        if resumed:
+            after = records[-1]["steps"] + 1 if records else 0
+            for event in (
+                Event(step=after, file_version="brain.Event:2"),
+                Event(step=after, session_log=SessionLog(status=SessionLog.START)),
+            ):
+                event.wall_time = time.time()
+                self._events.write_event(event)
 
     def write(self, record: dict[str, Any]) -> None:
         """Appends one record; `record["steps"]` is its place on the curves."""
+        from tensorboardX.proto.event_pb2 import Event  # pyright: ignore
+        from tensorboardX.summary import scalar
+
         self._file.write(dumps(record) + "\n")
         self._file.flush()
         for name, value in flat(record):
-            self._events.add_scalar(name, value, record["steps"])
+            event = Event(summary=scalar(name, value), wall_time=time.time(), step=record["steps"])
+            self._events.write_event(event)
+        self._events.flush()
 
     def close(self) -> None:
-        self._file.close()
-        self._events.close()
+        """Closes the files; what was written is on the disk already."""
+        for file in (self._file, self._events):
+            with contextlib.suppress(OSError):
+                file.close()

@@ -96,6 +96,13 @@ def parse[T](
     return cls(**{field.name: getattr(parsed, field.name) for field in fields})
 
 
+def given(cls: type, argv: Sequence[str]) -> list[str]:
+    """The fields of a dataclass whose options stand on a command line that `parse` takes."""
+    hints, fields = get_type_hints(cls), dataclasses.fields(cls)
+    words = _checked(argv, {field.name: _plain(hints[field.name]) for field in fields}, fields)
+    return [field.name for field in fields if flag(field.name) in words]
+
+
 def _checked(argv: Sequence[str], kinds: dict[str, Any], fields: Sequence[dataclasses.Field]) -> list[str]:
     """The words of a command line, options spelled with dashes and whole numbers written out.
 

@@ -52,10 +52,13 @@ def compile_all(programs: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]
     Returns:
         name -> compiled function.
     """
-    with ThreadPoolExecutor(max_workers=max(2, min(len(programs), os.cpu_count() or 1))) as pool:
+    pool = ThreadPoolExecutor(max_workers=max(2, min(len(programs), os.cpu_count() or 1)))
+    try:
         # Tracing is Python and goes one by one; compiling is not, and starts as soon as a program is traced.
         waiting = {name: pool.submit(function.lower(*args).compile) for name, (function, args) in programs.items()}
         return {name: future.result() for name, future in waiting.items()}
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # who presses Ctrl-C does not wait for a compiler
 
 
 def needed_bytes(compiled: Any) -> int:

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ DESCRIPTION = (
 class Command(Config):
     """The command's options: the settings of a run, and what to do with them."""
 
+    resume: str | None = None
+    """Folder of a run that was stopped or killed: it goes on from its last checkpoint and needs no other option. Its
+    settings stay its own; only --save-every may change."""
     list_tasks: bool = False
     """Print the names of the tasks, and end."""
     print_config: bool = False
@@ -45,22 +49,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: without the program's name; the process's own by default.
 
     Returns:
-        The exit code: 0, 2 for a mistake on the command line, 130 after Ctrl-C.
+        The exit code: 0, 2 for what is refused or went wrong, 130 after Ctrl-C, 143 after SIGTERM.
     """
     return guarded(lambda: _main(sys.argv[1:] if argv is None else argv))
 
 
 def guarded(command: Any) -> int:
-    """Runs a command; refusals become one sentence on standard error."""
+    """Runs a command; refusals become one sentence on standard error, and so do warnings of damaged checkpoints."""
     try:
-        return command()
+        with warnings.catch_warnings():
+            show = warnings.showwarning
+            warnings.showwarning = lambda message, category, *rest, **more: (
+                print(f"warning: {message}", file=sys.stderr)
+                if category.__name__ == "DamagedCheckpoint"
+                else show(message, category, *rest, **more)
+            )
+            return command()
     except options.OptionError as error:
         refusal: BaseException = error
     except KeyboardInterrupt as error:
         print(f"\n{error or 'stopped'}", file=sys.stderr)
         sys.stderr.flush()
         sys.stdout.flush()
-        os._exit(130)  # a block that is still being computed would hold up an ordinary exit
+        os._exit(getattr(error, "code", 130))  # a block that is still being computed would hold up an ordinary exit
     except BrokenPipeError:  # `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -76,10 +87,15 @@ def guarded(command: Any) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     command = options.parse(Command, argv, "python -m l4t_jax.run", DESCRIPTION, _preset_defaults)
-    config = Config(**{field.name: getattr(command, field.name) for field in dataclasses.fields(Config)})
+    names = [field.name for field in dataclasses.fields(Config)]
+    config = Config(**{name: getattr(command, name) for name in names})
     with json_only(command.json):
         if command.list_tasks:
             return _list_tasks(command.json)
+        if command.resume is not None and command.print_config:
+            raise options.OptionError(
+                "--resume runs with the settings in its folder's config.json; --print-config shows a new run's"
+            )
         if command.print_config:
             return _print_config(config, command.json)
         from l4t_jax import progress
@@ -92,14 +108,18 @@ def _main(argv: Sequence[str]) -> int:
             devices.cpu_devices(_worlds(config), config.devices)
             from l4t_jax import api
 
-            result = api.train(config, progress=shown)
+            if command.resume is None:
+                result = api.train(config, progress=shown)
+            else:
+                given = [name for name in options.given(Command, argv) if name in names]
+                result = api.train(resume=command.resume, progress=shown, **{n: getattr(command, n) for n in given})
         finally:
             shown.close()
         if not devices.first():
             pass  # the first process speaks for all
         elif command.json:
             print_json(result.summary)
-        else:
+        elif result.heldout:  # a run that was finished before has been reported
             _report(result)
     return 0
 
@@ -141,6 +161,8 @@ def _preset_defaults(name: str) -> str | None:
         return "; ".join(f"{preset}: {values[name]}" for preset, values in PRESETS.items()) + "; at most an episode"
     if name == "run_dir":
         return "runs/TASK-ALGO-SEED"
+    if name == "resume":
+        return "a new run"
     return "; ".join(f"{preset}: {values[name]}" for preset, values in PRESETS.items() if name in values) or None
 
 

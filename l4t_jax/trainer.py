@@ -17,7 +17,7 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from l4t_jax import devices, evaluation, losses
-from l4t_jax.config import Config
+from l4t_jax.config import Config, ConfigError
 from l4t_jax.hierarchy import Controller, OverSkills, Primitive
 from l4t_jax.networks import Student, is_recurrent, make_student, run
 from l4t_jax.rollout import Envs, begin, rollout
@@ -83,6 +83,8 @@ class Trainer:
         Raises:
             UnknownTask, ConfigError: with what would be right.
         """
+        if not isinstance(config.env, str):
+            raise ConfigError(f"--env must name a task, not {config.env!r}")
         task = get_task(config.env)
         named = dataclasses.replace(config, env=task.name)  # an alias finds the settings of its task
         return cls(config=named.resolved(task.max_steps), task=task)

@@ -1,12 +1,18 @@
 """Training and evaluating from Python: one tiny run, looked at from every side, and the refusals."""
 
+import contextlib
 import dataclasses
 import json
+import math
 import os
 import re
+import resource
+import shutil
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -167,9 +173,6 @@ def test_the_same_run_twice_differs_in_time_alone_even_in_another_thread(
     thread.start()
     thread.join()
 
-    def timeless(run_dir: Path) -> list[dict[str, Any]]:
-        return [{k: v for k, v in line.items() if k != "time"} for line in lines(run_dir)]
-
     assert timeless(found[0].run_dir) == timeless(tiny[0].run_dir)
     assert found[0].summary["heldout"] == tiny[0].summary["heldout"]
 
@@ -256,18 +259,338 @@ def test_ppo_runs_without_a_teacher(tmp_path: Path) -> None:
     assert not names & {"teacher.gif", "teacher.json"} and "student.gif" in names
 
 
-def test_ctrl_c_stops_after_a_block_and_leaves_the_state(tmp_path: Path) -> None:
-    class Impatient(Progress):
-        def evaluated(self, record: dict[str, Any]) -> None:
-            signal.raise_signal(signal.SIGINT)
+# Stopping and going on
 
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt, match=r"after 256 of 640 steps; .* are saved in"):
-        l4t_jax.train(TINY, run_dir=str(tmp_path / "run"), progress=Impatient())
-    assert signal.getsignal(signal.SIGINT) == before
-    assert not (tmp_path / "run" / "summary.json").exists()
-    assert len(lines(tmp_path / "run")) == 1
-    checkpoint.restore_params(tmp_path / "run")
+
+class Stopper(Progress):
+    """Raises a signal after so many evaluations, and keeps the notices."""
+
+    def __init__(self, number: int | None = None, after: int = 1, times: int = 1) -> None:
+        self.number, self.after, self.times = number, after, times
+        self.notices: list[str] = []
+
+    def evaluated(self, record: dict[str, Any]) -> None:
+        self.after -= 1
+        if self.number is not None and self.after == 0:
+            for _ in range(self.times):
+                signal.raise_signal(self.number)
+
+    def notice(self, words: str) -> None:
+        self.notices.append(words)
+
+
+def timeless(run_dir: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in line.items() if k != "time"} for line in lines(run_dir)]
+
+
+def stopped(folder: Path, number: int = signal.SIGINT, after: int = 1, **settings: Any) -> str:
+    """Starts a run of `TINY` and stops it; what it says."""
+    with pytest.raises(api.Interrupted) as error:
+        l4t_jax.train(TINY, run_dir=str(folder), progress=Stopper(number, after), **settings)
+    assert error.value.code == 128 + number
+    return str(error.value)
+
+
+def same_run(folder: Path, unbroken: Path) -> None:
+    """Whole checkpoints, metrics and held-out results agree to the last bit."""
+    assert timeless(folder) == timeless(unbroken)
+    assert metrics.read(folder / "summary.json")["heldout"] == metrics.read(unbroken / "summary.json")["heldout"]
+    for which in ("last", "best"):
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            checkpoint.restore_params(folder, which),
+            checkpoint.restore_params(unbroken, which),
+        )
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of `TINY` that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    l4t_jax.train(TINY, run_dir=str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_a_block_and_the_run_goes_on_to_the_same_end(
+    number: int, unbroken: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "my run"
+    before = signal.getsignal(number)
+    words = stopped(folder, number)
+    assert signal.getsignal(number) == before
+    assert words.startswith("stopped after 256 of 640 steps") and f"--resume '{folder}'" in words
+    assert not (folder / "summary.json").exists() and not (folder / metrics.LOCK).exists()
+    assert len(lines(folder)) == 1
+    heard = Stopper()
+    result = l4t_jax.train(resume=folder, progress=heard)
+    assert heard.notices == ["going on after 256 of 640 steps"]
+    assert result.records == lines(folder) and result.summary["teacher"] == "shipped (recorded)"
+    same_run(folder, unbroken)
+    # It is finished now: said, and nothing is done.
+    left = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    again = l4t_jax.train(resume=folder, progress=heard)
+    assert "is finished" in heard.notices[-1] and again.summary == result.summary and again.records == result.records
+    assert left == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_the_second_signal_stops_at_once(tmp_path: Path) -> None:
+    with pytest.raises(api.Interrupted, match="stopped at once") as error:
+        l4t_jax.train(TINY, run_dir=str(tmp_path / "run"), progress=Stopper(signal.SIGTERM, 1, times=2))
+    assert error.value.code == 143
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_signal_before_training_leaves_no_folder(tmp_path: Path) -> None:
+    class Early(Progress):
+        def phase(self, words: str) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(api.Interrupted, match="before training began"):
+        l4t_jax.train(TINY, run_dir=str(tmp_path / "run"), progress=Early())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_without_a_checkpoint_starts_from_its_start_and_says_so(unbroken: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    stopped(folder)
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "teacher.json").unlink()  # killed that early
+    heard = Stopper()
+    l4t_jax.train(resume=folder, progress=heard)
+    assert "has no checkpoint to go on from: starting from the first update" in heard.notices[0]
+    same_run(folder, unbroken)
+
+
+def test_lines_and_events_after_the_checkpoint_do_not_count(unbroken: Path, tmp_path: Path) -> None:
+    """A killed run has written more than its checkpoint knows."""
+    from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
+
+    folder = tmp_path / "run"
+    stopped(folder, after=2, save_every=0)
+    shutil.rmtree(folder / "checkpoints" / "3")
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"steps": 51')
+    l4t_jax.train(resume=folder)
+    same_run(folder, unbroken)
+    events = sorted(folder.glob("events.out.tfevents.*"), key=lambda path: path.stat().st_mtime)
+    assert len(events) == 2
+    data, at, found = events[-1].read_bytes(), 0, []
+    while at < len(data):
+        (length,) = struct.unpack_from("<Q", data, at)
+        found.append(Event.FromString(data[at + 12 : at + 12 + length]))
+        at += length + 16
+    starts = [event.step for event in found if event.session_log.status == SessionLog.START]
+    assert starts == [257]  # TensorBoard drops what older files say from here on
+    assert min(event.step for event in found if event.summary.value) == 384
+
+
+def test_options_that_contradict_the_run_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    stopped(folder)
+    for settings in (dict(seed=1), dict(num_envs=16), dict(run_dir=str(tmp_path)), dict(env="LavaDoorKey")):
+        ((name, value),) = settings.items()
+        with pytest.raises(ConfigError) as error:
+            l4t_jax.train(resume=folder, **settings)
+        option = "--" + name.replace("_", "-")
+        assert str(error.value).startswith(f"{option} {value} contradicts the run in {folder}")
+        assert "--save-every may change" in str(error.value)
+    with pytest.raises(ConfigError, match="contradicts"):
+        l4t_jax.train(Config(seed=1), resume=folder)
+    with pytest.raises(ConfigError, match="there is no setting 'sed'"):
+        l4t_jax.train(resume=folder, sed=1)
+    same = dict(env="DoorKey", seed=0, num_envs=8, learning_rate=2e-3, run_dir=str(folder))  # what it has already
+    assert l4t_jax.train(resume=folder, save_every=0, **same).summary["total_steps"] == 640
+
+
+def test_another_teacher_file_is_refused_and_a_missing_one_comes_from_the_checkpoint(
+    unbroken: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    stopped(folder)
+    path = folder / "teacher.json"
+    content = metrics.read(path)
+    metrics.write(path, {**content, "about": "another"})
+    with pytest.raises(metrics.RunFolderError, match="is not the teacher that this run learned from"):
+        l4t_jax.train(resume=folder)
+    path.unlink()
+    heard = Stopper()
+    l4t_jax.train(resume=folder, progress=heard)
+    assert f"{path} is missing: the checkpoint's copy is used" in heard.notices
+    assert metrics.read(path) == content
+    same_run(folder, unbroken)
+
+
+# Faults: docs/faults.md says of each what happens and what is lost
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    said: list[str] = []
+
+    class Second(Progress):
+        def evaluated(self, record: dict[str, Any]) -> None:
+            for how in (dict(resume=folder), dict(config=TINY, run_dir=str(folder))):
+                with pytest.raises(metrics.RunFolderError) as error:
+                    l4t_jax.train(**how)
+                said.append(str(error.value))
+
+    l4t_jax.train(TINY, run_dir=str(folder), progress=Second())
+    assert f"is in use by process {os.getpid()}" in said[0]
+    assert "is not empty" in said[1]
+    (folder / metrics.LOCK).write_text("process 1, which was killed")  # nobody holds it
+    assert l4t_jax.train(resume=folder).summary["total_steps"] == 640
+
+
+def test_the_lock_of_a_dead_process_does_not_hold(tmp_path: Path) -> None:
+    code = "import sys, os, pathlib; from l4t_jax.metrics import Lock; lock = Lock(pathlib.Path(sys.argv[1])); "
+    dead = [sys.executable, "-c", code + "os.kill(os.getpid(), 9)", str(tmp_path)]
+    assert subprocess.run(dead, env=os.environ, timeout=120).returncode == -signal.SIGKILL
+    assert (tmp_path / metrics.LOCK).is_file()
+    held = metrics.Lock(tmp_path)
+    alive = [sys.executable, "-c", code, str(tmp_path)]
+    refused = subprocess.run(alive, env=os.environ, timeout=120, capture_output=True, text=True)
+    assert refused.returncode != 0 and f"in use by process {os.getpid()}" in refused.stderr
+    held.release()
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("where", ["loss", "params"])
+def test_a_number_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(
+    where: str, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 1 goes wrong in the third of five updates, the second block."""
+    compile_all = programs.compile_all
+    folder = tmp_path / "run"
+
+    def poisoned(made: dict[str, Any]) -> dict[str, Any]:
+        compiled = compile_all(made)
+        block = compiled["block"]
+
+        def bad(state: Any, table: Any, count: Any) -> Any:
+            begin = int(state.updates)
+            state, values = block(state, table, count)
+            if begin == 2:
+                if where == "loss":
+                    values = {**values, "loss": values["loss"].at[1, 0].set(jnp.nan)}
+                else:
+                    state = state.replace(params=jax.tree.map(lambda x: x.at[1].set(jnp.inf), state.params))
+            return state, values
+
+        bad.memory_analysis = block.memory_analysis
+        return {**compiled, "block": bad}
+
+    monkeypatch.setattr(programs, "compile_all", poisoned)
+    with pytest.raises(api.Diverged) as error:
+        l4t_jax.train(TINY, run_dir=str(folder))
+    words = "at update 3: loss is nan" if where == "loss" else "by update 3: not all parameters are finite"
+    assert words in str(error.value) and "(seed 1 of 2, counted from 0)" in str(error.value)
+    assert f"the last good state, after 2 updates, is saved in {folder}" in str(error.value)
+    assert isinstance(error.value, api.REFUSALS)
+    assert timeless(folder) == timeless(unbroken)[:1]
+    assert 0 < l4t_jax.evaluate(folder)["length"] <= 150
+    # With the mistake mended (here: our own), the kept state goes on to where it would have come.
+    monkeypatch.undo()
+    l4t_jax.train(resume=folder)
+    same_run(folder, unbroken)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system in memory with too little room for a run, mounted at `folder`."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "none", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def can_mount() -> bool:
+    quiet = contextlib.suppress(OSError, subprocess.CalledProcessError)
+    with quiet, tempfile.TemporaryDirectory() as folder, small_disk(Path(folder) / "disk"):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def small_files(folder: Path) -> Iterator[None]:
+    """No file may grow beyond 8 kB: what a full disk comes to where nothing can be mounted."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("full", [pytest.param(small_disk, id="tmpfs"), pytest.param(small_files, id="limit")])
+def test_a_full_disk_ends_in_a_sentence_and_the_run_goes_on_when_there_is_room(
+    full: Any, unbroken: Path, tmp_path: Path
+) -> None:
+    if full is small_disk and not can_mount():
+        return  # the other case says it too
+    folder = tmp_path / "disk" / "run"
+    with full(tmp_path / "disk"):
+        with pytest.raises((metrics.RunFolderError, checkpoint.CheckpointError)) as error:
+            l4t_jax.train(TINY, run_dir=str(folder), save_every=0)
+        words = str(error.value)
+        assert ("No space left on device" if full is small_disk else "File too large") in words, words
+        assert "cannot be written" in words and f"--resume {folder}` goes on" in words and "\n" not in words
+        shutil.copytree(folder, tmp_path / "moved")  # to a disk with room
+    l4t_jax.train(resume=tmp_path / "moved")
+    same_run(tmp_path / "moved", unbroken)
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[Path]:
+    """A folder that this process may read but not write, even when the tests run as root."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "closed").mkdir(mode=0o555)
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(65534)
+        try:
+            yield folder / "closed"
+        finally:
+            os.seteuid(before)
+            (folder / "closed").chmod(0o755)
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_any_work() -> None:
+    with nobody() as folder:
+        for run_dir in (folder, folder / "run"):
+            spy = Spy()
+            with pytest.raises(metrics.RunFolderError, match="Permission denied") as error:
+                l4t_jax.train(TINY, run_dir=str(run_dir), progress=spy)
+            assert str(run_dir) in str(error.value) and spy.phases == []
+
+
+def test_a_run_in_a_read_only_folder_is_not_resumed_but_evaluated(tmp_path: Path) -> None:
+    stopped(tmp_path / "run")
+    with nobody() as folder:
+        before = os.geteuid()
+        os.seteuid(os.getuid())
+        folder.chmod(0o755)
+        shutil.copytree(tmp_path / "run", folder / "run")
+        (folder / "run").chmod(0o555)
+        os.seteuid(before)
+        with pytest.raises(metrics.RunFolderError, match=r"run cannot be written: Permission denied"):
+            l4t_jax.train(resume=folder / "run")
+        assert l4t_jax.evaluate(folder / "run")["boards"] == 24
+        os.seteuid(os.getuid())
+        (folder / "run").chmod(0o755)
+
+
+def test_an_infinite_learning_rate_is_refused(tmp_path: Path) -> None:
+    for bad in (math.inf, math.nan):
+        with pytest.raises(ConfigError, match="--learning-rate must be a number of at most"):
+            l4t_jax.train(TINY, learning_rate=bad, run_dir=str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 # Refusals
