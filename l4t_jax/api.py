@@ -443,18 +443,18 @@ class Student:
     def __init__(self, config: Config, task: Task, params: Any) -> None:
         assert config.student is not None and config.hidden is not None
         self.config, self.task, self.params = config, task, params
-        self._network = make_student(config.student, task, config.hidden, config.dtype)
+        self.network = make_student(config.student, task, config.hidden, config.dtype)
         self._logits = jax.jit(self._forward)
         self.reset()
 
     def reset(self) -> None:
         """Begins a new episode."""
-        self._carry: Any = self._network.initial_carry(1)  # pyright: ignore
+        self._carry: Any = self.network.initial_carry(1)  # pyright: ignore
         self._fresh = True
 
     def _forward(self, carry: Any, known: KnownMap, fresh: jax.Array) -> tuple[Any, jax.Array]:
         known = jax.tree.map(lambda leaf: leaf[None], known)
-        carry, logits = student_policy(self._network, self.params)(carry, known, fresh[None])
+        carry, logits = student_policy(self.network, self.params)(carry, known, fresh[None])
         return carry, logits[0]
 
     def logits(self, observation: Any) -> jax.Array:
@@ -498,6 +498,8 @@ def load_student(run_dir: str | Path, *, seed: int = 0, checkpoint: Which = "las
         ConfigError: the run has no such seed.
     """
     saved = _open(run_dir, checkpoint)
+    if saved.config.algo == "hrl":
+        raise ConfigError("a student of --algo hrl chooses skills, not actions; `evaluate` plays it")
     if not 0 <= seed < saved.config.num_seeds:
         raise ConfigError(f"the run has {saved.config.num_seeds} students, counted from 0; there is no {seed}")
     return Student(saved.config, saved.task, jax.tree.map(lambda leaf: jnp.asarray(leaf[seed]), saved.params))

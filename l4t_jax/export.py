@@ -1,0 +1,183 @@
+"""`python -m l4t_jax.export RUN`: a saved student as one file that needs jax and numpy alone, and its card.
+
+Host module. The file is what `jax.export` serialises: StableHLO for CPU, CUDA and TPU with the parameters inside, for
+any number of maps at a time. The card says what it is and how to call it. As `l4t_jax.export` is the function too,
+this module can be called like it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from l4t_jax import options
+from l4t_jax.run import guarded, json_only, print_json
+
+DESCRIPTION = "Writes a saved student as one file that needs jax and numpy alone to act, and a card beside it."
+FORMAT, VERSION = "l4t-student", 1
+PLATFORMS = ("cpu", "cuda", "tpu")
+# What the card tells a stranger to do; tests/test_export.py runs it where `l4t_jax` cannot be imported.
+LOAD = """\
+import json
+import numpy as np
+from jax import export
+
+card = json.load(open("{card}"))
+student = export.deserialize(bytearray(open("{file}", "rb").read()))
+memory = np.zeros((len(observations), card["memory"]), np.float32)  # observations: uint8[B, W, H, 4]
+starts = np.ones(len(observations), bool)  # True where an episode starts; False afterwards
+logits, memory = student.call(observations, memory, starts)  # float32[B, 7]: softmax gives the actions' probabilities
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command:
+    """The command's options."""
+
+    run: str = dataclasses.field(metadata={"positional": True})
+    """The run folder, such as runs/SimpleDoorKey-l4t-0."""
+    out: str | None = None
+    """The file; its card is written beside it, named likewise but .json."""
+    seed: int = 0
+    """Which of the run's students, counted from 0."""
+    checkpoint: Literal["last", "best"] = "last"
+    """last: the parameters at the end. best: those with the highest success on validation boards."""
+    json: bool = False
+    """Print the card as one JSON object on standard output, and nothing else there."""
+
+
+def export(
+    run_dir: str | Path, out: str | Path | None = None, *, seed: int = 0, checkpoint: Literal["last", "best"] = "last"
+) -> tuple[Path, dict[str, Any]]:
+    """Writes a saved student as a file of its own, and its card.
+
+    Args:
+        run_dir: the run folder.
+        out: the file; RUN/student.jaxexport by default.
+        seed: which of the run's students, counted from 0.
+        checkpoint: "last", or "best" by success on the validation boards.
+
+    Returns:
+        The file and the content of the card.
+
+    Raises:
+        RunFolderError, CheckpointError, ConfigError: as `load_student`; or the file cannot be written.
+    """
+    import jax
+    import jax.export as jax_export
+    import jax.numpy as jnp
+    import numpy as np
+
+    from l4t_jax import api, loop, metrics
+    from l4t_jax.evaluation import student_policy
+    from l4t_jax.types import ACTIONS, COLOURS, from_observation
+
+    student = api.load_student(run_dir, seed=seed, checkpoint=checkpoint)
+    task, network, params = student.task, student.network, student.params
+    leaves, tree = jax.tree.flatten(network.initial_carry(1))
+    widths = [leaf.shape[-1] for leaf in leaves]
+    ends = np.cumsum(widths).tolist()
+
+    def act(observation: Any, memory: Any, starts: Any) -> tuple[Any, Any]:
+        known = from_observation(observation, jnp.full((observation.shape[0], 2), -1, jnp.int8))
+        carry = jax.tree.unflatten(
+            tree, [memory[:, end - width : end] for width, end in zip(widths, ends, strict=True)]
+        )
+        carry, logits = student_policy(network, params)(carry, known, starts)
+        after = jax.tree.leaves(carry)
+        return logits, jnp.concatenate(after, axis=-1) if after else memory
+
+    (number,) = jax_export.symbolic_shape("b")
+    shapes = (
+        jax.ShapeDtypeStruct((number, task.width, task.height, 4), jnp.uint8),
+        jax.ShapeDtypeStruct((number, sum(widths)), jnp.float32),
+        jax.ShapeDtypeStruct((number,), jnp.bool_),
+    )
+    data = bytes(jax_export.export(jax.jit(act), platforms=PLATFORMS)(*shapes).serialize())
+    file = Path(run_dir) / "student.jaxexport" if out is None else Path(out)
+    card_file = file.with_suffix(".json")
+    summary = Path(run_dir) / metrics.SUMMARY
+    card: dict[str, Any] = dict(
+        format=FORMAT,
+        version=VERSION,
+        task=task.name,
+        about=task.description,
+        algo=student.config.algo,
+        student=student.config.student,
+        seed=seed,
+        checkpoint=checkpoint,
+        parameters=sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params)),
+        observation=dict(
+            shape=["b", task.width, task.height, 4],
+            dtype="uint8",
+            layout="the map that the agent remembers of this episode, x first; per cell MiniGrid's object, colour and "
+            "state, then 4, but at the agent's cell its direction: 0 right (x + 1), 1 down (y + 1), 2 left, 3 up",
+            objects="0 never seen, 1 empty, 2 wall, 3 floor, 4 door, 5 key, 6 ball, 7 box, 8 goal, 9 lava; the agent's "
+            "own cell shows what it carries, else empty",
+            colours=dict(enumerate(COLOURS)),
+            states="of a door: 0 open, 1 closed, 2 locked; else 0",
+        ),
+        memory=sum(widths),
+        actions=dict(enumerate(ACTIONS)),
+        heldout=_figures(metrics.read(summary), seed) if checkpoint == "last" and summary.is_file() else None,
+        platforms=list(PLATFORMS),
+        versions=loop.versions(),
+        file=file.name,
+        sha256=hashlib.sha256(data).hexdigest(),
+        load=LOAD.format(file=file.name, card=card_file.name),
+    )
+    try:
+        beside = file.with_name(f".{file.name}.part")
+        beside.write_bytes(data)
+        beside.replace(file)
+        metrics.write(card_file, card)
+    except OSError as error:
+        raise metrics.RunFolderError(f"{error.filename or file} cannot be written: {error.strerror}") from error
+    return file, json.loads(metrics.dumps(card))
+
+
+def _figures(summary: dict[str, Any], seed: int) -> dict[str, Any]:
+    """One student's held-out figures, and those of its teacher and of chance."""
+    heldout = summary["heldout"]
+    own = {name: values[seed] for name, values in heldout["student"].items() if name != "greedy"}
+    greedy = {name: values[seed] for name, values in heldout["student"]["greedy"].items()}
+    return dict(
+        boards=heldout["boards"], sampled=own, greedy=greedy, teacher=heldout["teacher"], random=heldout["random"]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code."""
+    return guarded(lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: Sequence[str]) -> int:
+    command = options.parse(
+        Command, argv, "python -m l4t_jax.export", DESCRIPTION, lambda name: "RUN/student.jaxexport"
+    )
+    with json_only(command.json):
+        file, card = export(command.run, command.out, seed=command.seed, checkpoint=command.checkpoint)
+        if command.json:
+            print_json(card)
+            return 0
+    print(f"{file}: a {card['student']} student of {card['parameters']:,} parameters for {card['task']}")
+    print(f"{file.with_suffix('.json')}: its card; to load it:\n\n{card['load']}")
+    return 0
+
+
+class _Callable(types.ModuleType):
+    def __call__(self, *args: Any, **kwargs: Any) -> tuple[Path, dict[str, Any]]:
+        return export(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Callable
+
+
+if __name__ == "__main__":
+    sys.exit(main())
