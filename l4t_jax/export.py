@@ -1,8 +1,8 @@
-"""`python -m l4t_jax.export RUN`: a saved student as one file that needs jax and numpy alone, and its card.
+"""`python -m l4t_jax.export RUN`: a saved student as one file that acts without this package, and its card.
 
 Host module. The file is what `jax.export` serialises: StableHLO for CPU, CUDA and TPU with the parameters inside, for
-any number of maps at a time. The card says what it is and how to call it. As `l4t_jax.export` is the function too,
-this module can be called like it.
+any number of maps at a time. To read it takes jax, with the `flatbuffers` that `jax.export` needs, and numpy. The card
+says what it is and how to call it. As `l4t_jax.export` is the function too, this module can be called like it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from typing import Any, Literal
 from l4t_jax import options
 from l4t_jax.run import guarded, json_only, print_json
 
-DESCRIPTION = "Writes a saved student as one file that needs jax and numpy alone to act, and a card beside it."
+DESCRIPTION = (
+    "Writes a saved student as one file that needs jax (with flatbuffers) and numpy to act, and a card beside it."
+)
 FORMAT, VERSION = "l4t-student", 1
 PLATFORMS = ("cpu", "cuda", "tpu")
 # What the card tells a stranger to do; tests/test_export.py runs it where `l4t_jax` cannot be imported.
 LOAD = """\
+# needs jax, numpy and flatbuffers (jax.export reads its files with it)
 import json
 import numpy as np
 from jax import export

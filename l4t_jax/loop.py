@@ -313,7 +313,8 @@ class Run:
         teacher = self.teacher.content
         host = dict(
             best=[list(score) for score in self._best_score], seconds=self.seconds, records=self.records,
-            versions=versions(), teacher=teacher, teacher_hash=None if teacher is None else teacher_file.digest(teacher),
+            versions=versions(), teacher=teacher,
+            teacher_hash=None if teacher is None else teacher_file.digest(teacher),
         )  # fmt: skip
         updates = self.records[-1]["updates"] if self.records else 0
         best = self._kept.params if self.best is None else self.best

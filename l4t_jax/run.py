@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from l4t_jax import options
@@ -105,7 +107,7 @@ def _main(argv: Sequence[str]) -> int:
             from l4t_jax import devices  # brings jax and, below, navix: some seconds
 
             devices.join(command.distributed)
-            devices.cpu_devices(_worlds(config), config.devices)
+            devices.cpu_devices(*_spread(config, command.resume))
             from l4t_jax import api
 
             if command.resume is None:
@@ -166,9 +168,15 @@ def _preset_defaults(name: str) -> str | None:
     return "; ".join(f"{preset}: {values[name]}" for preset, values in PRESETS.items() if name in values) or None
 
 
-def _worlds(config: Config) -> int:
-    """How many worlds a run has, before its task is known."""
-    return PRESETS[config.preset]["num_envs"] if config.num_envs is None else config.num_envs
+def _spread(config: Config, resume: str | None) -> tuple[int, int | None]:
+    """How many worlds a run has and what devices it asks for, before its task is known."""
+    saved: Any = {}
+    if resume is not None:  # if the folder is not a run's, `train` says so
+        with contextlib.suppress(OSError, ValueError):
+            saved = json.loads((Path(resume) / "config.json").read_text(encoding="utf-8"))
+    if isinstance(saved, dict) and isinstance(saved.get("num_envs"), int):
+        return saved["num_envs"], saved.get("devices") if config.devices is None else config.devices
+    return PRESETS[config.preset]["num_envs"] if config.num_envs is None else config.num_envs, config.devices
 
 
 def _list_tasks(as_json: bool) -> int:

@@ -156,7 +156,8 @@ def check(content: Any, name: str) -> None:
             isinstance(sees, list) and all(isinstance(s, str) for s in sees),
             f'{where}: "sees" must list names',
         )
-        require(holds is None or isinstance(holds, str), f'{where}: "holds" must be a name or null')
+        held = "holds" in state and (holds is None or isinstance(holds, str))
+        require(held, f'{where}: "holds" must be a name or null')
         key = (*sees, "|", holds)
         require(
             key not in seen,
