@@ -19,6 +19,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -264,9 +265,9 @@ def reason(error: BaseException) -> str:
     """An error of the file system in words, whoever raised it."""
     number = getattr(error, "errno", None)
     text = str(error)
-    if number is None and "OS error " in text:  # tensorstore's: "... [OS error 28: ENOSPC No space left on device]"
-        digits = "".join(c for c in text.split("OS error ", 1)[1][:4] if c.isdigit())
-        number = int(digits) if digits else None
+    if number is None:  # tensorstore's: "... No space left on device [os_error_code='28']"
+        said = re.search(r"os_error_code='(\d+)'", text)
+        number = int(said[1]) if said else None
     return os.strerror(number) if number else " ".join(text.split()) or type(error).__name__
 
 
@@ -338,7 +339,7 @@ def _alike(x: Any) -> tuple[Any, ...]:
 def _orbax() -> Any:
     import orbax.checkpoint as ocp
 
-    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax warns about its own folders
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax prints what we say in a sentence
     if jax.process_count() > 1:  # each process writes, or reads, by itself: the arrays are whole on all of them
         me = jax.process_index()
         alone = ocp.options.MultiprocessingOptions(
