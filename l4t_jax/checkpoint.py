@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
@@ -155,6 +156,9 @@ class Checkpoints:
                     return
                 _delete(place)
             part.mkdir()
+            size = sum(x.nbytes for x in jax.tree.leaves(arrays))
+            if shutil.disk_usage(part).free < size:  # orbax would say so too, with many tracebacks
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             with _orbax() as orbax:
                 orbax.save(part / _ARRAYS, arrays)
             (part / _HOST).write_text(json.dumps(host, allow_nan=False), encoding="utf-8")
