@@ -33,7 +33,7 @@ SERVER = """
 import sys, time, xllamacpp
 params = xllamacpp.CommonParams()
 params.model.path, params.n_ctx, params.n_parallel = sys.argv[1], 8192, 4
-params.hostnames, params.port, params.cpuparams.n_threads = ["127.0.0.1"], 0, 2
+params.hostnames, params.port, params.cpuparams.n_threads = ["127.0.0.1"], 0, 1
 server = xllamacpp.Server(params)
 print("LISTENING", server.listening_address, flush=True)
 while True: time.sleep(3600)
@@ -43,7 +43,7 @@ while True: time.sleep(3600)
 @pytest.fixture(scope="module")
 def smollm2() -> Any:
     os.environ["HF_HUB_OFFLINE"] = "1"
-    return open_backend(f"transformers:{MODEL}", TASK, Options(threads=2))
+    return open_backend(f"transformers:{MODEL}", TASK, Options(threads=1))
 
 
 def request(*sees: str, **more: Any) -> Request:
