@@ -164,12 +164,18 @@ class Run:
         self._writer = metrics.Writer(self.folder, self.records)
         with self._timed("evaluate"):
             self.measure.use(self._compiled)
-            _, teacher = self.measure.others(config.seed, "validation", config.validation_boards)
+            chance, teacher = self.measure.others(config.seed, "validation", config.validation_boards)
         if self.teacher.live is not None:
             teacher = None  # it was not asked yet, and knows nothing
         self.teacher_validation = None if teacher is None else measure.averages(teacher)
-        if self.table is not None and self.teacher_validation is not None:
-            self.table = self.table.replace(success=np.float32(self.teacher_validation["success"]))
+        if self.table is not None and teacher is not None:
+            listen = measure.better(teacher, chance)
+            self.table = self.table.replace(success=np.float32(teacher.success.mean() if listen else 0.0))
+            if not listen and config.anneal == "success" and config.algo == "l4t":
+                self.progress.notice(
+                    f"the teacher succeeds on {teacher.success.mean():.3f} of the validation boards, no better than "
+                    f"chance ({chance.success.mean():.3f}): it is not listened to (--anneal clock would)"
+                )
         if self.state is None:
             self.state = trainer.put(self._compiled["init"](np.int32(config.seed)))
             self._kept = checkpoint.to_host(self.state)

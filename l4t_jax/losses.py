@@ -136,14 +136,16 @@ def distillation_loss(logits: jax.Array, teacher: jax.Array) -> jax.Array:
 
 
 def weaned(student: jax.Array | float, teacher: jax.Array | float) -> jax.Array:
-    """The share of the distillation weight that is left: 1 at first, 0 once the student does as well as its teacher.
+    """The share of the distillation weight that is left: 1 at first, 0 while the student does as well as its teacher.
 
     Args:
-        student: `float32[...]` its highest success so far.
-        teacher: success of the teacher. One that never succeeds has nothing to wean from once the student has.
+        student: `float32[...]` its success.
+        teacher: success of the teacher; nothing is left of one that never succeeds.
     """
     left = jnp.clip(1.0 - student / jnp.maximum(teacher, 1e-3), 0.0, 1.0)
-    return jnp.where(left < 0.02, 0.0, left)  # so that the teacher need not be asked for next to nothing
+    return jnp.where(
+        (left < 0.02) | (jnp.asarray(teacher) <= 0), 0.0, left
+    )  # for next to nothing, it need not be asked
 
 
 def faded(progress: jax.Array, start: float, floor: float, fall: float, off: float) -> jax.Array:

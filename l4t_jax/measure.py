@@ -218,6 +218,11 @@ def averages(episodes: Episodes) -> dict[str, Any]:
     return {name: np.asarray(values, np.float64).mean(axis=-1).tolist() for name, values in named.items()}
 
 
+def better(one: Episodes, other: Episodes) -> bool:
+    """Whether one succeeds more often than another beyond doubt: their 95 % intervals have no point in common."""
+    return intervals(one)["success"][1] > intervals(other)["success"][2]
+
+
 def intervals(episodes: Episodes) -> dict[str, tuple[float, float, float]]:
     """(mean, low, high) of success, return and length, 95 %, over all boards of all seeds taken together.
 

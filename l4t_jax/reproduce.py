@@ -72,7 +72,7 @@ class Variant:
 
 
 _FULL = PRESETS["fast"]["distill_coef"]
-_SHORT = 100_000  # environment steps of the paper's students, which cost far more a step, and of their counterpart
+_SHORT = 60_000  # environment steps of the paper's students, which cost far more a step, and of their counterpart
 VARIANTS = {
     "l4t": Variant("L4T", "compared"),
     "ppo": Variant("PPO alone", "compared", dict(algo="ppo", teacher="none")),
@@ -86,9 +86,9 @@ VARIANTS = {
         "ablation",
         dict(anneal="clock", distill_coef=_FULL, distill_floor=_FULL, distill_fall=1.0, distill_off=1.0),
     ),
-    "map": Variant("map memory, short", "memory", dict(total_steps=_SHORT, evaluations=8)),
-    "paper": Variant("preset paper, short", "memory", dict(total_steps=_SHORT, evaluations=8, preset="paper")),
-    "lstm": Variant("recurrent, short", "memory", dict(total_steps=_SHORT, evaluations=8, student="lstm")),
+    "map": Variant("map memory, short", "memory", dict(total_steps=_SHORT, evaluations=6)),
+    "paper": Variant("preset paper, short", "memory", dict(total_steps=_SHORT, evaluations=6, preset="paper")),
+    "lstm": Variant("recurrent, short", "memory", dict(total_steps=_SHORT, evaluations=6, student="lstm")),
     "corrupt-0.25": Variant("teacher corrupted, 0.25", "corruption", corruption=0.25),
     "corrupt-0.5": Variant("teacher corrupted, 0.5", "corruption", corruption=0.5),
     "corrupt-1": Variant("teacher corrupted, 1", "corruption", corruption=1.0),

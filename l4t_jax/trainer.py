@@ -37,8 +37,8 @@ class TrainState(struct.PyTreeNode):
         key: random key.
         envs: the worlds between two rollouts.
         updates: `int32[]` updates done.
-        success: `float32[]` share of the latest training episodes that ended well.
-        best_success: `float32[]` its highest so far: what the distillation weight is annealed by.
+        successes, episodes: `float32[]` training episodes that ended well, and all that ended: the latest, the older
+            ones fading. Their ratio is what the distillation weight is annealed by.
     """
 
     params: Any
@@ -46,14 +46,13 @@ class TrainState(struct.PyTreeNode):
     key: jax.Array
     envs: Envs
     updates: jax.Array
-    success: jax.Array
-    best_success: jax.Array
+    successes: jax.Array
+    episodes: jax.Array
 
 
 # Which leaves have a leading axis of seeds; the number of updates has none.
-SEEDS = TrainState(params=0, opt_state=0, key=0, envs=0, updates=None, success=0, best_success=0)  # pyright: ignore
+SEEDS = TrainState(params=0, opt_state=0, key=0, envs=0, updates=None, successes=0, episodes=0)  # pyright: ignore
 SEED_AXIS = "seeds"
-RECENT = 2.0  # episodes a world that `TrainState.success` reaches back
 
 # How the leaves lie on a mesh: the worlds, behind the axis of seeds, are spread; every device has all the rest.
 ALL = PartitionSpec()
@@ -169,7 +168,7 @@ class Trainer:
         )
         return TrainState(
             params=params, opt_state=self.optimizer.init(params), key=run_key, envs=envs, updates=jnp.int32(0),
-            success=jnp.float32(0), best_success=jnp.float32(0),
+            successes=jnp.float32(0), episodes=jnp.float32(0),
         )  # fmt: skip
 
     def init_seeds(self, keys: jax.Array) -> TrainState:
@@ -200,8 +199,8 @@ class Trainer:
 
         Args:
             updates: done so far.
-            success: the student's highest so far.
-            teacher: the teacher's own success.
+            success: the student's, of late.
+            teacher: the teacher's own; 0 where it is no better than chance.
         """
         config = self.config
         if config.algo in ("ppo", "hrl"):
@@ -258,12 +257,13 @@ class Trainer:
         ends = rows.terminated | rows.truncated
         ended = dict(episodes=jnp.sum(ends), successes=jnp.sum(rows.reward > 0), reward=jnp.sum(rows.reward))
         ended = devices.sum_of(ended, axis)
-        won = ended["successes"] / jnp.maximum(ended["episodes"], 1)
-        kept = jnp.exp(-ended["episodes"] / (RECENT * config.num_envs))  # pyright: ignore
-        success = kept * state.success + (1 - kept) * won  # from 0: the first to end are the lucky ones
-        best_success = jnp.maximum(state.best_success, success)
+        # Over the time that an episode can take, as many are cut all at once, and only those that end well end earlier.
+        kept = jnp.exp(-config.steps / self.task.max_steps)
+        successes = kept * state.successes + ended["successes"]
+        episodes = kept * state.episodes + ended["episodes"]
+        success = successes / jnp.maximum(episodes, config.num_envs)  # pyright: ignore
 
-        distill = self.distill_weight(state.updates, best_success, 1.0 if table is None else table.success)
+        distill = self.distill_weight(state.updates, success, 1.0 if table is None else table.success)
         labels = met = None
         if table is not None:
             # Whether any seed still learns from the teacher: the same for all seeds, so that under `vmap` this stays a
@@ -293,7 +293,7 @@ class Trainer:
             **terms,
             distill_weight=distill,
             episodes=ended["episodes"].astype(jnp.int32),
-            success=won,
+            success=success,
             train_return=ended["reward"] / jnp.maximum(ended["episodes"], 1),
         )
         if labels is not None:
@@ -302,8 +302,8 @@ class Trainer:
         if met is not None:
             metrics["met"] = devices.sum_of(met, axis) > 0
         state = TrainState(
-            params=params, opt_state=opt_state, key=key, envs=envs, updates=state.updates + 1, success=success,
-            best_success=best_success,
+            params=params, opt_state=opt_state, key=key, envs=envs, updates=state.updates + 1, successes=successes,
+            episodes=episodes,
         )  # fmt: skip
         return state, metrics
 

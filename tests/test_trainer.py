@@ -192,20 +192,29 @@ def test_annealed_by_success_the_weight_falls_with_the_students_success():
     np.testing.assert_allclose(weights, [4.0, 3.0, 2.0, 0.0], rtol=1e-5)
     by_clock = dataclasses.replace(trainer, config=dataclasses.replace(trainer.config, anneal="clock"))
     assert float(by_clock.distill_weight(start, 0.6, 0.6)) == 4.0
+    assert float(trainer.distill_weight(start, 0.0, 0.0)) == 0.0  # a teacher no better than chance
 
 
 def test_the_success_that_weans_is_that_of_the_latest_training_episodes(trained):
     trainer, table, states, _, _, block = trained
     # Every world is cut at the next step: sixteen episodes of sixteen worlds end, none of them well.
     late = jnp.full_like(states[0].envs.t, trainer.env.max_steps - 1)
-    state = states[0].replace(
-        envs=states[0].envs.replace(t=late), success=jnp.float32(0.5), best_success=jnp.float32(0.6)
-    )
+    state = states[0].replace(envs=states[0].envs.replace(t=late), successes=jnp.float32(30), episodes=jnp.float32(40))
     state, terms = block(state, table)
     np.testing.assert_array_equal(terms["episodes"], [16, 0])
-    assert float(state.success) == pytest.approx(0.5 * np.exp(-16 / (2 * 16)), rel=1e-5)
-    assert float(state.best_success) == pytest.approx(0.6)
-    np.testing.assert_allclose(terms["distill_weight"], [0.4, 0.4 * (1 - 1 / 25)], rtol=1e-4)
+    kept = np.exp(-8 / 150)  # steps of a rollout, steps an episode can take
+    shares = np.array([30 * kept / (40 * kept + 16), 30 * kept**2 / (40 * kept**2 + 16 * kept)])
+    np.testing.assert_allclose(terms["success"], shares, rtol=1e-5)
+    np.testing.assert_allclose(terms["distill_weight"], (1 - shares) * [1, 1 - 1 / 25], rtol=1e-4)
+
+
+def test_the_first_to_end_well_do_not_count_as_the_whole(trained):
+    _, table, states, _, _, block = trained
+    state = states[0].replace(successes=jnp.float32(3), episodes=jnp.float32(3))
+    _, terms = block(state, table)
+    kept = np.exp(-8 / 150)
+    ended = float(terms["episodes"][0])  # hardly any in eight steps
+    assert float(terms["success"][0]) == pytest.approx(3 * kept / 16, abs=ended / 16 + 1e-5)
 
 
 def test_hard_labels_are_actions_of_the_teacher(trained):

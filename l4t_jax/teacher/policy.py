@@ -23,8 +23,8 @@ class TeacherTable(struct.PyTreeNode):
     Attributes:
         plans: `int32[S, P, L]` step codes; plans are filled up with the noop code.
         probability: `float32[S, P]`, each known state's sum to 1, an unknown state's to 0.
-        success: `float32[]`, the teacher's own share of boards that end well, where it has been measured: what the
-            distillation weight is annealed by (`losses.weaned`); 1 where it has not.
+        success: `float32[]`, the teacher's own share of boards that end well, 0 if that is no better than chance: what
+            the distillation weight is annealed by (`losses.weaned`); 1 where it has not been measured.
         grows: static; the host fills it between blocks, and wants to be told which states are met.
     """
 
