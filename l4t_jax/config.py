@@ -206,10 +206,10 @@ def _check_kinds(values: dict[str, Any]) -> None:
         if value is None and type(None) in kinds:
             continue
         kind = next(one for one in kinds if one is not type(None))
-        if get_origin(kind) is Literal:
+        if get_origin(kind) is Literal and name != "student":  # others can be added to those (`networks.STUDENTS`)
             if not isinstance(value, str) or value not in get_args(kind):
                 raise ConfigError(f"{option} must be one of {', '.join(get_args(kind))}, not {value!r}")
-        elif kind is str:
+        elif kind is str or name == "student":
             if not isinstance(value, str):
                 raise ConfigError(f"{option} must be a word, not {value!r}")
         elif isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):

@@ -16,7 +16,7 @@ import optax
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from l4t_jax import devices, evaluation, losses
+from l4t_jax import devices, evaluation, losses, networks
 from l4t_jax.config import Config, ConfigError
 from l4t_jax.hierarchy import Controller, OverSkills, Primitive
 from l4t_jax.networks import Student, is_recurrent, make_student, run
@@ -86,7 +86,10 @@ class Trainer:
             raise ConfigError(f"--env must name a task, not {config.env!r}")
         task = get_task(config.env)
         named = dataclasses.replace(config, env=task.name)  # an alias finds the settings of its task
-        return cls(config=named.resolved(task.max_steps), task=task)
+        resolved = named.resolved(task.max_steps)
+        if resolved.student not in networks.STUDENTS:
+            raise ConfigError(f"--student must be one of {', '.join(networks.STUDENTS)}, not {resolved.student!r}")
+        return cls(config=resolved, task=task)
 
     def spread(self) -> Trainer:
         """The same over `config.devices`, or over as many of the devices there are as divide its worlds.

@@ -394,7 +394,7 @@ def test_options_that_contradict_the_run_are_refused(tmp_path: Path) -> None:
             l4t_jax.train(resume=folder, **settings)
         option = "--" + name.replace("_", "-")
         assert str(error.value).startswith(f"{option} {value} contradicts the run in {folder}")
-        assert "--save-every may change" in str(error.value)
+        assert "--save-every and --devices and --wandb may change" in str(error.value)
     with pytest.raises(ConfigError, match="contradicts"):
         l4t_jax.train(Config(seed=1), resume=folder)
     with pytest.raises(ConfigError, match="there is no setting 'sed'"):

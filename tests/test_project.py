@@ -1,10 +1,7 @@
 """The project's own files agree with each other."""
 
-import json
 import re
 from pathlib import Path
-
-from l4t_jax import comparison
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,8 +17,3 @@ def test_the_pins_name_no_host_and_do_not_pull_torch() -> None:
     assert "://" not in pins
     assert "--" not in pins
     assert not re.search(r"^(torch|nvidia-|transformers)", pins, flags=re.MULTILINE)
-
-
-def test_the_readme_shows_the_committed_results() -> None:
-    results = json.loads((ROOT / "benchmarks" / "results" / "reproduce" / "results.json").read_text())
-    assert comparison.headline(results) in (ROOT / "README.md").read_text()
