@@ -57,7 +57,7 @@ def saved_run(folder: Path, student: Any, **settings: Any) -> Config:
     return trainer.config
 
 
-@pytest.mark.parametrize("student", ["ego", "cnn", "lstm"])
+@pytest.mark.parametrize("student", ["ego", pytest.param("cnn", marks=pytest.mark.slow), "lstm"])
 def test_the_exported_student_gives_the_logits_of_the_original_without_the_package(
     student: str, random_known: Callable[..., Any], rng: np.random.Generator, tmp_path: Path
 ) -> None:

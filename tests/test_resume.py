@@ -180,7 +180,7 @@ def kill_and_resume(
 
 def test_a_run_killed_at_random_moments_comes_to_the_same_end(runner: Runner, tmp_path: Path) -> None:
     rng = np.random.default_rng()  # other moments every time: whatever they are, it must hold
-    assert kill_and_resume(runner, "ego", 40, 3, rng, tmp_path)["kills"] == 3
+    assert kill_and_resume(runner, "ego", 40, 2, rng, tmp_path)["kills"] == 2
 
 
 @pytest.mark.slow
@@ -191,7 +191,9 @@ def test_twenty_kills_change_no_bit(student: str, runner: Runner, tmp_path: Path
         assert found["kills"] == 20
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_a_process_told_to_stop_says_how_to_go_on(number: int, code: int, runner: Runner, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process, log = runner.start(*SIZES, "--student=ego", "--total-steps=1e6", f"--run-dir={folder}")
