@@ -182,6 +182,7 @@ def markdown(results: dict[str, Any]) -> str:
         "mean over seeds. In brackets 95 % stratified bootstrap intervals over seeds. Steps to 0.90: until validation "
         "success was at least 0.90 twice in a row, median over seeds, to within two evaluations; - is never.",
     ]
+    text += ["", "Held-out success and return, and steps to 0.90:", "", headline(results)]
     for task in dict.fromkeys(run["task"] for run in results["runs"]):
         runs = [run for run in results["runs"] if run["task"] == task]
         text += ["", f"## {task}", "", *_table(runs, results["teachers"].get(task, {}))]
@@ -202,7 +203,7 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 def headline(results: dict[str, Any]) -> str:
-    """The results in one small table, as the README shows it."""
+    """The results in one small table: success and return, steps to 0.90; "-" is never, nothing is not measured."""
     shown = {"l4t": "L4T", "ppo": "PPO alone", "hrl": "hierarchical RL", "distill": "distillation alone"}
     rows = [("task", "steps a seed", "teacher", *shown.values(), "L4T's steps to 0.90", "frugal's"),
             ("---", *["---:"] * (len(shown) + 4))]  # fmt: skip
@@ -214,8 +215,8 @@ def headline(results: dict[str, Any]) -> str:
             one = runs.get(variant)
             cells.append(_both(one and {name: one[name]["value"] for name in ("success", "return")}))
         for variant in ("l4t", "frugal"):
-            steps = runs[variant]["steps_to_success"]["0.90"]["median"] if variant in runs else None
-            cells.append("-" if steps is None else f"{steps:,}")
+            steps = runs[variant]["steps_to_success"]["0.90"]["median"] if variant in runs else ""
+            cells.append("-" if steps is None else f"{steps:,}" if steps else "")
         rows.append((task, *cells))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

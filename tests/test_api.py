@@ -311,7 +311,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_stops_after_a_block_and_the_run_goes_on_to_the_same_end(
     number: int, unbroken: Path, tmp_path: Path
 ) -> None:
@@ -455,7 +455,7 @@ def test_the_lock_of_a_dead_process_does_not_hold(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("where", ["loss", "params"])
+@pytest.mark.parametrize("where", ["loss", pytest.param("params", marks=pytest.mark.slow)])
 def test_a_number_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(
     where: str, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -526,7 +526,9 @@ def small_files(folder: Path) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.parametrize("full", [pytest.param(small_disk, id="tmpfs"), pytest.param(small_files, id="limit")])
+@pytest.mark.parametrize(
+    "full", [pytest.param(small_disk, id="tmpfs"), pytest.param(small_files, id="limit", marks=pytest.mark.slow)]
+)
 def test_a_full_disk_ends_in_a_sentence_and_the_run_goes_on_when_there_is_room(
     full: Any, unbroken: Path, tmp_path: Path
 ) -> None:

@@ -164,7 +164,7 @@ def test_a_shorter_block_of_the_same_program_stops_early(trained):
 
 @pytest.mark.parametrize(
     "student, algo, mode",
-    [("ego", "distill", "soft"), ("cnn", "l4t", "hard"), ("lstm", "l4t", "soft")],
+    [("ego", "distill", "soft"), pytest.param("cnn", "l4t", "hard", marks=pytest.mark.slow), ("lstm", "l4t", "soft")],
 )
 def test_students_and_algorithms_go_together(student, algo, mode, teacher_of):
     config = small(env="DoorKey-5x5", student=student, algo=algo, teacher_mode=mode, num_envs=4, num_steps=4)

@@ -90,6 +90,8 @@ def compare(name, draw, play, at_least) -> tuple[int, int, int, int]:
 
 
 def test_every_step_agrees_with_minigrid(task_name, draw, play):
+    if task_name in ("DoorKey-6x6", "DoorKey-16x16"):
+        pytest.skip("the slow tier has all sizes; 5x5 and 8x8 differ in size alone")
     total, successes, falls, truncations = compare(task_name, draw, play, DEFAULT)
     assert total >= DEFAULT and successes > 0 and truncations > 0
     assert (falls > 0) == (task_name == "LavaDoorKey")
