@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,8 +26,8 @@ from l4t_jax.networks import make_student
 from l4t_jax.options import flag
 from l4t_jax.progress import Progress
 from l4t_jax.tasks import Task, UnknownTask, get_task
+from l4t_jax.teacher import asks_llm, listed, open_live, open_teacher
 from l4t_jax.teacher import file as teacher_file
-from l4t_jax.teacher import listed, open_live, open_teacher
 from l4t_jax.teacher.ask import Ask
 from l4t_jax.teacher.backends import BackendError, Options
 from l4t_jax.teacher.cache import CacheError
@@ -61,8 +60,8 @@ def train(
         config: the settings; `Config()` if left out.
         resume: the folder of a run that was stopped or killed: it goes on from its last whole checkpoint, or from its
             start if it has none, and comes to what it would have come to. Its settings are in the folder; a `config` or
-            settings that contradict them are refused (but `save_every` may change). Of a run that is finished the
-            result is read (without `heldout`).
+            settings that contradict them are refused (but `save_every`, `devices` and `wandb` may change). Of a run
+            that is finished the result is read (without `heldout`).
         progress: hears what happens; silent by default (`progress.make()` gives the command's).
         **settings: fields of `Config` that replace the config's.
 
@@ -165,7 +164,7 @@ def _go_on(folder: Path, given: dict[str, Any], progress: Progress, stop: Stop) 
     if (folder / metrics.SUMMARY).is_file():
         progress.notice(f"the run in {folder} is finished; there is nothing to do")
         return _finished(folder, config)
-    if config.teacher != "none" and config.algo not in ("ppo", "hrl") and not listed(config.teacher, task):
+    if config.taught and not listed(config.teacher, task):
         raise ConfigError(f"{config.teacher} is asked while {task.name} is learned; such a run cannot go on yet")
     programs.keep_compiled()
     lock = metrics.Lock(folder)
@@ -264,10 +263,9 @@ def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: co
 
 
 def _finished(folder: Path, config: Config) -> Result:
-    lines = (folder / metrics.METRICS).read_text(encoding="utf-8").splitlines()
     return Result(
         summary=metrics.read(folder / metrics.SUMMARY), run_dir=folder, config=config,
-        params=checkpoint.restore_params(folder), records=[json.loads(line) for line in lines], heldout={},
+        params=checkpoint.restore_params(folder), records=metrics.read_records(folder), heldout={},
     )  # fmt: skip
 
 
@@ -275,15 +273,15 @@ def _load_teacher(trainer: Trainer, progress: Progress, stack: contextlib.ExitSt
     """A run's teacher; an LLM is asked here for all that it will be asked for, if that can be listed."""
     config, task = trainer.config, trainer.task
     spec = config.teacher
-    if spec == "none" or config.algo in ("ppo", "hrl"):  # those learn without one
+    if not config.taught:
         return Teacher("none")
-    if jax.process_count() > 1 and spec != "shipped" and not spec.startswith("file:"):
+    if jax.process_count() > 1 and asks_llm(spec):
         raise ConfigError(f"many processes cannot share {spec}: `teacher record` first, and pass --teacher file:PATH")
     how = Ask.of(config), Options.of(config), config.cache, progress.notice
     if not listed(spec, task):
         live = stack.enter_context(open_live(spec, task, *how))
         return Teacher(f"{spec} (asked while training)", live.content, trainer.put(live.table), live)
-    if spec != "shipped" and not spec.startswith("file:"):
+    if asks_llm(spec):
         progress.phase(f"asking the teacher ({spec.partition(':')[0]})")
     try:
         content, name = open_teacher(spec, task, *how)

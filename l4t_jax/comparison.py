@@ -7,7 +7,6 @@ rliable's (Agarwal et al. 2021): percentiles of a stratified bootstrap over the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -97,8 +96,7 @@ def measured(folder: Path) -> dict[str, Any]:
         boards, against `steps` and `seconds` of training.
     """
     summary = metrics.read(folder / metrics.SUMMARY)
-    lines = (folder / metrics.METRICS).read_text(encoding="utf-8").splitlines()
-    records = [json.loads(line) for line in lines]
+    records = metrics.read_records(folder)
     steps = np.asarray([record["steps"] for record in records])
     student, chance = summary["heldout"]["student"], summary["heldout"]["random"]
     curves = {

@@ -146,6 +146,11 @@ class Config:
         return config
 
     @property
+    def taught(self) -> bool:
+        """Whether the run learns from a teacher."""
+        return self.teacher != "none" and self.algo not in ("ppo", "hrl")
+
+    @property
     def steps(self) -> int:
         """`num_steps` of a resolved config."""
         assert self.num_steps is not None

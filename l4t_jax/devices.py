@@ -136,10 +136,7 @@ def specs(mesh: Mesh | None, tree: Any, axes: Any) -> Any:
     def leaf(x: Any, spec: PartitionSpec) -> Any:
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec))
 
-    return jax.tree.map(
-        lambda spec, part: jax.tree.map(lambda x: leaf(x, spec), part),
-        axes, tree, is_leaf=lambda x: isinstance(x, PartitionSpec),
-    )  # fmt: skip
+    return _by_place(leaf, tree, axes)
 
 
 def put(mesh: Mesh | None, tree: Any, axes: Any) -> Any:
@@ -156,10 +153,20 @@ def put(mesh: Mesh | None, tree: Any, axes: Any) -> Any:
         host = np.asarray(x)
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index].copy())
 
+    return _by_place(leaf, tree, axes)
+
+
+def _by_place(leaf: Callable[[Any, PartitionSpec], Any], tree: Any, axes: Any) -> Any:
+    """Maps `leaf(x, spec)` over a tree, of whose `PartitionSpec`s `axes` is a prefix."""
     return jax.tree.map(
         lambda spec, part: jax.tree.map(lambda x: leaf(x, spec), part),
         axes, tree, is_leaf=lambda x: isinstance(x, PartitionSpec),
     )  # fmt: skip
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_devices(worlds: int, wanted: int | None) -> None:
@@ -172,8 +179,7 @@ def cpu_devices(worlds: int, wanted: int | None) -> None:
     said = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if said or "JAX_NUM_CPU_DEVICES" in os.environ or _joined is None:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    number = min(cores, worlds // _joined // FEWEST_WORLDS) if wanted is None else wanted // _joined
+    number = min(cores(), worlds // _joined // FEWEST_WORLDS) if wanted is None else wanted // _joined
     with contextlib.suppress(RuntimeError):  # jax was used already, in a notebook say: its devices stay as they are
         jax.config.update("jax_num_cpu_devices", max(number, 1))
 

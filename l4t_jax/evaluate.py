@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import types
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -71,14 +70,13 @@ def _told(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-class _Callable(types.ModuleType):
-    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        from l4t_jax import api
+def _evaluate(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    from l4t_jax import api
 
-        return api.evaluate(*args, **kwargs)
+    return api.evaluate(*args, **kwargs)
 
 
-sys.modules[__name__].__class__ = _Callable
+options.callable_as(__name__, _evaluate)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from l4t_jax.devices import own_keys
-from l4t_jax.hierarchy import OverSkills
+from l4t_jax.hierarchy import OverSkills, draw
 from l4t_jax.networks import Student, run
 from l4t_jax.tasks.task import GridTask, Task, observe
 from l4t_jax.teacher.policy import TeacherTable, guide
@@ -84,8 +84,7 @@ def play(
 
 def choose(key: jax.Array, index: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
     """Actions `int32[B]`, drawn from logits `float32[B, 7]` by the boards' own numbers, or the most probable ones."""
-    sampled = jax.vmap(jax.random.categorical)(own_keys(key, index), logits)
-    return jnp.where(greedy, jnp.argmax(logits, axis=-1), sampled).astype(jnp.int32)
+    return draw(own_keys(key, index), logits, greedy)
 
 
 def student_policy(student: Student, params: Any) -> Policy:

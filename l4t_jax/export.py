@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import sys
-import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -136,9 +135,7 @@ def export(
         load=LOAD.format(file=file.name, card=card_file.name),
     )
     try:
-        beside = file.with_name(f".{file.name}.part")
-        beside.write_bytes(data)
-        beside.replace(file)
+        metrics.whole(file, data)
         metrics.write(card_file, card)
     except OSError as error:
         raise metrics.RunFolderError(f"{error.filename or file} cannot be written: {error.strerror}") from error
@@ -174,12 +171,7 @@ def _main(argv: Sequence[str]) -> int:
     return 0
 
 
-class _Callable(types.ModuleType):
-    def __call__(self, *args: Any, **kwargs: Any) -> tuple[Path, dict[str, Any]]:
-        return export(*args, **kwargs)
-
-
-sys.modules[__name__].__class__ = _Callable
+options.callable_as(__name__, export)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ class Choice(struct.PyTreeNode):
     allowed: jax.Array | None = None
 
 
-def _draw(keys: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
+def draw(keys: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
+    """Choices `int32[N]` from logits `float32[N, A]`, drawn with `key[N]`, or the most probable ones."""
     sampled = jax.vmap(jax.random.categorical)(keys, logits)
     return jnp.where(greedy, jnp.argmax(logits, axis=-1), sampled).astype(jnp.int32)
 
@@ -76,7 +77,7 @@ class Primitive:
             logits: `float32[N, outputs]` of the student.
             greedy: take the most probable choice instead of drawing one.
         """
-        action = _draw(keys, logits, greedy)
+        action = draw(keys, logits, greedy)
         return memory, Choice(index=action, action=action, log_prob=losses.log_probability(logits, action))
 
 
@@ -114,7 +115,7 @@ class OverSkills:
         decides = reset | ~still | single[memory.option] | (sighting.state != memory.state)
         allowed = acts | ~jnp.any(acts, axis=-1, keepdims=True)
         masked = jnp.where(allowed, logits, IMPOSSIBLE)
-        option = jnp.where(decides, _draw(keys, masked, greedy), memory.option)
+        option = jnp.where(decides, draw(keys, masked, greedy), memory.option)
         action = jnp.take_along_axis(would_do, option[:, None], axis=-1)[:, 0]
         action = jnp.where(action < 0, DONE, action)
         choice = Choice(

@@ -538,10 +538,7 @@ def device_name() -> str:
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line for line in lines if line.startswith("model name")).partition(":")[2].strip()
-    import os
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"cpu: {name}, {cores} cores"
+    return f"cpu: {name}, {devices.cores()} cores"
 
 
 def versions() -> dict[str, str]:

@@ -21,7 +21,7 @@ from l4t_jax.metrics import normal, wilson
 from l4t_jax.symbolic import sight
 from l4t_jax.tasks.task import observe
 from l4t_jax.teacher.policy import TeacherTable
-from l4t_jax.trainer import ALL, Trainer
+from l4t_jax.trainer import Trainer
 from l4t_jax.types import World
 
 # What a run's random keys are for; each is split from the run's seed by its place in this list.
@@ -124,7 +124,7 @@ class Measure:
         some = next(iter(chunked.values()))
         number = jnp.int32(0)
         greedy = jnp.bool_(False)
-        params, table = devices.specs(mesh, params, ALL), devices.specs(mesh, table, ALL)
+        params, table = trainer.specs(params), trainer.specs(table)
         made: dict[str, tuple[Callable, tuple]] = {
             "boards": (jax.jit(draw), ()),
             "student": (on_each(student), (params, number, number, jnp.zeros(2, jnp.int32), some, greedy)),

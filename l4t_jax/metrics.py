@@ -98,11 +98,11 @@ def write(path: Path, value: Any) -> None:
     whole(path, dumps(value, indent=1) + "\n")
 
 
-def whole(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all."""
+def whole(path: Path, content: str | bytes) -> None:
+    """Writes a file, whole or not at all."""
     beside = path.with_name(f".{path.name}.part")
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
         beside.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -122,6 +122,11 @@ def read(path: Path) -> Any:
         raise RunFolderError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise RunFolderError(f"{path} is not JSON: {error}") from error
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run folder's `metrics.jsonl`."""
+    return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
 
 
 def new_folder(run_dir: str | None, default: str) -> Path:

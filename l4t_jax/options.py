@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import inspect
 import math
+import sys
 import types
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -20,6 +21,16 @@ BAD_OPTION = 2  # the exit code for a mistake on the command line
 
 class OptionError(ValueError):
     """A mistake on the command line; the message says what would be right."""
+
+
+def callable_as(module: str, function: Callable[..., Any]) -> None:
+    """Makes a command's module callable: `l4t_jax.NAME` is the module, and the function of its name too."""
+
+    class Both(types.ModuleType):
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+    sys.modules[module].__class__ = Both
 
 
 def docs(cls: type) -> dict[str, str]:

@@ -103,7 +103,7 @@ def write(result: Result, teacher_validation: dict[str, Any] | None) -> Path:
         settings=_settings(result.config),
     )
     path = folder / NAME
-    path.write_text(page, encoding="utf-8")
+    metrics.whole(path, page)
     return path
 
 

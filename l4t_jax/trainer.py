@@ -206,7 +206,7 @@ class Trainer:
             teacher: the teacher's own; 0 where it is no better than chance.
         """
         config = self.config
-        if config.algo in ("ppo", "hrl"):
+        if not config.taught:
             return jnp.float32(0)
         if config.algo == "distill":
             return jnp.float32(1)

@@ -72,11 +72,16 @@ def open_teacher(
     return content, file.describe(content, spec)
 
 
+def asks_llm(spec: str) -> bool:
+    """Whether a teacher has to be asked, instead of read."""
+    return spec not in ("none", "shipped") and not spec.startswith("file:")
+
+
 def listed(spec: str, task: Task) -> bool:
     """Whether all that a teacher has to say can be had before training: not of an LLM, of a task too rich to list."""
     from l4t_jax.teacher.grammar import enumerable
 
-    return spec in ("none", "shipped") or spec.startswith("file:") or enumerable(task)
+    return not asks_llm(spec) or enumerable(task)
 
 
 @contextlib.contextmanager
@@ -102,11 +107,10 @@ def open_live(
 
 
 def _open(spec: str, task: Task, options: Options | None, stack: contextlib.ExitStack) -> Backend:
-    from l4t_jax.teacher.backends import BackendError, kinds, open_backend
+    from l4t_jax.teacher.backends import BackendError, forms, kinds, open_backend
 
     if spec.partition(":")[0] not in kinds():
-        forms = ", ".join(f"{kind}:{'PATH' if kind == 'file' else 'MODEL'}" for kind in kinds())
-        raise BackendError(f"--teacher must be shipped, none, {forms}, not {spec!r}")
+        raise BackendError(f"--teacher must be shipped, none, {forms()}, not {spec!r}")
     backend = open_backend(spec, task, options)
     if hasattr(backend, "close"):
         stack.callback(backend.close)  # pyright: ignore

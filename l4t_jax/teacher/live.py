@@ -64,11 +64,6 @@ class LiveTeacher:
         )
 
     @property
-    def asked(self) -> list[int]:
-        """The ids asked for so far: `meet` makes the same table of them again, from the answers kept."""
-        return sorted(self._asked)
-
-    @property
     def content(self) -> dict[str, Any]:
         """A teacher file of all that was asked so far."""
         return made(self.asker, list(self._entries.values()), self._seconds)

@@ -159,6 +159,11 @@ def kinds() -> list[str]:
     return list(_OPENERS)
 
 
+def forms() -> str:
+    """How each kind is named on a command line, in words."""
+    return ", ".join(f"{kind}:{'PATH' if kind == 'file' else 'MODEL'}" for kind in _OPENERS)
+
+
 def open_backend(spec: str, task: Task, options: Options | None = None) -> Backend:
     """The backend that a user names.
 
@@ -167,6 +172,5 @@ def open_backend(spec: str, task: Task, options: Options | None = None) -> Backe
     """
     kind, colon, name = spec.partition(":")
     if kind not in _OPENERS or not colon or not name:
-        forms = ", ".join(f"{kind}:{'PATH' if kind == 'file' else 'MODEL'}" for kind in _OPENERS)
-        raise BackendError(f"there is no backend {spec!r}; name one as {forms}")
+        raise BackendError(f"there is no backend {spec!r}; name one as {forms()}")
     return _OPENERS[kind](name, task, options or Options())
