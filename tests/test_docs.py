@@ -1,19 +1,29 @@
-"""The examples of the documentation, run as they stand there."""
+"""The documentation: its examples as they stand there, its commands at a small scale, its links and its picture."""
 
+import ast
+import dataclasses
 import importlib
 import re
 import shlex
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
+import docs_commands as written
+import jax
 import pytest
 import tyro
+from docs_commands import PAGES, ROOT
+from jax.experimental.compilation_cache import compilation_cache
 
-from l4t_jax import networks, options, reproduce, run
+from l4t_jax import networks, options, run
 from l4t_jax.skills import library
+from l4t_jax.tasks import get_task
 from l4t_jax.teacher import __main__ as teacher
+from l4t_jax.teacher import ask, file
 
-evaluate_command = importlib.import_module("l4t_jax.evaluate")  # as an attribute it is the function
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = ROOT / "docs"
 
 
 def example(page: str, heading: str) -> str:
@@ -43,15 +53,17 @@ def test_an_example_of_the_documentation_runs(
     monkeypatch.setattr(library, "_OWN", {})
     exec(compile(example(page, heading), f"{page}: {heading}", "exec"), {"__name__": "example"})
     assert said in capsys.readouterr().out
+    if heading == "A task":  # and the command knows it now
+        assert run.main(["--env", "FindGoal", "--algo", "ppo", "--teacher", "none", "--print-config"]) == 0
 
 
 def test_every_page_is_reached_from_the_readme_or_the_design() -> None:
-    linked = "".join((DOCS.parent / name).read_text() for name in ("README.md", "docs/design.md"))
+    linked = "".join((ROOT / name).read_text() for name in ("README.md", "docs/design.md"))
     assert [page.name for page in DOCS.glob("*.md") if page.name not in linked] == []
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:
-    for page in (DOCS.parent / "README.md", DOCS.parent / "benchmarks" / "README.md", *DOCS.glob("*.md")):
+    for page in (ROOT / name for name in PAGES):
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
             assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
 
@@ -59,48 +71,171 @@ def test_links_between_the_pages_lead_somewhere() -> None:
 # Commands
 
 
-PAGES = ("README.md", "benchmarks/README.md", *(f"docs/{page.name}" for page in DOCS.glob("*.md")))
-STARTS = ("python -m l4t_jax.", "python benchmarks/")
+@pytest.fixture(scope="module")
+def programs_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """These commands run the same programs again and again: keep them, for as long as the tests run."""
+    kept = {
+        "jax_enable_compilation_cache": True,
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in kept}
+    for name, value in kept.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
-def commands() -> list[str]:
-    """Every command of the project in the pages' shell blocks, without what stands before it and its comment."""
-    found = []
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, programs_kept: None) -> Path:
+    """What commands are given: `run`, made by the README's first command, `stopped` half-way, and a teacher file."""
+    folder = tmp_path_factory.mktemp("place")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert written.run(f"{written.small(written.FIRST, '')} --run-dir run") == 0
+    shutil.copytree(folder / "run", folder / "stopped")
+    (folder / "stopped" / "summary.json").unlink()
+    shutil.rmtree(max((folder / "stopped" / "checkpoints").iterdir(), key=lambda saved: int(saved.name)))
+    file.save(file.shipped(get_task("SimpleDoorKey")), folder / "mine.json")
+    return folder
+
+
+@pytest.mark.xdist_group("docs")
+def test_the_first_command_leaves_what_the_readme_says(place: Path) -> None:
+    assert written.FIRST in written.commands()
+    (said,) = re.findall(r"leaves\s+a folder:(.*?)\. ", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    names = re.findall(r"`([^`]+)`", said)
+    assert len(names) >= 7 and [name for name in names if not (place / "run" / name).exists()] == []
+
+
+@pytest.mark.xdist_group("docs")
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=[pytest.mark.slow] if entry in written.SLOW else [])
+        for command in written.commands()
+        if (entry := written.entry_of(command)) in written.SMALL and command != written.FIRST
+    ],
+    ids=str,
+)
+def test_a_command_of_the_documentation_runs(
+    command: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    with written.answering() as url:
+        assert written.run(written.small(command, url)) == 0
+    if "--resume" in command:
+        assert (tmp_path / "stopped" / "summary.json").is_file()
+    elif "l4t_jax.run" in command and "--help" not in command:
+        assert len(list(tmp_path.glob("runs/*/summary.json"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("docs")
+@pytest.mark.usefixtures("programs_kept")
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    found: dict = {"SIZES": written.SIZES}
+    exec(compile(code.replace("num_seeds=3", "num_seeds=3, **SIZES"), "README.md", "exec"), found)
+    assert found["student"].task.name == "SimpleDoorKey"
+
+
+def test_every_command_is_run_or_has_its_reason() -> None:
+    found = written.commands()
+    assert [command for command in found if written.entry_of(command) is None] == []
+    assert len([command for command in found if written.entry_of(command) in written.SMALL]) > 20
+    assert written.entry_of("python -m l4t_jax.rnu --env DoorKey") is None
+    assert written.run("python -m l4t_jax.run --evn DoorKey") == 2
+    assert written.run("python -m l4t_jax.teacher show --no-such-option 3") == 2
+
+
+@pytest.mark.parametrize("command", written.commands(), ids=str)
+def test_the_options_of_a_command_are_its_own_and_the_files_it_names_are_there(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of those that are not run, or in the full tier alone."""
+    for one in written.dry(command):
+        assert written.run(one) == 0
+    for script, words in re.findall(r"python benchmarks/(\w+)\.py(.*)", command):
+        monkeypatch.syspath_prepend(ROOT / "benchmarks")
+        module = importlib.import_module(script)
+        assert not words or tyro.cli(module.Settings, args=shlex.split(words))
+    for name in re.findall(r"(?<!\S)(?:tests/\S+|benchmarks/\S+\.py|\.ci/\w+|\w+\.txt|\w+\.toml)", command):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_options_that_are_named_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    commands = [
+        importlib.import_module(f"l4t_jax.{name}").Command for name in ("run", "evaluate", "export", "reproduce")
+    ]
+    classes = (*commands, teacher.Record, ask.Ask, importlib.import_module("throughput").Settings)
+    known = {options.flag(field.name) for one in classes for field in dataclasses.fields(one)}
     for page in PAGES:
-        for block in re.findall(r"```(?:bash|console|sh)?\n(.*?)```", (DOCS.parent / page).read_text(), re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                at = [line.find(start) for start in STARTS if start in line]
-                if at:
-                    found.append(line[min(at) :].partition(" #")[0].strip())
-    return list(dict.fromkeys(found))
+        for code in re.findall(r"`(--[^`]+)`", (ROOT / page).read_text()):
+            named = [word for word in shlex.split(code.replace("[", " ").replace("]", " ")) if word.startswith("--")]
+            assert set(named) <= known, f"{page}: {code}"
 
 
-PARSERS = {
-    "l4t_jax.run": run.Command,
-    "l4t_jax.evaluate": evaluate_command.Command,
-    "l4t_jax.reproduce": reproduce.Command,
+def test_the_tests_that_are_named_exist() -> None:
+    files = {path.stem: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    defined = {*files, *re.findall(r"^def (test_\w+)", "\n".join(files.values()), flags=re.MULTILINE)}
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        assert set(re.findall(r"\btest_\w+", text)) <= defined, page
+        assert [name for name in re.findall(r"\btests/[\w/.]*\w", text) if not (ROOT / name).exists()] == [], page
+
+
+# Layers
+
+
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__").removeprefix("l4t_jax."): path
+    for path in (ROOT / "l4t_jax").rglob("*.py")
+    if path.parent.name != "l4t_jax" or path.stem != "__init__"
 }
 
 
-def parsed(words: list[str]) -> None:
-    """Parses a command's words with the command's own parser; wrong ones raise."""
-    if words[0] == "-m" and words[1] in PARSERS:
-        options.parse(PARSERS[words[1]], words[2:], "", "")
-    elif words[:2] == ["-m", "l4t_jax.teacher"]:
-        verbs = {verb.__name__.lower(): verb for verb in (teacher.Record, teacher.Show, teacher.Evaluate, teacher.Diff)}
-        tyro.extras.subcommand_cli_from_dict(verbs, args=words[2:])
-    else:  # benchmarks: their options are parsed by their own tests, and their runs take minutes
-        assert (DOCS.parent / words[0]).is_file()
+def imported(module: str) -> set[str]:
+    """The modules of the package that one imports, at its top or within a function, but for type checkers alone."""
+    tree = ast.parse(MODULES[module].read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return {name.removeprefix("l4t_jax.") for name in found if name.startswith("l4t_jax.")} & MODULES.keys() - {module}
 
 
-@pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_documentation_is_one(command: str) -> None:
-    parsed(shlex.split(command)[1:])
+def test_imports_point_down_as_the_picture_of_the_layers_has_it() -> None:
+    groups = [group for group in ElementTree.parse(DOCS / "img" / "layers.svg").iter() if group.get("data-modules")]
+    sides = [group.get("data-side") for group in groups]
+    assert sides == sorted(sides, reverse=True)  # the host's layers above, the device's below
+    tops = [float(rect.get("y", "")) for group in groups for rect in group if rect.tag.endswith("rect")]
+    assert tops == sorted(tops)
+    layer: dict[str, int] = {}
+    for number, group in enumerate(groups):
+        words = " ".join(text.text or "" for text in group if text.get("class") == "names").split()
+        names = group.get("data-modules", "").split()
+        assert [word.rstrip("/").replace("/", ".") for word in words] == names
+        layer |= dict.fromkeys(names, number)
 
+    def of(module: str) -> int:
+        parts = module.split(".")
+        return next(layer[name] for end in range(len(parts), 0, -1) if (name := ".".join(parts[:end])) in layer)
 
-def test_the_commands_are_found_and_a_wrong_one_is_noticed() -> None:
-    assert len(commands()) >= 10 and any("l4t_jax.run --env DoorKey" in one for one in commands())
-    with pytest.raises(options.OptionError):
-        parsed(["-m", "l4t_jax.run", "--evn", "DoorKey"])
-    with pytest.raises(SystemExit):
-        parsed(["-m", "l4t_jax.teacher", "show", "--no-such-option", "3"])
+    arrows = {(of(module), of(other)) for module in MODULES for other in imported(module)}
+    upwards = [(one, other) for one in MODULES for other in imported(one) if of(other) < of(one)]
+    assert upwards == []
+    # Every arrow between neighbours is one; from the host's lowest layer there is none, only from the host as a whole.
+    first = sides.index("device")
+    assert {(above, above + 1) for above in range(len(groups) - 1) if above + 1 != first} <= arrows
