@@ -81,6 +81,7 @@ PLACES = {
     "--resume RUN": "--resume stopped",
     "RUN": "run",
     "TASK": "DoorKey",
+    "PATH": "mine.json",
     "PROJECT": "docs",
     "l4t_jax/teacher/data": f"{ROOT}/l4t_jax/teacher/data",
 }
@@ -158,11 +159,12 @@ def run(command: str) -> int:
     Returns:
         The exit code.
     """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "offline"}
     if command.startswith("for "):
         return subprocess.run(["bash", "-c", command], env=environment, timeout=600).returncode
     words = shlex.split(command)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
         while "=" in words[0]:
             patch.setenv(*words.pop(0).split("=", 1))
         if words[0] == "l4t":
