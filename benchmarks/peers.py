@@ -28,7 +28,7 @@ ACTIONS = 7
 
 # What a peer counts or does otherwise, in one sentence each: printed beside its figure.
 NOTES = {
-    "l4t": "Map with memory of what was seen, 8 x 8 x 4; truncated at 640 steps with bootstrap; every step counted is "
+    "l4t": "Map with memory of what was seen, 8 x 8 x 3; truncated at 640 steps with bootstrap; every step counted is "
     "real. The teacher labels every step.",
     "ppo": "As l4t, without a teacher.",
     "l4t_default_student": "As l4t with the default student (ego, 128 units, its own inputs) as the network.",
@@ -83,7 +83,17 @@ def register_towers() -> None:
     import jax.numpy as jnp
 
     from l4t_jax import networks
-    from l4t_jax.types import as_observation
+    from l4t_jax.types import AGENT, KnownMap, decode_cells
+
+    def observation(known: KnownMap) -> jax.Array:
+        """The known map as navix and MiniGrid show a map, `uint8[..., W, H, 3]`: the agent is an object of its own, its
+        direction the state, and its colour that of what it carries."""
+        width, height = known.cells.shape[-2:]
+        x, y, d = (known.agent[..., i, None, None] for i in range(3))
+        here = (jnp.arange(width)[:, None] == x) & (jnp.arange(height)[None, :] == y)
+        shown = decode_cells(known.cells)
+        agent = jnp.stack(jnp.broadcast_arrays(jnp.uint8(AGENT), shown[..., 1], d.astype(jnp.uint8)), axis=-1)
+        return jnp.where(here[..., None], agent, shown)
 
     class Towers(nn.Module):
         """`navix.agents.models.ActorCritic` with `MLPEncoder`s: actor and critic, two tanh layers each."""
@@ -96,18 +106,20 @@ def register_towers() -> None:
         def initial_carry(self, batch: int) -> Any:
             return ()
 
+        def prepare(self, known: KnownMap) -> jax.Array:
+            return observation(known).reshape(*known.carrying.shape, -1)
+
         @nn.compact
         def __call__(self, carry: Any, known: Any, reset: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-            x = as_observation(known).reshape(*known.carrying.shape, -1).astype(self.dtype)
+            x = (self.prepare(known) if isinstance(known, KnownMap) else known).astype(self.dtype)
+            first = nn.tanh(networks.Dense(2 * self.hidden, dtype=self.dtype)(x))  # of both towers, in one product
 
-            def tower(outputs: int, scale: float) -> jax.Array:
-                y = x
-                for _ in range(2):
-                    y = nn.tanh(nn.Dense(self.hidden, dtype=self.dtype)(y))
-                init = nn.initializers.orthogonal(scale)
-                return nn.Dense(outputs, kernel_init=init)(y.astype(jnp.float32))
+            def tower(x: jax.Array, outputs: int, scale: float) -> jax.Array:
+                y = nn.tanh(networks.Dense(self.hidden, dtype=self.dtype)(x)).astype(jnp.float32)
+                return networks.Dense(outputs, kernel_init=nn.initializers.orthogonal(scale))(y)
 
-            return carry, tower(self.outputs, 0.01), tower(1, 1.0)[..., 0]
+            actor, critic = jnp.split(first, 2, axis=-1)
+            return carry, tower(actor, self.outputs, 0.01), tower(critic, 1, 1.0)[..., 0]
 
     networks.STUDENTS["towers"] = Towers  # pyright: ignore
 
@@ -126,6 +138,7 @@ def ours(settings: Settings, algo: str, student: str) -> Call:
         env=TASK, algo=algo, teacher="none" if algo == "ppo" else "shipped", student=student,
         hidden=settings.hidden if student == "towers" else None, num_envs=settings.num_envs,
         num_steps=settings.num_steps, epochs=settings.epochs, minibatches=settings.minibatches, total_steps=10**9,
+        anneal="clock",  # the teacher is asked in every update
     )  # fmt: skip  # pyright: ignore
     trainer = Trainer.create(config).spread()
     table = None

@@ -125,10 +125,11 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
     from l4t_jax.trainer import Trainer
     from l4t_jax.update import Weights, make_batch, update
 
-    # So long a run that the teacher's weight stays near its start for as long as this measures.
+    # So long a run that the teacher's weight, by the clock, stays near its start for as long as this measures: labels
+    # are made in every update.
     config = Config(
         env=settings.env, preset=settings.preset, student=settings.student, dtype=settings.dtype, num_envs=number,
-        num_steps=settings.num_steps, total_steps=10**9,
+        num_steps=settings.num_steps, total_steps=10**9, anneal="clock",
     )  # fmt: skip  # pyright: ignore
     trainer = Trainer.create(config)
     config, task, env, student = trainer.config, trainer.task, trainer.env, trainer.student
