@@ -610,6 +610,26 @@ class Compiled:
         return types.SimpleNamespace(**parts)
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads resident memory from /proc")
+def test_memory_is_flat_over_a_thousand_blocks(tmp_path: Path) -> None:
+    class Memory(Progress):
+        def __init__(self) -> None:
+            self.held: list[tuple[int, int]] = []
+
+        def evaluated(self, record: dict[str, Any]) -> None:
+            resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+            self.held.append((resident, len(jax.live_arrays())))
+
+    memory = Memory()
+    longer = dataclasses.replace(
+        TINY, num_seeds=1, total_steps=8 * 16 * 1000, evaluations=1000, validation_boards=8, heldout_boards=8
+    )
+    l4t_jax.train(longer, progress=memory, run_dir=str(tmp_path / "run"))
+    resident, arrays = zip(*memory.held, strict=True)
+    assert len(resident) == 1000 and set(arrays[2:]) == {arrays[2]}
+    assert max(resident[200:]) < 1.05 * resident[200]  # a leak of 0.1 MB a block would be 10 %
+
+
 @pytest.mark.parametrize("asked", [512, 10**12])
 def test_too_many_worlds_for_the_memory_names_a_number_that_fits(
     asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
