@@ -1,8 +1,8 @@
 """This trainer beside its peers, in one process, in turns: `python benchmarks/peers.py [--json]`.
 
 DoorKey-8x8 for all; the same network (navix's own: two towers of two tanh layers), worlds, steps, epochs and
-minibatches. What each peer counts or does differently stands beside its figure (`NOTES`). Peers come with
-`pip install l4t-jax[bench]`; one that cannot be imported or run is reported as such, with the reason.
+minibatches. What each peer counts or does differently stands beside its figure (`NOTES`). Peers come with the
+extra `bench`; one that cannot be imported or run is reported as such, with the reason.
 """
 
 from __future__ import annotations

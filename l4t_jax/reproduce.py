@@ -307,7 +307,7 @@ def _need_rliable() -> None:
     try:
         import rliable.library  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f'the intervals need rliable: pip install "l4t-jax[reproduce]" ({error})') from error
+        raise ConfigError(f'the intervals need rliable: pip install rliable "pandas<3" ({error})') from error
 
 
 def _reproduce(every: list[Experiment], selected: list[Experiment], out: Path, command: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ try:  # by name: the extra is not there when types are checked
 except ImportError as error:
     raise BackendError(
         f"--teacher transformers:MODEL needs the extra llm ({error.name} is not installed); "
-        "pip install 'l4t-jax[llm]' brings it"
+        "pip install torch transformers accelerate gguf brings it"
     ) from error
 
 _ENDS = 1 << 20  # bytes at either end of a weights file that go into a local model's revision
