@@ -148,12 +148,24 @@ class Run:
         longest = max(end - begin for begin, end in itertools.pairwise([0, *self.ends]))
         made = training_programs(self.trainer, self.table, longest)
         params = made["block"][1][0].params
+        needed = 4 * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))  # gradients and Adam's moments too
+        if free is not None and needed > free * programs.HEADROOM:
+            raise programs.TooLarge(
+                f"a student of --hidden {config.hidden} needs at least {programs.in_words(needed)} of memory and "
+                f"{programs.in_words(free)} are free; try a smaller --hidden or fewer --num-seeds"
+            )
         boards = {"validation": config.validation_boards, "test": config.heldout_boards}
         made |= self.measure.programs(params, boards, pictures=True)
         compiled = programs.compile_all(made)
-        needed = max(programs.needed_bytes(one) for one in compiled.values()) * self.trainer.sharing_memory
-        if free is not None and needed > free * programs.HEADROOM:
-            raise programs.TooLarge(_too_large(self.trainer, self.table, needed, free))
+        sizes = {name: programs.needed_bytes(one) * self.trainer.sharing_memory for name, one in compiled.items()}
+        largest = max(sizes, key=sizes.__getitem__)
+        if free is not None and sizes[largest] > free * programs.HEADROOM:
+            if largest in ("boards", "student", "others", "picture"):
+                raise programs.TooLarge(
+                    f"measuring needs at least {programs.in_words(sizes[largest])} of memory and "
+                    f"{programs.in_words(free)} are free; try fewer --validation-boards, --heldout-boards, --num-seeds"
+                )
+            raise programs.TooLarge(_too_large(self.trainer, self.table, sizes[largest], free))
         return compiled
 
     def train(self) -> None:
@@ -375,12 +387,12 @@ class Run:
         student, shown = self.measure.traces(params, config.seed, "test", 0)
         report.pictures(self.folder, trainer.task, self.table, student, shown)
         report.curves(self.folder, trainer.task, self.records, self.teacher_validation)
-        metrics.write(self.folder / metrics.SUMMARY, summary)
         result = Result(
             summary=summary, run_dir=self.folder, config=config, params=checkpoint.to_host(params),
             records=self.records, heldout=heldout,
         )  # fmt: skip
         page.write(result, self.teacher_validation)
+        metrics.write(self.folder / metrics.SUMMARY, summary)  # the last file: it says that the run is finished
         self._summary = summary
         return result
 
