@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from l4t_jax import checkpoint, devices, measure, metrics, programs
 from l4t_jax.checkpoint import CheckpointError, Which
-from l4t_jax.config import MAY_CHANGE, Config, ConfigError
+from l4t_jax.config import MAY_CHANGE, MOST, Config, ConfigError
 from l4t_jax.evaluation import Episodes, student_policy
 from l4t_jax.loop import Diverged, Interrupted, Result, Run, Stop, Teacher, again, memory_errors
 from l4t_jax.metrics import RunFolderError, WandbError
@@ -380,8 +380,8 @@ def evaluate(
     saved = _open(run_dir, checkpoint)
     if boards is None:
         boards = saved.config.heldout_boards if watch is None else 10
-    if boards < 1:
-        raise ConfigError(f"--boards must be at least 1, not {boards}")
+    if not 1 <= boards <= MOST["heldout_boards"]:
+        raise ConfigError(f"--boards must be from 1 to {MOST['heldout_boards']}, not {boards}")
     task = saved.task if env is None else get_task(env)
     steps = min(saved.config.steps, task.max_steps)
     config = dataclasses.replace(saved.config, env=task.name, num_steps=steps, devices=None)

@@ -7,6 +7,7 @@ always wins (`Config.resolved`).
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -14,6 +15,11 @@ Algo = Literal["l4t", "ppo", "hrl", "distill"]
 Preset = Literal["fast", "frugal", "paper"]
 StudentName = Literal["ego", "cnn", "lstm"]
 LARGEST = 2**40  # of any number: what is beyond is a slip, and overflows somewhere
+# Of sizes that are allocated or counted in 32 bits: what is beyond fits no machine.
+MOST = {
+    "num_seeds": 2**20, "epochs": 2**16, "hidden": 2**16, "board_pool": 2**24,
+    "evaluations": 1_000_000, "validation_boards": 1_000_000, "heldout_boards": 1_000_000, "devices": 2**16,
+}  # fmt: skip
 MAY_CHANGE = ("run_dir", "save_every", "devices", "wandb")  # settings that do not decide what a run comes to
 
 
@@ -170,6 +176,10 @@ class Config:
             "evaluations", "validation_boards", "heldout_boards",
         ):  # fmt: skip
             require(values[name] >= 1, f"--{name.replace('_', '-')} must be at least 1, not {values[name]}")
+        for name, most in MOST.items():
+            if values[name] is not None:
+                option = "--" + name.replace("_", "-")
+                require(values[name] <= most, f"{option} must be at most {most}, not {values[name]}")
         for name in ("learning_rate",):
             require(values[name] > 0, f"--{name.replace('_', '-')} must be above 0, not {values[name]:g}")
         for name in ("save_every", "learning_rate_end", "entropy_coef", "value_coef", "distill_coef", "distill_floor"):
@@ -190,11 +200,18 @@ class Config:
         assert divided is not None and self.minibatches is not None
         wanted = self.minibatches
         if divided % wanted:
-            near = min(
-                (m for m in range(1, divided + 1) if divided % m == 0),
-                key=lambda m: abs(m - wanted),
-            )  # pyright: ignore
+            small = [m for m in range(1, math.isqrt(divided) + 1) if divided % m == 0]
+            near = min((*small, *(divided // m for m in small)), key=lambda m: (abs(m - wanted), m))
             raise ConfigError(f"--minibatches must divide {what} {divided}; {near} would, {wanted} does not")
+        assert self.num_envs is not None and self.total_steps is not None
+        assert self.epochs is not None
+        updates = -(-self.total_steps // (self.num_envs * self.steps))
+        times = updates * self.epochs * self.minibatches
+        require(
+            times < 2**31,
+            f"--total-steps {self.total_steps} would change the student {times} times ({updates} updates, --epochs "
+            f"{self.epochs}, --minibatches {self.minibatches}); at most {2**31 - 1} can be counted",
+        )
         if self.algo in ("l4t", "distill"):
             require(self.teacher != "none", f"--algo {self.algo} needs a teacher; --algo ppo runs without one")
 

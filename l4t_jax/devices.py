@@ -22,6 +22,7 @@ from l4t_jax.config import ConfigError
 
 AXIS = "worlds"  # the mesh's one axis
 FEWEST_WORLDS = 32  # worlds that a CPU device is worth starting for
+MOST_ON_CPU = 64  # CPU devices that are made, if there are not more cores: each starts threads
 
 
 # --- within a program ----------------------------------------------------------------------------------------------
@@ -179,7 +180,8 @@ def cpu_devices(worlds: int, wanted: int | None) -> None:
     said = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if said or "JAX_NUM_CPU_DEVICES" in os.environ or _joined is None:
         return
-    number = min(cores(), worlds // _joined // FEWEST_WORLDS) if wanted is None else wanted // _joined
+    most = cores() if wanted is None else max(cores(), MOST_ON_CPU)  # `make_mesh` refuses what is beyond
+    number = min(most, (worlds // FEWEST_WORLDS if wanted is None else wanted) // _joined)
     with contextlib.suppress(RuntimeError):  # jax was used already, in a notebook say: its devices stay as they are
         jax.config.update("jax_num_cpu_devices", max(number, 1))
 

@@ -83,7 +83,8 @@ def guarded(command: Any) -> int:
         if not isinstance(error, REFUSALS):
             raise
         refusal = error
-    print(f"error: {refusal}", file=sys.stderr)
+    words = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(refusal))  # of an option, or a file's name
+    print(f"error: {words}", file=sys.stderr)
     return options.BAD_OPTION
 
 
@@ -175,7 +176,8 @@ def _spread(config: Config, resume: str | None) -> tuple[int, int | None]:
         with contextlib.suppress(OSError, ValueError):
             saved = json.loads((Path(resume) / "config.json").read_text(encoding="utf-8"))
     if isinstance(saved, dict) and isinstance(saved.get("num_envs"), int):
-        return saved["num_envs"], saved.get("devices") if config.devices is None else config.devices
+        spread = saved.get("devices") if config.devices is None else config.devices
+        return saved["num_envs"], spread if isinstance(spread, int) else None
     return PRESETS[config.preset]["num_envs"] if config.num_envs is None else config.num_envs, config.devices
 
 

@@ -9,6 +9,8 @@ import dataclasses
 import io
 import json
 import math
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -16,10 +18,10 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reporting import reported
 
-from l4t_jax import api, options
-from l4t_jax.config import PRESETS, Config
-from l4t_jax.run import Command
+from l4t_jax import api, devices, loop, measure, options, programs, run
+from l4t_jax.config import MOST, PRESETS, Config
 from l4t_jax.tasks import get_task
 from l4t_jax.teacher import file
 from l4t_jax.trainer import Trainer
@@ -61,15 +63,16 @@ def sentence(error: Exception) -> None:
     assert str(error).strip() and "\n" not in str(error), str(error)
 
 
-def config_case(given_settings: dict[str, Any]) -> None:
+def config_case(given_settings: dict[str, Any]) -> str:
     try:
         trainer = Trainer.create(Config(**given_settings))
     except Exception as error:
         sentence(error)
-        return
+        return "refused"
     config = trainer.config
     assert all(value is not None for name, value in dataclasses.asdict(config).items() if name in PRESETS["fast"])
     assert trainer.total_updates >= 1 and trainer.steps_per_update >= 1
+    return "taken"
 
 
 ARGUMENTS = st.lists(
@@ -84,16 +87,39 @@ ARGUMENTS = st.lists(
 ).map(lambda parts: [word for part in parts for word in part])
 
 
-def command_case(argv: list[str]) -> None:
+class Began(Exception):
+    """A run would begin."""
+
+
+@pytest.fixture
+def no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command as it is, up to where a run compiles; no other processes are joined."""
+
+    def train(config: Config, *_: Any) -> None:
+        Trainer.create(config).spread()
+        raise Began
+
+    monkeypatch.setattr(api, "_train", train)
+    monkeypatch.setattr(devices, "join", lambda _: None)
+    monkeypatch.chdir(tmp_path)
+
+
+def command_case(argv: list[str]) -> str:
+    said = io.StringIO()
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            command = options.parse(Command, argv, "run", "")
-        config = Config(**{name: getattr(command, name) for name in FIELDS})
-        Trainer.create(config)
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
+            code = run.main(argv)
     except SystemExit as ended:  # --help
         assert ended.code == 0 and any(word in ("-h", "--help") for word in argv)
-    except Exception as error:
-        sentence(error)
+        return "taken"
+    except Began:
+        return "taken"
+    if code == 0:
+        assert any(word.startswith(("--list", "--print")) for word in argv)
+        return "taken"
+    lines = said.getvalue().splitlines()
+    assert code == 2 and len(lines) == 1 and lines[0].startswith("error: ") and len(lines[0]) > 10, said.getvalue()
+    return "refused"
 
 
 SHIPPED = file.shipped(get_task("SimpleDoorKey"))
@@ -127,37 +153,102 @@ def teacher_files(draw: st.DrawFn) -> str:
     return text
 
 
-def teacher_case(text: str, path: Path) -> None:
+def teacher_case(text: str, path: Path) -> str:
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     task = get_task("SimpleDoorKey")
     try:
         table = file.to_table(task, file.load(path))
     except Exception as error:
         sentence(error)
-        return
+        return "refused"
     total = table.probability.sum(axis=-1)
     assert bool((((total - 1) ** 2 < 1e-6) | (total == 0)).all())
+    return "taken"
 
 
-def tier(cases: int, strategy: st.SearchStrategy[Any], test: Callable[[Any], None]) -> None:
-    """Runs a test on generated cases; the same ones every time."""
+def tier(cases: int, strategy: st.SearchStrategy[Any], test: Callable[[Any], str]) -> dict[str, Any]:
+    """Runs a test on generated cases, the same ones every time; how many there were and how they ended."""
+    ends: Counter[str] = Counter()
+    began = time.monotonic()
     quiet = settings(
         max_examples=cases, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
     )
-    quiet(given(strategy)(lambda case: test(case)))()
+    quiet(given(strategy)(lambda case: ends.update([test(case)])))()
+    assert set(ends) == {"taken", "refused"}  # both, or the cases show little
+    return dict(cases=ends.total(), **ends, seconds=round(time.monotonic() - began, 1))
 
 
-@pytest.mark.parametrize("cases", [1000, pytest.param(12_000, marks=pytest.mark.slow)])
-def test_settings_are_taken_or_refused_in_a_sentence(cases: int) -> None:
-    tier(cases, MISTAKES, config_case)
+def test_settings_are_taken_or_refused_in_a_sentence() -> None:
+    tier(1000, MISTAKES, config_case)
 
 
-@pytest.mark.parametrize("cases", [300, pytest.param(5_000, marks=pytest.mark.slow)])
-def test_command_lines_are_taken_or_refused_in_a_sentence(cases: int) -> None:
-    tier(cases, ARGUMENTS, command_case)
+@pytest.mark.usefixtures("no_run")
+def test_command_lines_are_taken_or_refused_in_a_sentence() -> None:
+    tier(300, ARGUMENTS, command_case)
 
 
-@pytest.mark.parametrize("cases", [700, pytest.param(5_000, marks=pytest.mark.slow)])
-def test_teacher_files_are_taken_or_refused_in_a_sentence(cases: int, tmp_path: Path) -> None:
-    path = tmp_path / "teacher.json"
-    tier(cases, teacher_files(), lambda text: teacher_case(text, path))
+def test_teacher_files_are_taken_or_refused_in_a_sentence(tmp_path: Path) -> None:
+    tier(700, teacher_files(), lambda text: teacher_case(text, tmp_path / "teacher.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_run")
+def test_twenty_two_thousand_mistakes_are_taken_or_refused_in_a_sentence(tmp_path: Path) -> None:
+    found = {
+        "settings": tier(12_000, MISTAKES, config_case),
+        "command lines": tier(5_000, ARGUMENTS, command_case),
+        "teacher files": tier(5_000, teacher_files(), lambda text: teacher_case(text, tmp_path / "teacher.json")),
+    }
+    total = sum(kind["cases"] for kind in found.values())
+    with reported("bad-input", dict(cases=total, **found)):
+        assert total >= 20_000
+
+
+def test_the_largest_sizes_that_are_taken_can_be_counted() -> None:
+    """A run of them is traced, up to where its memory would be measured; one more of any is refused."""
+    updates = (2**31 - 1) // (MOST["epochs"] * 2)
+    sizes = dict(num_envs=64, num_steps=32, minibatches=2, devices=1, total_steps=64 * 32 * updates)
+    config = Config(**{**MOST, **sizes})
+    trainer = Trainer.create(config).spread()
+    made = loop.training_programs(trainer, None, trainer.total_updates)
+    boards = {"validation": config.validation_boards, "test": config.heldout_boards}
+    played = measure.Measure(trainer, None, config.num_seeds, config.validation_boards)
+    made |= played.programs(made["block"][1][0].params, boards, pictures=True)
+    for function, arguments in made.values():
+        function.eval_shape(*arguments)
+    for name, most in MOST.items():
+        with pytest.raises(api.REFUSALS, match=f"{options.flag(name)} must be at most {most}, not {most + 1}"):
+            Trainer.create(dataclasses.replace(config, **{name: most + 1}))
+    with pytest.raises(api.REFUSALS, match="can be counted"):
+        Trainer.create(dataclasses.replace(config, total_steps=config.total_steps + 1))
+
+
+@pytest.mark.parametrize(
+    ("program", "settings", "words"),
+    [
+        (None, dict(hidden=2**16), "--hidden 65536 needs at least 6.* try a smaller --hidden or fewer --num-seeds"),
+        ("student", dict(hidden=16), "measuring needs at least 1 TB .* try fewer --validation-boards"),
+    ],
+)
+def test_what_does_not_fit_into_the_memory_is_named(
+    program: str | None, settings: dict[str, Any], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A student too wide, before it is compiled; too many boards."""
+
+    def compile_all(made: dict[str, Any]) -> dict[str, Any]:
+        assert program in made
+        return dict.fromkeys(made, 10**6) | {program: 10**12}
+
+    monkeypatch.setattr(programs, "compile_all", compile_all)
+    monkeypatch.setattr(programs, "needed_bytes", lambda compiled: compiled)
+    monkeypatch.setattr(programs, "free_bytes", lambda: 20 * 10**9)
+    with pytest.raises(programs.TooLarge, match=words):
+        api.train(Config(num_envs=8, devices=1, run_dir=str(tmp_path / "run"), **settings))
+    assert not (tmp_path / "run").exists()
+
+
+def test_devices_in_a_spoilt_config_do_not_come_before_its_refusal(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(dict(num_envs=8, devices="two")))
+    assert run.main(["--resume", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "--devices must be a whole number, not 'two'" in said

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from reporting import reported
 
-from l4t_jax import checkpoint, devices
+from l4t_jax import checkpoint, devices, metrics
 from l4t_jax.config import ConfigError
 
 SMALL = dict(env="DoorKey-5x5", num_envs=8, num_steps=4, minibatches=2, epochs=1, hidden=16, board_pool=16)
@@ -64,6 +65,36 @@ def test_two_seeds_are_the_same_on_one_device_and_on_four():
 )
 def test_a_run_is_the_same_on_one_two_and_four_devices(settings):
     assert_the_same(on_devices({**SMALL, **settings}, 1, 2, 4), [1, 2, 4])
+
+
+@pytest.mark.slow
+def test_whole_runs_on_one_two_and_four_devices_end_within_intervals(tmp_path):
+    """Five seeds of the default run each; in the end no two intervals are apart."""
+    found = {}
+    for number in (1, 2, 4):
+        done = command(
+            tmp_path / f"on-{number}", "--env", "SimpleDoorKey", "--num-seeds", "5", "--devices", str(number), "--json",
+            JAX_NUM_CPU_DEVICES="4",
+        )  # fmt: skip
+        out, err = done.communicate(timeout=3000)
+        assert done.returncode == 0, err
+        summary = json.loads(out)
+        student, boards = summary["heldout"]["student"], summary["heldout"]["boards"]
+        returns, width = np.asarray(student["return"]), 2.776 / 5**0.5  # Student's t of five seeds
+        found[number] = dict(
+            success=student["success"],
+            success_interval=metrics.wilson(boards * sum(student["success"]), 5 * boards),
+            **{"return": student["return"]},
+            return_interval=[float(returns.mean() + side * width * returns.std(ddof=1)) for side in (-1, 1)],
+            steps_to_success=summary["steps_to_success"],
+            seconds=summary["seconds"],
+        )
+    with reported("devices", dict(task="SimpleDoorKey", boards=boards, devices=found)):
+        for name in ("success_interval", "return_interval"):
+            lows, highs = zip(*(one[name] for one in found.values()), strict=True)
+            assert max(lows) <= min(highs), found
+        assert min(min(one["success"]) for one in found.values()) > 0.95
+        assert len({tuple(one["return"]) for one in found.values()}) == 3  # they were not the same run
 
 
 def test_parts_of_rows_join_to_the_rows():
@@ -124,12 +155,16 @@ def test_the_command_makes_a_cpu_device_a_core_but_none_for_few_worlds(monkeypat
     for worlds, wanted in ((1000, None), (64, None), (10, None), (10, 3)):
         devices.cpu_devices(worlds, wanted)
     assert [value for _, value in made] == [4, 2, 1, 3] and {name for name, _ in made} == {"jax_num_cpu_devices"}
+    made.clear()
+    for wanted in (-1, 2**31, 10**30):  # what the sizes of jax do not hold never reaches it
+        devices.cpu_devices(10, wanted)
+    assert [value for _, value in made] == [1, 64, 64]
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     devices.cpu_devices(1000, None)
     monkeypatch.delenv("XLA_FLAGS")
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
     devices.cpu_devices(1000, 4)
-    assert len(made) == 4
+    assert len(made) == 3
 
 
 def test_a_world_draws_by_its_own_number(key):
@@ -148,13 +183,17 @@ TINY_RUN = (
 )  # fmt: skip
 
 
-def started(run_dir: Path, **variables: str) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "JAX_PLATFORMS": "cpu"}
-    environment |= {"XLA_FLAGS": "--xla_backend_optimization_level=0", **variables}
-    command = [sys.executable, "-m", "l4t_jax.run", *TINY_RUN, "--run-dir", str(run_dir)]
+def command(run_dir: Path, *options: str, **variables: str) -> subprocess.Popen:
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment |= {"PYTHONPATH": str(Path(__file__).parent.parent), "JAX_PLATFORMS": "cpu", **variables}
+    words = [sys.executable, "-m", "l4t_jax.run", *options, "--run-dir", str(run_dir)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=run_dir.parent
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=run_dir.parent
     )
+
+
+def started(run_dir: Path, **variables: str) -> subprocess.Popen:
+    return command(run_dir, *TINY_RUN, XLA_FLAGS="--xla_backend_optimization_level=0", **variables)
 
 
 def free_port() -> int:
