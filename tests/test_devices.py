@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -192,14 +193,26 @@ def command(run_dir: Path, *options: str, **variables: str) -> subprocess.Popen:
     )
 
 
-def started(run_dir: Path, **variables: str) -> subprocess.Popen:
-    return command(run_dir, *TINY_RUN, XLA_FLAGS="--xla_backend_optimization_level=0", **variables)
+def started(run_dir: Path, *options: str, **variables: str) -> subprocess.Popen:
+    return command(run_dir, *TINY_RUN, *options, XLA_FLAGS="--xla_backend_optimization_level=0", **variables)
 
 
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
+
+
+def assert_the_same_run(one: Path, other: Path) -> None:
+    """To float tolerance: every line of the metrics, and the parameters."""
+    lines = [(path / "metrics.jsonl").read_text().splitlines() for path in (one, other)]
+    assert len(lines[0]) == len(lines[1]) == 2
+    for ours, theirs in zip(*(map(json.loads, part) for part in lines), strict=True):
+        assert (ours["steps"], ours["validation"]) == (theirs["steps"], theirs["validation"])
+        for name, value in ours["train"].items():
+            np.testing.assert_allclose(value, theirs["train"][name], rtol=1e-4, atol=1e-5, err_msg=name)
+    last = [checkpoint.restore_params(path) for path in (one, other)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), *last)
 
 
 @pytest.mark.slow
@@ -220,14 +233,26 @@ def test_two_processes_over_loopback_are_one_process_with_the_same_devices(tmp_p
     assert not said[1][0] and sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
     ours, theirs = json.loads(said[0][0]), json.loads(out)
     assert ours["heldout"] == theirs["heldout"]
-    lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("two", "one")]
-    assert len(lines[0]) == len(lines[1]) == 2
-    for two, one in zip(*(map(json.loads, part) for part in lines), strict=True):
-        assert (two["steps"], two["validation"]) == (one["steps"], one["validation"])
-        for name, value in two["train"].items():
-            np.testing.assert_allclose(value, one["train"][name], rtol=1e-4, atol=1e-5, err_msg=name)
-    last = [checkpoint.restore_params(tmp_path / name) for name in ("two", "one")]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), *last)
+    assert_the_same_run(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_what_was_saved_on_four_devices_goes_on_on_one_and_the_reverse(tmp_path):
+    for number in ("4", "1"):
+        done = started(tmp_path / number, "--save-every", "0", JAX_NUM_CPU_DEVICES=number)
+        assert done.wait(1500) == 0, done.communicate()[1]
+    for number, other in (("4", "1"), ("1", "4")):
+        half = tmp_path / f"{number}, then {other}"
+        shutil.copytree(tmp_path / number, half)
+        for name in ("summary.json", f"checkpoints/{max(map(int, os.listdir(half / 'checkpoints')))}"):
+            shutil.rmtree(half / name) if name.startswith("checkpoints") else (half / name).unlink()
+        words = [sys.executable, "-m", "l4t_jax.run", "--resume", str(half), "--devices", other]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "JAX_NUM_CPU_DEVICES": other}
+        done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=1500, check=False)
+        assert done.returncode == 0 and "going on after 64 of 128 steps" in done.stdout + done.stderr, done.stderr
+        lines = [(path / "metrics.jsonl").read_text().splitlines() for path in (half, tmp_path / number)]
+        assert lines[0][0] == lines[1][0]
+        assert_the_same_run(half, tmp_path / other)
 
 
 def test_many_processes_without_an_address_are_told_what_to_set(monkeypatch):
