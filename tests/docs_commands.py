@@ -52,6 +52,7 @@ SMALL = {
     "python -m l4t_jax.reproduce --list-experiments": "",
     "python benchmarks/throughput.py": "--envs 8 --num-steps 8 --repeats 2 --updates 1 --out out",
     "python benchmarks/peers.py": "--num-envs 8 --num-steps 8 --rounds 2 --only l4t_env,navix_env --out out",
+    "python benchmarks/time_to_result.py": f"--repeats 1 --more='{TINY}' --out out",
     "python benchmarks/weak_teachers.py": "--steps 4096 --seeds 2 --out out",
     "python benchmarks/minigrid_simulator.py": "--tasks SimpleDoorKey --boards 8 --out out.json",
     "for i in 0 1; do": TINY,

@@ -52,6 +52,16 @@ def test_peers_prints_one_object_with_ratios_and_their_spread():
     assert not result["missing"]
 
 
+@pytest.mark.slow
+def test_time_to_result_prints_where_the_seconds_went():
+    sizes = "--num-envs 8 --num-steps 16 --total-steps 384 --minibatches 2 --hidden 16 --evaluations 2 --board-pool 32"
+    result = printed("time_to_result.py", "--repeats", "1", f"--more={sizes} --heldout-boards 16")
+    for one in result["median"].values():
+        assert one["whole"] == pytest.approx(sum(one[name] for name in ("compile", "train", "evaluate", "rest")))
+    assert result["median"]["warm"]["compile"] < result["median"]["cold"]["compile"]
+    assert result["start_s"]["l4t_jax"] < result["start_s"]["jax and navix"]
+
+
 def test_rates_and_quartiles_are_those_of_the_samples():
     samples = timing.Samples(wall=(1.0, 2.0, 3.0, 4.0, 5.0), cpu=(2.0,) * 5, count=60)
     assert samples.rate == 20
