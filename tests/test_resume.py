@@ -250,5 +250,6 @@ def test_memory_stays_flat_over_fifteen_minutes(runner: Runner, tmp_path: Path) 
         )  # fmt: skip
     with reported("soak", result):
         assert (later.max(axis=0) <= 1.05 * later[0]).all() and len(lines) > 100
-        # What compiling had taken may be given back in between; nor does it grow again from there.
-        assert (each_minute <= 1.05 * np.minimum.accumulate(each_minute)).all()
+        # What compiling had taken is given back at some moment; nor does it grow again from there.
+        resident = each_minute[:, 0]
+        assert (resident <= 1.05 * np.minimum.accumulate(resident)).all()
