@@ -264,3 +264,10 @@ def test_quick_does_all_of_it(tmp_path: Path, capfd: pytest.CaptureFixture[str])
     assert {run["variant"] for run in found["runs"]} == set(reproduce.QUICK_VARIANTS)
     assert found["teachers"]["DoorKey-5x5"]["drawn"]["success"] > 0.9
     assert (tmp_path / "areas.png").is_file()
+
+
+def test_the_readmes_table_is_that_of_the_committed_results() -> None:
+    root = Path(__file__).parents[1]
+    found = json.loads((root / "benchmarks/results/reproduce/results.json").read_text())
+    assert comparison.headline(found) in (root / "README.md").read_text()
+    assert comparison.markdown(found) == (root / "benchmarks/results/reproduce/table.md").read_text()
