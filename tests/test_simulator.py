@@ -54,7 +54,7 @@ def test_a_student_plays_minigrid_as_it_plays_in_jax(algo: Any, built: tuple[Tra
     trainer, state = (
         built if algo == "l4t" else untrained(dataclasses.replace(TINY, env="LavaDoorKey", algo="hrl", num_seeds=1))
     )
-    params, key = jax.tree.map(lambda leaf: leaf[0], state.params), jax.random.key(1)
+    params, key = jax.tree.map(lambda leaf: leaf[0], state.params), jax.random.key(3)  # 5 of 24 succeed by chance
     seeds = simulator.test_seeds(trainer.task, 24)
     boards = simulator.boards(trainer.task, seeds)
     assert bool(in_split(boards, "test").all()) and len(set(seeds)) == 24
