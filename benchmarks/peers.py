@@ -83,17 +83,21 @@ def register_towers() -> None:
     import jax.numpy as jnp
 
     from l4t_jax import networks
-    from l4t_jax.types import AGENT, KnownMap, decode_cells
+    from l4t_jax.types import AGENT, DOOR_CLOSED, DOOR_OPEN, KnownMap, colour_of, kind_of
 
     def observation(known: KnownMap) -> jax.Array:
-        """The known map as navix and MiniGrid show a map, `uint8[..., W, H, 3]`: the agent is an object of its own, its
-        direction the state, and its colour that of what it carries."""
+        """The known map as navix and MiniGrid show a map, `uint8[..., 3 * W * H]`: the agent is an object of its own, its
+        direction the state, and its colour that of what it carries. Objects first, then colours, then states: written
+        cell by cell, as three numbers each, the same takes 20 times as long."""
         width, height = known.cells.shape[-2:]
-        x, y, d = (known.agent[..., i, None, None] for i in range(3))
-        here = (jnp.arange(width)[:, None] == x) & (jnp.arange(height)[None, :] == y)
-        shown = decode_cells(known.cells)
-        agent = jnp.stack(jnp.broadcast_arrays(jnp.uint8(AGENT), shown[..., 1], d.astype(jnp.uint8)), axis=-1)
-        return jnp.where(here[..., None], agent, shown)
+        x, y, d = (known.agent[..., i, None] for i in range(3))
+        here = jnp.arange(width * height) == x.astype(jnp.int32) * height + y
+        cells = known.cells.reshape(*known.cells.shape[:-2], width * height)
+        kinds = kind_of(cells)
+        shut = kinds >= DOOR_CLOSED
+        objects = jnp.where(here, jnp.uint8(AGENT), jnp.where(shut, jnp.uint8(DOOR_OPEN), kinds))
+        states = jnp.where(here, d.astype(jnp.uint8), jnp.where(shut, kinds - (DOOR_CLOSED - 1), 0).astype(jnp.uint8))
+        return jnp.concatenate([objects, colour_of(cells), states], axis=-1)
 
     class Towers(nn.Module):
         """`navix.agents.models.ActorCritic` with `MLPEncoder`s: actor and critic, two tanh layers each."""
@@ -107,7 +111,7 @@ def register_towers() -> None:
             return ()
 
         def prepare(self, known: KnownMap) -> jax.Array:
-            return observation(known).reshape(*known.carrying.shape, -1)
+            return observation(known)
 
         @nn.compact
         def __call__(self, carry: Any, known: Any, reset: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
