@@ -86,9 +86,9 @@ def register_towers() -> None:
     from l4t_jax.types import AGENT, DOOR_CLOSED, DOOR_OPEN, KnownMap, colour_of, kind_of
 
     def observation(known: KnownMap) -> jax.Array:
-        """The known map as navix and MiniGrid show a map, `uint8[..., 3 * W * H]`: the agent is an object of its own, its
-        direction the state, and its colour that of what it carries. Objects first, then colours, then states: written
-        cell by cell, as three numbers each, the same takes 20 times as long."""
+        """The known map as navix and MiniGrid show a map, `uint8[..., 3 * W * H]`: the agent is an object of its own,
+        its direction the state, and its colour that of what it carries. Objects first, then colours, then states:
+        written cell by cell, as three numbers each, the same takes 20 times as long."""
         width, height = known.cells.shape[-2:]
         x, y, d = (known.agent[..., i, None] for i in range(3))
         here = jnp.arange(width * height) == x.astype(jnp.int32) * height + y

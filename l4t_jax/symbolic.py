@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from l4t_jax import bits
 from l4t_jax.tasks.task import Task
 from l4t_jax.types import COLOURS, KnownMap, colour_of, kind_of, one_of
 
@@ -49,29 +50,26 @@ def num_states(task: Task) -> int:
 def sight(task: Task, known: KnownMap) -> Sighting:
     """The symbolic state and the remembered places; a function of the known map and the cargo's origin alone."""
     width, height = known.cells.shape[-2:]
-    cells = known.cells
-    x, y = known.agent[..., 0, None, None], known.agent[..., 1, None, None]
-    here = (jnp.arange(width)[:, None] == x) & (jnp.arange(height)[None, :] == y)
+    cells = bits.batch_last(known.cells)
     kinds, colours = kind_of(cells), colour_of(cells)
-    scan = (jnp.arange(width)[:, None] * height + jnp.arange(height)[None, :]).astype(jnp.int32)
+    here = bits.cell(known.agent[..., 0].astype(jnp.int32), known.agent[..., 1].astype(jnp.int32), width, height)
     nowhere = width * height
 
     first = []  # the scan index of each noun in the map, or `nowhere`
     held = jnp.zeros(known.carrying.shape, jnp.int32)
     for i, noun in enumerate(task.nouns):
-        match = one_of(kinds, *noun.kinds) & ~here
+        match = one_of(kinds, *noun.kinds)
         carried = one_of(kind_of(known.carrying), *noun.kinds) & (known.carrying != 0)
         if noun.colour is not None:
             match = match & (colours == noun.colour)
             carried = carried & (colour_of(known.carrying) == noun.colour)
         if noun.portable:
             held = jnp.where(carried & (held == 0), _portable(task).index(i) + 1, held)
-        index = jnp.where(match, scan, nowhere)
-        found = jnp.min(index, axis=(-2, -1))
+        left = bits.pack(match) & ~here
         for _ in range(noun.nth):
-            index = jnp.where(index == found[..., None, None], nowhere, index)
-            found = jnp.min(index, axis=(-2, -1))
-        first.append(found)
+            x, y = jnp.divmod(bits.first_cell(left, height), height)
+            left = left & ~bits.cell(x, y, width, height)
+        first.append(bits.first_cell(left, height))
 
     state = jnp.zeros(known.carrying.shape, jnp.int32)
     for i, found in enumerate(first):

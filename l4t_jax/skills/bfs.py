@@ -1,7 +1,7 @@
 """Exact shortest paths over position and direction, for a whole batch of maps in one loop.
 
 Device module: pure, jittable. A breadth-first search backwards from the poses that have a target directly ahead, on
-maps packed as bits (`skills.bits`): one step of the loop moves the frontier of every map of the batch by one action.
+maps packed as bits (`bits`): one step of the loop moves the frontier of every map of the batch by one action.
 Each turn or step forward costs 1. Source: LLM4Teach's `go_to`, REFERENCE facts, section Teacher, item 3.
 """
 
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from l4t_jax.skills import bits
+from l4t_jax import bits
 from l4t_jax.types import DIR_X, DIR_Y
 
 FAR = 10_000  # the distance of what cannot be reached

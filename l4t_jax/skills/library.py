@@ -7,13 +7,15 @@ walk over table entries (`teacher.policy`). Source: REFERENCE facts, section Tea
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.skills import bfs, bits
+from l4t_jax import bits
+from l4t_jax.skills import bfs
 from l4t_jax.skills.plan import SKILLS, encode_step, num_codes, own_skills
 from l4t_jax.symbolic import Sighting
 from l4t_jax.tasks.task import DOORS, Task
@@ -74,7 +76,7 @@ def explore(known: KnownMap, view: int) -> jax.Array:
     """
     width, height = known.cells.shape[-2:]
     h = view // 2
-    kinds = kind_of(known.cells)
+    kinds = kind_of(bits.batch_last(known.cells))
     solid = bits.pack(one_of(kinds, WALL, *DOORS))
     unseen = bits.pack(kinds == UNSEEN)
     thing = bits.pack(one_of(kinds, KEY, BALL, BOX))
@@ -88,11 +90,9 @@ def explore(known: KnownMap, view: int) -> jax.Array:
     inner_column = (column >= 1) & (column <= width - 2)
     below = jnp.where(inner_column, solid & (solid >> 1) & inner, none)
     beside = jnp.where(inner_column, solid & bits.shift(solid, -1, 0) & inner, none)
-    first_below = jnp.argmax(below != 0, axis=0)
-    bound_x = jnp.where(bits.any_bit(below), first_below + 1, width)
-    first_beside = jnp.argmax(beside != 0, axis=0)
-    beside_word = jnp.take_along_axis(beside, first_beside[None], axis=0)[0]
-    bound_y = jnp.where(bits.any_bit(beside), bits.lowest_bit(beside_word) + 1, height)
+    bound_x = jnp.min(jnp.where(below != 0, column + 1, width), axis=0)
+    first_beside = bits.first_cell(beside, height)
+    bound_y = jnp.where(first_beside < width * height, first_beside % height + 1, height)
 
     rows_in = jnp.asarray((1 << height) - 1, word) >> jnp.clip(height - bound_y, 0, height).astype(word)
     unseen = jnp.where(column < bound_x, unseen & rows_in, none)
@@ -158,7 +158,7 @@ def outcomes(task: Task, known: KnownMap, sighting: Sighting) -> jax.Array:
     batch = known.agent.shape[:-1]
     done = jnp.full(batch, DONE, jnp.int32)
     agent = jnp.moveaxis(known.agent, -1, 0).astype(jnp.int32)  # (3, *B)
-    kinds = kind_of(known.cells)
+    kinds = kind_of(bits.batch_last(known.cells))
     passable = bits.pack(one_of(kinds, EMPTY, FLOOR, GOAL, LAVA, DOOR_OPEN))
 
     result = [done] * num_codes(task)
@@ -177,16 +177,22 @@ def outcomes(task: Task, known: KnownMap, sighting: Sighting) -> jax.Array:
     nouns = len(task.nouns)
     if nouns == 0:
         return jnp.stack(result)
-    # One search for all nouns: the noun is a further batch axis.
-    place = sighting.place.astype(jnp.int32)  # (*B, nouns, 2)
-    target = bits.cell(jnp.moveaxis(place[..., 0], -1, 0), jnp.moveaxis(place[..., 1], -1, 0), width, height)
-    passable_n = jnp.broadcast_to(passable[:, None], (width, nouns, *batch))
-    agent_n = jnp.broadcast_to(agent[:, None], (3, nouns, *batch))
+    # One search for all objects: the object is a further batch axis. States of one object share its search, as at most
+    # one of them is there at a time.
+    names = [(noun.is_same_as, noun.is_same_as or noun.name) for noun in task.nouns]
+    objects = list(dict.fromkeys(names))
+    object_of = [objects.index(name) for name in names]
+    place = jnp.moveaxis(sighting.place, (-2, -1), (0, 1)).astype(jnp.int32)  # (nouns, 2, *B)
+    states = [[place[i] for i in range(nouns) if object_of[i] == k] for k in range(len(objects))]
+    places = jnp.stack([functools.reduce(jnp.maximum, each) for each in states])  # unseen is -1
+    target = bits.cell(places[:, 0], places[:, 1], width, height)
+    passable_n = jnp.broadcast_to(passable[:, None], (width, len(objects), *batch))
+    agent_n = jnp.broadcast_to(agent[:, None], (3, len(objects), *batch))
     path = bfs.shortest_path(passable_n, target, agent_n, height)
-    known_noun = jnp.moveaxis(place[..., 0], -1, 0) >= 0  # (nouns, *B)
+    known_noun = place[:, 0] >= 0  # (nouns, *B)
     constant = {"pick_up": PICKUP, "drop": DROP, "open": TOGGLE}
     for i in range(nouns):
-        one = jax.tree.map(lambda leaf, i=i: leaf[i], path)
+        one = jax.tree.map(lambda leaf, i=i: leaf[object_of[i]], path)
         for s, skill in enumerate(("go_to", "reach", "pick_up", "drop", "open")):
             if skill not in task.skills:
                 continue

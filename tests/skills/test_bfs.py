@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from oracles import teacher as oracle
 
-from l4t_jax.skills import bfs, bits, library
+from l4t_jax import bits
+from l4t_jax.skills import bfs, library
 from l4t_jax.tasks import get_task
 from l4t_jax.types import DONE, DOOR_OPEN, EMPTY, GOAL, LAVA, as_observation, kind_of, one_of
 
@@ -15,7 +16,7 @@ SHARE = (0.6, 0.15, 0.15, 0.05, 0.05)  # of the maps
 
 
 def find(known, places):
-    passable = bits.pack(one_of(kind_of(known.cells), EMPTY, GOAL, LAVA, DOOR_OPEN))
+    passable = bits.pack(one_of(kind_of(bits.batch_last(known.cells)), EMPTY, GOAL, LAVA, DOOR_OPEN))
     width, height = known.cells.shape[-2:]
     targets = bits.cell(places[:, 0], places[:, 1], width, height)
     path = bfs.shortest_path(passable, targets, jnp.moveaxis(known.agent, -1, 0).astype(jnp.int32), height)
@@ -102,7 +103,7 @@ def test_a_large_batch_is_searched_in_parts_alike(random_known, rng, monkeypatch
 
 def test_bits_hold_what_the_masks_hold(rng):
     mask = rng.random((3, 2, 9, 32)) < 0.5
-    packed = bits.pack(jnp.asarray(mask))
+    packed = bits.pack(bits.batch_last(jnp.asarray(mask)))
     assert packed.shape == (9, 3, 2) and packed.dtype == jnp.uint32
     np.testing.assert_array_equal(bits.unpack(packed, 32), mask)
     for x, y in ((0, 0), (8, 31), (4, 17)):
