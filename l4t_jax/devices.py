@@ -33,6 +33,11 @@ def own_keys(key: jax.Array, number: jax.Array) -> jax.Array:
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, number)
 
 
+def own_bits(key: jax.Array, number: jax.Array, words: int) -> jax.Array:
+    """Random words for each world, of its number: `int32[N]` -> `uint32[words, N]`."""
+    return jax.vmap(lambda key: jax.random.bits(key, (words,)), out_axes=1)(own_keys(key, number))
+
+
 def mean(tree: Any, axis: str | None) -> Any:
     """The mean over devices of arrays of one type, in one sum; themselves without an axis."""
     if axis is None:

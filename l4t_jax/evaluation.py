@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from l4t_jax.devices import own_keys
+from l4t_jax.devices import own_bits
 from l4t_jax.hierarchy import OverSkills, draw
 from l4t_jax.networks import Student, run
 from l4t_jax.tasks.task import GridTask, Task, observe
@@ -84,7 +84,7 @@ def play(
 
 def choose(key: jax.Array, index: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
     """Actions `int32[B]`, drawn from logits `float32[B, 7]` by the boards' own numbers, or the most probable ones."""
-    return draw(own_keys(key, index), logits, greedy)
+    return draw(own_bits(key, index, 1)[0], logits, greedy)
 
 
 def student_policy(student: Student, params: Any) -> Policy:
@@ -107,8 +107,8 @@ def option_policy(
         student_carry, memory, t = carry
         one = jax.tree.map(lambda leaf: leaf[None], known)
         student_carry, logits, _ = run(student, params, student_carry, one, reset[None])
-        keys = own_keys(jax.random.fold_in(key, t), index)
-        memory, choice = controller.choose(memory, keys, known, reset, logits[0], greedy)
+        (bits,) = own_bits(jax.random.fold_in(key, t), index, 1)
+        memory, choice = controller.choose(memory, bits, known, reset, logits[0], greedy)
         return (student_carry, memory, t + 1), jnp.log(jax.nn.one_hot(choice.action, NUM_ACTIONS))
 
     return policy

@@ -45,10 +45,19 @@ class Choice(struct.PyTreeNode):
     allowed: jax.Array | None = None
 
 
-def draw(keys: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
-    """Choices `int32[N]` from logits `float32[N, A]`, drawn with `key[N]`, or the most probable ones."""
-    sampled = jax.vmap(jax.random.categorical)(keys, logits)
-    return jnp.where(greedy, jnp.argmax(logits, axis=-1), sampled).astype(jnp.int32)
+def draw(bits: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
+    """Choices `int32[N]` from logits `float32[N, A]`, or the most probable ones.
+
+    By inversion, from 24 bits of one random word each `uint32[N]`: `jax.random.categorical` takes A words and as many
+    logarithms. What has no probability is never drawn.
+    """
+    weight = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
+    below = [jnp.zeros_like(weight[:, 0])]
+    for choice in range(weight.shape[-1]):
+        below.append(below[-1] + weight[:, choice])
+    place = (bits >> 8).astype(jnp.float32) * 2.0**-24 * below[-1]  # less than the whole, as rounded too
+    sampled = sum((place >= edge).astype(jnp.int32) for edge in below[1:-1])
+    return jnp.where(greedy, jnp.argmax(logits, axis=-1).astype(jnp.int32), sampled)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,20 +73,20 @@ class Primitive:
         return ()
 
     def choose(
-        self, memory: Any, keys: jax.Array, known: KnownMap, reset: jax.Array, logits: jax.Array,
+        self, memory: Any, bits: jax.Array, known: KnownMap, reset: jax.Array, logits: jax.Array,
         greedy: bool | jax.Array = False,
     ) -> tuple[Any, Choice]:  # fmt: skip
         """One choice in each of N worlds.
 
         Args:
             memory: from `begin`, or the last call.
-            keys: random keys, `key[N]`.
+            bits: random words, `uint32[N]`.
             known: what the agents know, leading axis N.
             reset: `bool[N]` an episode starts.
             logits: `float32[N, outputs]` of the student.
             greedy: take the most probable choice instead of drawing one.
         """
-        action = draw(keys, logits, greedy)
+        action = draw(bits, logits, greedy)
         return memory, Choice(index=action, action=action, log_prob=losses.log_probability(logits, action))
 
 
@@ -103,7 +112,7 @@ class OverSkills:
         return Running(option=jnp.zeros(number, jnp.int32), state=jnp.full(number, -1, jnp.int32))
 
     def choose(
-        self, memory: Running, keys: jax.Array, known: KnownMap, reset: jax.Array, logits: jax.Array,
+        self, memory: Running, bits: jax.Array, known: KnownMap, reset: jax.Array, logits: jax.Array,
         greedy: bool | jax.Array = False,
     ) -> tuple[Running, Choice]:  # fmt: skip
         """As `Primitive.choose`; goes on with the option under way where it is not over."""
@@ -115,7 +124,7 @@ class OverSkills:
         decides = reset | ~still | single[memory.option] | (sighting.state != memory.state)
         allowed = acts | ~jnp.any(acts, axis=-1, keepdims=True)
         masked = jnp.where(allowed, logits, IMPOSSIBLE)
-        option = jnp.where(decides, draw(keys, masked, greedy), memory.option)
+        option = jnp.where(decides, draw(bits, masked, greedy), memory.option)
         action = jnp.take_along_axis(would_do, option[:, None], axis=-1)[:, 0]
         action = jnp.where(action < 0, DONE, action)
         choice = Choice(

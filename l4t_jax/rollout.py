@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from l4t_jax.devices import own_keys
+from l4t_jax.devices import own_bits
 from l4t_jax.hierarchy import Controller, Primitive
 from l4t_jax.tasks.task import GridTask, observe
 from l4t_jax.types import KnownMap, World
@@ -122,18 +122,17 @@ def rollout(
 
     def step(state: tuple[Envs, KnownMap, Any], key: jax.Array) -> tuple[tuple[Envs, KnownMap, Any], dict[str, Any]]:
         envs, cut_known, cut_carry = state
-        action_key, board_key = jax.random.split(key)
-        known = know(envs.world)
+        choice_bits, board_bits = own_bits(key, envs.number, 2)
+        known = jax.lax.optimization_barrier(know(envs.world))  # else a student's features find it anew, many times
         carry, logits, value = act(envs.carry, _one_step(known), envs.reset[None])
-        memory, choice = controller.choose(envs.memory, own_keys(action_key, envs.number), known, envs.reset, logits[0])
+        memory, choice = controller.choose(envs.memory, choice_bits, known, envs.reset, logits[0])
         world, reward, terminated, truncated = jax.vmap(env.transition)(envs.world, envs.t, choice.action)
         truncated = truncated & ~terminated
         done = terminated | truncated
         # The only states whose value is not that of a later row: keep them aside, one a world (see `num_steps`).
         cut_known = where_done(truncated, know(world), cut_known)
         cut_carry = where_done(truncated, carry, cut_carry)
-        draw = jax.vmap(jax.random.bits)(own_keys(board_key, envs.number))
-        index = (draw % pool.agent.shape[0]).astype(jnp.int32)
+        index = (board_bits % pool.agent.shape[0]).astype(jnp.int32)
         board = jax.tree.map(lambda leaf: leaf[index], pool)
         row = dict(
             known=known, reset=envs.reset, action=choice.index, log_prob=choice.log_prob, value=value[0],

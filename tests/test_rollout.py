@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax import minigrid_twin
+from l4t_jax import hierarchy, minigrid_twin
 from l4t_jax.rollout import Envs, begin, rollout
 from l4t_jax.tasks import get_task
 from l4t_jax.types import FORWARD, NUM_ACTIONS, TOGGLE, KnownMap, as_observation, decode_cells
@@ -58,7 +58,7 @@ def rolled(draw, play):
     # Ages at which world 1 arrives at the very last step, and others are cut off within the rollout.
     envs = envs.replace(t=jnp.array([0, 150 - length, 0, 100, 149, 148]))
     run = jax.jit(partial(rollout, env, counting_student(logits_of), num_steps=STEPS))
-    after, rows = run(jax.random.key(1), envs, board)
+    after, rows = run(jax.random.key(2), envs, board)
     return task, board, envs, after, jax.tree.map(np.asarray, rows), length
 
 
@@ -133,6 +133,22 @@ def test_log_probabilities_are_of_the_actions_taken(rolled):
     np.testing.assert_allclose(rows.log_prob[:, :2], 0.0, atol=1e-6)
     share = np.bincount(rows.action[:, 4:].reshape(-1), minlength=NUM_ACTIONS) / rows.action[:, 4:].size
     np.testing.assert_allclose(share, 1 / NUM_ACTIONS, atol=0.1)  # five standard errors of 300 draws
+
+
+def test_a_draw_inverts_the_distribution_and_never_takes_what_is_impossible():
+    logits = jnp.array([0.3, -1e9, 2.0, -0.5, -1e9, 1.1, -1e9])
+    every = jnp.arange(0, 2**32, 2**16, dtype=jnp.uint32)  # 65,536 words at even distances
+    drawn = np.asarray(hierarchy.draw(every, jnp.broadcast_to(logits, (len(every), 7)), False))
+    share = np.bincount(drawn, minlength=7) / len(every)
+    np.testing.assert_allclose(share, jax.nn.softmax(logits), atol=2 / len(every))
+    assert (share[[1, 4, 6]] == 0).all()
+    # At either end of the words, whatever the numbers' rounding.
+    many = jax.random.normal(jax.random.key(0), (4096, 7)) * 5
+    many = jnp.where(jax.random.bernoulli(jax.random.key(1), 0.5, many.shape).at[:, 3].set(True), many, -1e9)
+    for word in (0, 255, 2**32 - 256, 2**32 - 1):
+        taken = hierarchy.draw(jnp.full(len(many), word, jnp.uint32), many, False)
+        assert float(jnp.take_along_axis(many, taken[:, None], axis=1).min()) > -1e8
+    np.testing.assert_array_equal(hierarchy.draw(every[:4096], many, True), jnp.argmax(many, axis=-1))
 
 
 def test_new_episodes_begin_on_boards_of_the_pool(draw):
