@@ -6,6 +6,7 @@ vector operation. A word is `uint16` for maps up to 16 cells high (twice as many
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,8 +25,16 @@ def batch_last(cells: jax.Array) -> jax.Array:
     The layout must be asked for: left alone, XLA keeps the batch in front and reads it from afar in every `pack`
     (10 x 10 maps, three masks: 114 ns a map; so, 21).
     """
-    last = jnp.moveaxis(cells, (-2, -1), (0, 1))
-    return with_layout_constraint(last, Layout(tuple(range(last.ndim))))
+    return _as_written(jnp.moveaxis(cells, (-2, -1), (0, 1)))
+
+
+def batch_first(words: jax.Array) -> jax.Array:
+    """Words `[n, *B]` -> `[*B, n]`, found batch last and then turned, in memory too."""
+    return _as_written(jnp.moveaxis(_as_written(words), 0, -1))
+
+
+def _as_written(array: jax.Array) -> jax.Array:
+    return with_layout_constraint(array, Layout(tuple(range(array.ndim))))
 
 
 def pack(mask: jax.Array) -> jax.Array:
@@ -35,6 +44,29 @@ def pack(mask: jax.Array) -> jax.Array:
     for y in range(1, mask.shape[1]):
         bits = bits | mask[:, y].astype(word) << y
     return jax.lax.optimization_barrier(bits)  # else XLA packs anew wherever a column is read
+
+
+def in_parts(function: Callable[[Any], Any], size: int, tree: Any, axis: int = 0) -> Any:
+    """A function on a batch, on a CPU `size` maps at a time: what it reads and writes then stays in the first caches.
+
+    Args:
+        function: of a batch; its results have the batch first.
+        size: of a part.
+        tree: arrays.
+        axis: of the batch in each of them.
+    """
+    number = jax.tree.leaves(tree)[0].shape[axis]
+    parts = -(-number // size)
+    if parts == 1 or jax.default_backend() != "cpu":
+        return function(tree)
+    index = jnp.minimum(jnp.arange(parts * size), number - 1)  # the last map again, to fill the last part
+
+    def cut(leaf: jax.Array) -> jax.Array:
+        full = leaf if parts * size == number else jnp.take(leaf, index, axis=axis)
+        return jnp.moveaxis(full.reshape(*full.shape[:axis], parts, size, *full.shape[axis + 1 :]), axis, 0)
+
+    done = jax.lax.map(function, jax.tree.map(cut, tree))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:number], done)
 
 
 def unpack(bits: jax.Array, height: int) -> jax.Array:

@@ -53,17 +53,8 @@ def shortest_path(passable: jax.Array, targets: jax.Array, agent: jax.Array, hei
     """
     batch = passable.shape[1:]
     flat = [leaf.reshape(leaf.shape[0], -1) for leaf in (passable, targets, agent)]
-    size, chunk = flat[0].shape[1], CHUNK[jnp.iinfo(passable.dtype).bits]
-    chunks = -(-size // chunk)
-    if chunks == 1 or jax.default_backend() != "cpu":
-        path = _search(flat[0], flat[1], flat[2], height)
-    else:
-        # Repeat the last maps to fill the last chunk.
-        index = jnp.minimum(jnp.arange(chunks * chunk), size - 1)
-        full = flat if chunks * chunk == size else [leaf[:, index] for leaf in flat]
-        cut = [leaf.reshape(leaf.shape[0], chunks, chunk).swapaxes(0, 1) for leaf in full]
-        path = jax.lax.map(lambda one: _search(one[0], one[1], one[2], height), tuple(cut))
-        path = jax.tree.map(lambda leaf: leaf.reshape(-1)[:size], path)
+    chunk = CHUNK[jnp.iinfo(passable.dtype).bits]
+    path = bits.in_parts(lambda one: _search(one[0], one[1], one[2], height), chunk, flat, axis=1)
     return jax.tree.map(lambda leaf: leaf.reshape(batch), path)
 
 
