@@ -1,12 +1,14 @@
 """Maps as bits: one word a column of the map (x), bit y of it the cell (x, y); the batch comes last.
 
 Device module: pure, jittable. `[W, *B]` puts the batch on the fast axis, where every operation of the skills is a plain
-vector operation. A word is `uint16` for maps up to 16 cells high (twice as many to a vector), `uint32` up to 32.
+vector operation. A word is `uint8` for maps up to 8 cells high, `uint16` up to 16 and `uint32` up to 32:
+the smaller, the more of them go into a vector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -16,7 +18,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 
 def word_type(height: int) -> Any:
     """The word that holds a column of `height` cells."""
-    return jnp.uint16 if height <= 16 else jnp.uint32
+    return jnp.uint8 if height <= 8 else jnp.uint16 if height <= 16 else jnp.uint32
 
 
 def batch_last(cells: jax.Array) -> jax.Array:
@@ -33,8 +35,21 @@ def batch_first(words: jax.Array) -> jax.Array:
     return _as_written(jnp.moveaxis(_as_written(words), 0, -1))
 
 
+_tuned = [True]
+
+
+@contextlib.contextmanager
+def portable() -> Iterator[None]:
+    """Traces a program that is to be kept and to run anywhere: no layouts asked for, no parts for a CPU's caches."""
+    _tuned.append(False)
+    try:
+        yield
+    finally:
+        _tuned.pop()
+
+
 def _as_written(array: jax.Array) -> jax.Array:
-    return with_layout_constraint(array, Layout(tuple(range(array.ndim))))
+    return with_layout_constraint(array, Layout(tuple(range(array.ndim)))) if _tuned[-1] else array
 
 
 def pack(mask: jax.Array) -> jax.Array:
@@ -56,9 +71,9 @@ def in_parts(function: Callable[[Any], Any], size: int, tree: Any, axis: int = 0
         axis: of the batch in each of them.
     """
     number = jax.tree.leaves(tree)[0].shape[axis]
-    parts = -(-number // size)
-    if parts == 1 or jax.default_backend() != "cpu":
+    if not _tuned[-1] or jax.default_backend() != "cpu" or number <= size:
         return function(tree)
+    parts = -(-number // size)
     index = jnp.minimum(jnp.arange(parts * size), number - 1)  # the last map again, to fill the last part
 
     def cut(leaf: jax.Array) -> jax.Array:

@@ -77,6 +77,7 @@ def export(
     import numpy as np
 
     from l4t_jax import api, loop, metrics
+    from l4t_jax import bits
     from l4t_jax.evaluation import student_policy
     from l4t_jax.types import ACTIONS, COLOURS, from_observation
 
@@ -101,7 +102,8 @@ def export(
         jax.ShapeDtypeStruct((number, sum(widths)), jnp.float32),
         jax.ShapeDtypeStruct((number,), jnp.bool_),
     )
-    data = bytes(jax_export.export(jax.jit(act), platforms=PLATFORMS)(*shapes).serialize())
+    with bits.portable():
+        data = bytes(jax_export.export(jax.jit(act), platforms=PLATFORMS)(*shapes).serialize())
     file = Path(run_dir) / "student.jaxexport" if out is None else Path(out)
     card_file = file.with_suffix(".json")
     summary = Path(run_dir) / metrics.SUMMARY

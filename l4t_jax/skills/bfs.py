@@ -33,7 +33,7 @@ class Path(struct.PyTreeNode):
 
 # Maps searched at a time on a CPU, by the bits of a word: what the loop reads and writes stays in the first cache
 # (10 x 10 maps, two targets each, one core: 0.15 µs a map at 128, 0.32 at 512, 1.4 at 2048).
-CHUNK = {16: 128, 32: 64}
+CHUNK = {8: 128, 16: 128, 32: 64}
 UNROLLED = 2  # actions a turn of the loop: a turn costs the same few microseconds, however little is in it
 
 

@@ -97,7 +97,7 @@ def test_a_large_batch_is_searched_in_parts_alike(random_known, rng, monkeypatch
     known = random_known(rng, (10, 10), 150, inside=False)
     places = jnp.asarray(rng.integers(0, 10, (150, 2)), jnp.int32)
     whole = search(known, places)
-    monkeypatch.setattr(bfs, "CHUNK", {16: 64})
+    monkeypatch.setattr(bfs, "CHUNK", {8: 64, 16: 64})
     jax.tree.map(np.testing.assert_array_equal, jax.jit(lambda *args: find(*args))(known, places), whole)
 
 
