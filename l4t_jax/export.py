@@ -76,8 +76,7 @@ def export(
     import jax.numpy as jnp
     import numpy as np
 
-    from l4t_jax import api, loop, metrics
-    from l4t_jax import bits
+    from l4t_jax import api, bits, loop, metrics
     from l4t_jax.evaluation import student_policy
     from l4t_jax.types import ACTIONS, COLOURS, from_observation
 
