@@ -302,8 +302,8 @@ def _ego_words(task: Task, known: KnownMap, window: int) -> jax.Array:
 
     def filled(lines: jax.Array) -> jax.Array:
         """Which of `[n, B]` lines hold anything, as bits `[B]`."""
-        holds = [(line != 0).astype(line_word) << i for i, line in enumerate(lines)]
-        return functools.reduce(jnp.bitwise_or, holds)
+        place = jnp.arange(len(lines), dtype=line_word)[:, None]
+        return jnp.sum((lines != 0).astype(line_word) << place, axis=0, dtype=line_word)
 
     offset = jnp.arange(-(span - 1), span)[:, None]
     near = jnp.arange(-half, window - half)[:, None]
@@ -324,9 +324,8 @@ def _ego_words(task: Task, known: KnownMap, window: int) -> jax.Array:
         by_x, by_y = jax.lax.optimization_barrier((filled(columns), filled(rows)))
         columns, rows = jnp.pad(columns, [(0, span - width), (0, 0)]), jnp.pad(rows, [(0, span - height), (0, 0)])
         lines = jax.lax.optimization_barrier(jnp.where(along_x[None], columns, rows))  # not anew for every place
-        chosen = functools.reduce(
-            jnp.bitwise_or, [jnp.where(ahead == i, lines[i][None], jnp.zeros((), line_word)) for i in range(span)]
-        )  # (window, B)
+        is_ahead = ahead[:, None] == jnp.arange(span)[None, :, None]
+        chosen = jnp.sum(jnp.where(is_ahead, lines[None], 0), axis=1, dtype=line_word)  # (window, B)
         cells = bit(chosen[:, None], aside[None])  # (window, window, B)
         return jnp.concatenate([met(by_x, by_y, d), met(by_x, by_y, (d + 1) & 3), cells.reshape(-1, x.shape[0])])
 

@@ -58,13 +58,10 @@ def walk(plans: jax.Array, outcomes: jax.Array) -> jax.Array:
         `int32[*B, P]`.
     """
     # Four bits an outcome, eight to a word: a look-up is a shift (gathered one by one they took three times as long).
-    words = []
-    for first in range(0, outcomes.shape[0], 8):
-        word = jnp.zeros(outcomes.shape[1:], jnp.uint32)
-        for place, outcome in enumerate(outcomes[first : first + 8]):
-            word = word | (outcome - library.SATISFIED).astype(jnp.uint32) << 4 * place
-        words.append(word[..., None])
-    words = jax.lax.optimization_barrier(words)
+    codes, *batch = outcomes.shape
+    groups = jnp.pad(outcomes - library.SATISFIED, [(0, -codes % 8), *[(0, 0)] * len(batch)]).astype(jnp.uint32)
+    place = jnp.arange(0, 32, 4, dtype=jnp.uint32).reshape(1, 8, *[1] * len(batch))
+    words = jnp.sum(groups.reshape(-1, 8, *batch) << place, axis=1, dtype=jnp.uint32)[..., None]
 
     action = jnp.full(plans.shape[:-1], DONE, jnp.int32)
     for step in reversed(range(plans.shape[-1])):
