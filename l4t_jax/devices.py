@@ -34,8 +34,8 @@ def own_keys(key: jax.Array, number: jax.Array) -> jax.Array:
 
 
 def own_bits(key: jax.Array, number: jax.Array, words: int) -> jax.Array:
-    """Random words for each world, of its number: `int32[N]` -> `uint32[words, N]`."""
-    return jax.vmap(lambda key: jax.random.bits(key, (words,)), out_axes=1)(own_keys(key, number))
+    """Random words for each world, of its number: `int32[N]` -> `uint32[N, words]`."""
+    return jax.vmap(lambda key: jax.random.bits(key, (words,)))(own_keys(key, number))
 
 
 def mean(tree: Any, axis: str | None) -> Any:

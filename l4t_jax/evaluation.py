@@ -84,7 +84,7 @@ def play(
 
 def choose(key: jax.Array, index: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
     """Actions `int32[B]`, drawn from logits `float32[B, 7]` by the boards' own numbers, or the most probable ones."""
-    return draw(own_bits(key, index, 1)[0], logits, greedy)
+    return draw(own_bits(key, index, 1)[:, 0], logits, greedy)
 
 
 def student_policy(student: Student, params: Any) -> Policy:
@@ -107,7 +107,7 @@ def option_policy(
         student_carry, memory, t = carry
         one = jax.tree.map(lambda leaf: leaf[None], known)
         student_carry, logits, _ = run(student, params, student_carry, one, reset[None])
-        (bits,) = own_bits(jax.random.fold_in(key, t), index, 1)
+        bits = own_bits(jax.random.fold_in(key, t), index, 1)[:, 0]
         memory, choice = controller.choose(memory, bits, known, reset, logits[0], greedy)
         return (student_carry, memory, t + 1), jnp.log(jax.nn.one_hot(choice.action, NUM_ACTIONS))
 

@@ -122,7 +122,7 @@ def rollout(
 
     def step(state: tuple[Envs, KnownMap, Any], key: jax.Array) -> tuple[tuple[Envs, KnownMap, Any], dict[str, Any]]:
         envs, cut_known, cut_carry = state
-        choice_bits, board_bits = own_bits(key, envs.number, 2)
+        choice_bits, board_bits = own_bits(key, envs.number, 2).T
         known = jax.lax.optimization_barrier(know(envs.world))  # else a student's features find it anew, many times
         carry, logits, value = act(envs.carry, _one_step(known), envs.reset[None])
         memory, choice = controller.choose(envs.memory, choice_bits, known, envs.reset, logits[0])

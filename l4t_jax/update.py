@@ -109,7 +109,7 @@ def minibatches(key: jax.Array, batch: Batch, number: int, by_world: bool) -> Ba
     steps, worlds = batch.action.shape
     if by_world:
         groups = batch.number.reshape(-1, number)[:, 0] // number
-        draw = jax.vmap(lambda key: jax.random.bits(key, (number,)))(devices.own_keys(key, groups))
+        draw = devices.own_bits(key, groups, number)
         order = (jnp.argsort(draw, axis=1) + jnp.arange(0, worlds, number)[:, None]).T  # (number, groups)
 
         def cut(leaf: jax.Array, axis: int) -> jax.Array:
@@ -119,7 +119,7 @@ def minibatches(key: jax.Array, batch: Batch, number: int, by_world: bool) -> Ba
         carry, own = jax.tree.map(lambda leaf: cut(leaf, 0), (batch.carry, batch.number))
         return rows.replace(carry=carry, number=own)
 
-    draw = jax.vmap(lambda key: jax.random.bits(key, (steps,)))(devices.own_keys(key, batch.number))
+    draw = devices.own_bits(key, batch.number, steps)
     order = jnp.argsort(draw, axis=1).T  # each world its own order
 
     def shuffle(leaf: jax.Array) -> jax.Array:
