@@ -82,7 +82,7 @@ def register_towers() -> None:
     import jax
     import jax.numpy as jnp
 
-    from l4t_jax import networks
+    from l4t_jax import bits, networks
     from l4t_jax.types import AGENT, DOOR_CLOSED, DOOR_OPEN, KnownMap, colour_of, kind_of
 
     def observation(known: KnownMap) -> jax.Array:
@@ -115,15 +115,16 @@ def register_towers() -> None:
 
         @nn.compact
         def __call__(self, carry: Any, known: Any, reset: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-            x = (self.prepare(known) if isinstance(known, KnownMap) else known).astype(self.dtype)
+            x = self.prepare(known) if isinstance(known, KnownMap) else known
+            x = bits.features_first(x).astype(self.dtype)  # the batch last, as the package's own students have it
             first = nn.tanh(networks.Dense(2 * self.hidden, dtype=self.dtype)(x))  # of both towers, in one product
 
             def tower(x: jax.Array, outputs: int, scale: float) -> jax.Array:
                 y = nn.tanh(networks.Dense(self.hidden, dtype=self.dtype)(x)).astype(jnp.float32)
                 return networks.Dense(outputs, kernel_init=nn.initializers.orthogonal(scale))(y)
 
-            actor, critic = jnp.split(first, 2, axis=-1)
-            return carry, tower(actor, self.outputs, 0.01), tower(critic, 1, 1.0)[..., 0]
+            actor, critic = jnp.split(first, 2)
+            return carry, jnp.moveaxis(tower(actor, self.outputs, 0.01), 0, -1), tower(critic, 1, 1.0)[0]
 
     networks.STUDENTS["towers"] = Towers  # pyright: ignore
 

@@ -51,13 +51,17 @@ def draw(bits: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Ar
     By inversion, from 24 bits of one random word each `uint32[N]`: `jax.random.categorical` takes A words and as many
     logarithms. What has no probability is never drawn.
     """
-    weight = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
-    below = [jnp.zeros_like(weight[:, 0])]
-    for choice in range(weight.shape[-1]):
-        below.append(below[-1] + weight[:, choice])
+    by_choice = jnp.moveaxis(logits, -1, 0)
+    below = [jnp.zeros_like(by_choice[0])]
+    for weight in jnp.exp(by_choice - jnp.max(by_choice, axis=0, keepdims=True)):
+        below.append(below[-1] + weight)
     place = (bits >> 8).astype(jnp.float32) * 2.0**-24 * below[-1]  # less than the whole, as rounded too
     sampled = sum((place >= edge).astype(jnp.int32) for edge in below[1:-1])
-    return jnp.where(greedy, jnp.argmax(logits, axis=-1).astype(jnp.int32), sampled)
+    return jnp.where(greedy, jnp.argmax(by_choice, axis=0).astype(jnp.int32), sampled)
+
+
+def _log_prob(logits: jax.Array, choice: jax.Array) -> jax.Array:
+    return losses.log_probability(losses.log_policy(logits), choice)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Primitive:
             greedy: take the most probable choice instead of drawing one.
         """
         action = draw(bits, logits, greedy)
-        return memory, Choice(index=action, action=action, log_prob=losses.log_probability(logits, action))
+        return memory, Choice(index=action, action=action, log_prob=_log_prob(logits, action))
 
 
 class Running(struct.PyTreeNode):
@@ -128,7 +132,7 @@ class OverSkills:
         action = jnp.take_along_axis(would_do, option[:, None], axis=-1)[:, 0]
         action = jnp.where(action < 0, DONE, action)
         choice = Choice(
-            index=option, action=action, log_prob=losses.log_probability(masked, option), decides=decides,
+            index=option, action=action, log_prob=_log_prob(masked, option), decides=decides,
             allowed=allowed,
         )  # fmt: skip
         return Running(option=option, state=sighting.state), choice

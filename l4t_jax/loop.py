@@ -430,7 +430,10 @@ def training_programs(trainer: Trainer, table: TeacherTable | None, longest: int
     number = jax.ShapeDtypeStruct((), jnp.int32)
     state = trainer.specs(jax.eval_shape(init, number))
     return {
-        "block": (jax.jit(block, donate_argnums=0), (state, trainer.specs(table), number)),
+        "block": (
+            jax.jit(block, donate_argnums=0, compiler_options=programs.tuned()),
+            (state, trainer.specs(table), number),
+        ),
         "init": (jax.jit(init), (number,)),
     }
 

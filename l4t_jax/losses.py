@@ -74,10 +74,18 @@ def normalise(x: jax.Array, weight: jax.Array | None = None, axis: str | None = 
     return centred / (jnp.sqrt(mean(jnp.square(centred), weight, axis)) + 1e-5)
 
 
-def log_probability(logits: jax.Array, action: jax.Array) -> jax.Array:
-    """log pi(action), `float32[...]`, of logits `float32[..., A]` and `int32[...]` actions."""
-    log_pi = jax.nn.log_softmax(logits)
-    return jnp.take_along_axis(log_pi, action[..., None].astype(jnp.int32), axis=-1)[..., 0]
+def log_policy(logits: jax.Array) -> jax.Array:
+    """log pi of logits `float32[..., A]`, the actions first: `float32[A, ...]`, as the terms below read it.
+
+    What a CPU then sums over actions are vectors of the batch.
+    """
+    return jax.nn.log_softmax(jnp.moveaxis(logits, -1, 0), axis=0)
+
+
+def log_probability(log_pi: jax.Array, action: jax.Array) -> jax.Array:
+    """log pi(action), `float32[...]`, of `float32[A, ...]` from `log_policy` and `int32[...]` actions."""
+    choice = jnp.arange(len(log_pi)).reshape(-1, *[1] * action.ndim)
+    return jnp.sum(jnp.where(choice == action[None], log_pi, 0.0), axis=0)
 
 
 def policy_loss(
@@ -116,23 +124,23 @@ def value_loss(
     return mean(jnp.maximum(jnp.square(value - target), jnp.square(clipped - target)), weight)
 
 
-def entropy(logits: jax.Array, weight: jax.Array | None = None) -> jax.Array:
-    """Mean entropy of the policy, in nats."""
-    log_pi = jax.nn.log_softmax(logits)
-    return -mean(jnp.sum(jnp.exp(log_pi) * log_pi, axis=-1), weight)
+def entropy(log_pi: jax.Array, weight: jax.Array | None = None) -> jax.Array:
+    """Mean entropy of the policy, in nats, of `float32[A, ...]` from `log_policy`."""
+    return -mean(jnp.sum(jnp.exp(log_pi) * log_pi, axis=0), weight)
 
 
-def distillation_loss(logits: jax.Array, teacher: jax.Array) -> jax.Array:
+def distillation_loss(log_pi: jax.Array, teacher: jax.Array) -> jax.Array:
     """Mean cross-entropy from the teacher's action distribution to the student's.
 
     A row of zeros (no guidance for that state) counts as 0, so the mean is over all rows.
 
     Args:
-        logits: `float32[..., A]` of the student.
+        log_pi: `float32[A, ...]` of the student, from `log_policy`.
         teacher: `float32[..., A]`, each row summing to 1, or all zero.
     """
-    chex.assert_equal_shape([logits, teacher])
-    return -jnp.mean(jnp.sum(teacher * jax.nn.log_softmax(logits), axis=-1))
+    teacher = jnp.moveaxis(teacher, -1, 0)
+    chex.assert_equal_shape([log_pi, teacher])
+    return -jnp.mean(jnp.sum(teacher * log_pi, axis=0))
 
 
 def weaned(student: jax.Array | float, teacher: jax.Array | float) -> jax.Array:

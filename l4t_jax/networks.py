@@ -52,33 +52,69 @@ def torch_linear_init(fan_in: int) -> nn.initializers.Initializer:
     return init
 
 
-class Dense(nn.Dense):
-    """`flax.linen.Dense` over a single batch axis, whatever the input has.
+@jax.custom_vjp
+def affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    """`kernel^T x + bias` of a batch that comes last: `[in, B]`, `[in, out]`, `[out]` -> `[out, B]`.
 
-    The gradient of the weights then contracts one axis; over two, XLA's CPU backend leaves its fast product (a
-    minibatch of the default student by itself: 2.1 µs a row, 1.6 over one axis; under `vmap` over seeds, as in a run,
-    it finds the fast one either way).
+    The gradient is written out, as every product has a form in which it runs on a CPU at full speed and others at half
+    (that of the weights contracts the batch: last in both of its operands, not first; 128 x 128: 0.17 µs a row, not
+    0.24). The barriers keep XLA from turning a product around to save the transpose of a few weights.
     """
+    return _product(jax.lax.optimization_barrier(kernel.T), x, (1, 0)) + bias[:, None]
 
-    def __call__(self, inputs: jax.Array) -> jax.Array:  # (..., F) -> (..., features)
-        flat = super().__call__(inputs.reshape(-1, inputs.shape[-1]))
-        return flat.reshape(*inputs.shape[:-1], self.features)
+
+def _product(a: jax.Array, b: jax.Array, contract: tuple[int, int]) -> jax.Array:
+    """The product of two matrices over an axis of each."""
+    return jax.lax.dot_general(a, b, (((contract[0],), (contract[1],)), ((), ())))
+
+
+def _affine_forward(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return affine(x, kernel, bias), (x, kernel)
+
+
+def _affine_backward(
+    kept: tuple[jax.Array, jax.Array], slope: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
+    x, kernel = kept
+    slope = jax.lax.optimization_barrier(slope)
+    return _product(kernel, slope, (1, 0)), _product(x, slope, (1, 1)), jnp.sum(slope, axis=1)
+
+
+affine.defvjp(_affine_forward, _affine_backward)
+
+
+class Dense(nn.Module):
+    """A linear layer on a batch that comes last: `[in, *B]` -> `[features, *B]`."""
+
+    features: int
+    dtype: Any = jnp.float32
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros_init()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", self.kernel_init, (x.shape[0], self.features))
+        bias = self.param("bias", self.bias_init, (self.features,))
+        flat, kernel, bias = (leaf.astype(self.dtype) for leaf in (x.reshape(x.shape[0], -1), kernel, bias))
+        return affine(flat, kernel, bias).reshape(self.features, *x.shape[1:])
 
 
 class TorchDense(nn.Module):
-    """A linear layer with PyTorch's default initialisation."""
+    """`Dense` with PyTorch's default initialisation."""
 
     features: int
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        init = torch_linear_init(x.shape[-1])
+        init = torch_linear_init(x.shape[0])
         return Dense(self.features, kernel_init=init, bias_init=init, dtype=self.dtype)(x)
 
 
 class PatchConv(nn.Module):
     """A 3 x 3 convolution, stride 1, padding 1, as one matrix product on patches.
+
+    `[C, W, H, *B]` -> `[features, W, H, *B]`.
 
     XLA's own convolution inside a compiled loop is many times slower on CPU; the arithmetic is the same.
     """
@@ -87,11 +123,11 @@ class PatchConv(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:  # (..., W, H, C) -> (..., W, H, features)
-        width, height = x.shape[-3:-1]
-        padded = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(1, 1), (1, 1), (0, 0)])
-        patches = [padded[..., i : i + width, j : j + height, :] for i in range(3) for j in range(3)]
-        return TorchDense(self.features, dtype=self.dtype)(jnp.concatenate(patches, axis=-1))
+    def __call__(self, x: jax.Array) -> jax.Array:
+        width, height = x.shape[1:3]
+        padded = jnp.pad(x, [(0, 0), (1, 1), (1, 1)] + [(0, 0)] * (x.ndim - 3))
+        patches = [padded[:, i : i + width, j : j + height] for i in range(3) for j in range(3)]
+        return TorchDense(self.features, dtype=self.dtype)(jnp.concatenate(patches))
 
 
 class PaperEncoder(nn.Module):
@@ -100,15 +136,19 @@ class PaperEncoder(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, known: KnownMap) -> jax.Array:  # (...,) -> (..., W * H * 64)
-        x = as_observation(known).astype(self.dtype)
+    def __call__(self, known: KnownMap) -> jax.Array:  # (*B,) -> (W * H * 64, *B)
+        x = as_observation(known)
+        x = jnp.moveaxis(x, (-1, -3, -2), (0, 1, 2)).astype(self.dtype)
         for features in (16, 32, 64):
             x = nn.relu(PatchConv(features, dtype=self.dtype)(x))
-        return x.reshape(*x.shape[:-3], -1)
+        return jnp.moveaxis(x, 0, 2).reshape(-1, *x.shape[3:])
 
 
 class Heads(nn.Module):
-    """Separate policy and value heads, one hidden ReLU layer each, as in the paper."""
+    """Separate policy and value heads, one hidden ReLU layer each, as in the paper.
+
+    `[F, *B]` -> logits `[*B, outputs]` and values `[*B]`.
+    """
 
     hidden: int
     outputs: int
@@ -119,7 +159,7 @@ class Heads(nn.Module):
         policy = nn.relu(TorchDense(self.hidden, dtype=self.dtype)(x))
         value = nn.relu(TorchDense(self.hidden, dtype=self.dtype)(x))
         logits = TorchDense(self.outputs)(policy.astype(jnp.float32))
-        return logits, TorchDense(1)(value.astype(jnp.float32))[..., 0]
+        return jnp.moveaxis(logits, 0, -1), TorchDense(1)(value.astype(jnp.float32))[0]
 
 
 class Student(nn.Module):
@@ -192,8 +232,8 @@ class PaperLSTM(Student):
             return tuple(new), x
 
         scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})  # pyright: ignore
-        carry, x = scan(self, carry, (x.astype(jnp.float32), reset))
-        return carry, *Heads(64, self.outputs, dtype=self.dtype)(x)
+        carry, x = scan(self, carry, (jnp.moveaxis(x, 0, -1).astype(jnp.float32), reset))
+        return carry, *Heads(64, self.outputs, dtype=self.dtype)(jnp.moveaxis(x, -1, 0))
 
 
 def sorts_of_cell(task: Task, cells: jax.Array) -> list[jax.Array]:
@@ -238,26 +278,29 @@ class EgoMLP(Student):
         self, carry: Carry, known: KnownMap | jax.Array, reset: jax.Array
     ) -> tuple[Carry, jax.Array, jax.Array]:
         words = self.prepare(known) if isinstance(known, KnownMap) else known
-        x = spread(self.task, words).astype(self.dtype)
+        x = spread(self.task, bits.features_first(words)).astype(self.dtype)
         for _ in range(2):
             x = nn.relu(Dense(self.hidden, dtype=self.dtype, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
         x = x.astype(jnp.float32)
         logits = Dense(self.outputs, kernel_init=nn.initializers.orthogonal(0.01))(x)
         value = Dense(1, kernel_init=nn.initializers.orthogonal(1.0))(x)
-        return carry, logits, value[..., 0]
+        return carry, jnp.moveaxis(logits, 0, -1), value[0]
 
 
 def ego_features(task: Task, known: KnownMap, window: int) -> jax.Array:
-    """The input of `EgoMLP`: `bool[..., F]`."""
-    return spread(task, ego_words(task, known, window))
+    """The input of `EgoMLP`: `bool[*B, F]`."""
+    return jnp.moveaxis(spread(task, jnp.moveaxis(ego_words(task, known, window), -1, 0)), 0, -1)
 
 
 def spread(task: Task, words: jax.Array) -> jax.Array:
-    """The bits of `ego_words`, each a feature: `bool[..., F]`."""
-    places, cargo = words[..., :-1], words[..., -1:]
-    planes = [(places >> sort) & 1 == 1 for sort in range(number_of_sorts(task))]  # 2.6 times as fast as sorts last
-    held = [(cargo >> bit) & 1 == 1 for bit in range(number_of_cargoes(task))]
-    return jnp.concatenate([*planes, *held], axis=-1)
+    """The bits of `ego_words`, each a feature, the batch last: `[P, *B]` -> `bool[F, *B]`."""
+
+    def lit(words: jax.Array, number: int) -> jax.Array:
+        """The lowest bits of words `[n, *B]`, a bit of all words after the other: `[number * n, *B]`."""
+        bit = jnp.arange(number, dtype=words.dtype).reshape(-1, *[1] * words.ndim)
+        return (words[None] >> bit & 1 == 1).reshape(-1, *words.shape[1:])
+
+    return jnp.concatenate([lit(words[:-1], number_of_sorts(task)), lit(words[-1:], number_of_cargoes(task))])
 
 
 def number_of_sorts(task: Task) -> int:

@@ -83,14 +83,15 @@ def loss(student: Student, params: Any, batch: Batch, weights: Weights) -> tuple
     _, logits, value = run(student, params, batch.carry, batch.known, batch.reset)
     if batch.allowed is not None:
         logits = jnp.where(batch.allowed, logits, IMPOSSIBLE)
-    log_prob = losses.log_probability(logits, batch.action)
+    log_pi = losses.log_policy(logits)
+    log_prob = losses.log_probability(log_pi, batch.action)
     policy, clipped = losses.policy_loss(log_prob, batch.log_prob, batch.advantage, weights.clip, batch.decides)
     value_term = losses.value_loss(value, batch.value, batch.target, weights.clip, batch.decides)
-    entropy = losses.entropy(logits, batch.decides)
+    entropy = losses.entropy(log_pi, batch.decides)
     total = weights.reward * (policy + weights.value * value_term - weights.entropy * entropy)
     terms = dict(policy_loss=policy, value_loss=value_term, entropy=entropy, clipped=clipped)
     if batch.teacher is not None:
-        terms["distill_loss"] = losses.distillation_loss(logits, batch.teacher)
+        terms["distill_loss"] = losses.distillation_loss(log_pi, batch.teacher)
         total = total + weights.distill * terms["distill_loss"]
     terms["kl"] = losses.mean(batch.log_prob - log_prob, batch.decides)
     return total, dict(loss=total, **terms)

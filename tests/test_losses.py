@@ -137,12 +137,12 @@ def test_the_clipped_value_loss_by_hand():
 def test_entropy_by_hand():
     # (1/2, 1/4, 1/4): 1/2 ln 2 + 1/2 ln 4 = 1.5 ln 2; two alike, the third has none: ln 2. Mean 1.25 ln 2.
     logits = jnp.array([[np.log(2.0), 0.0, 0.0], [5.0, 5.0, -80.0]])
-    assert float(losses.entropy(logits)) == pytest.approx(1.25 * np.log(2), rel=1e-5)
+    assert float(losses.entropy(losses.log_policy(logits))) == pytest.approx(1.25 * np.log(2), rel=1e-5)
 
 
 def test_log_probability_by_hand():
     logits = jnp.array([[[np.log(2.0), 0.0, 0.0]], [[0.0, 0.0, 0.0]]])  # (1/2, 1/4, 1/4) and thirds
-    got = losses.log_probability(logits, jnp.array([[0], [2]]))
+    got = losses.log_probability(losses.log_policy(logits), jnp.array([[0], [2]]))
     np.testing.assert_allclose(got, np.log([[1 / 2], [1 / 3]]), rtol=1e-6)
 
 
@@ -150,7 +150,9 @@ def test_distillation_by_hand_and_a_row_without_guidance_counts_as_nothing():
     # Student (1/2, 1/4, 1/4), teacher (.2, .8, 0): .2 ln 2 + .8 ln 4 = 1.8 ln 2; no guidance: 0. Mean .9 ln 2.
     logits = jnp.array([[np.log(2.0), 0.0, 0.0], [3.0, -1.0, 0.0]])
     teacher = jnp.array([[0.2, 0.8, 0.0], [0.0, 0.0, 0.0]])
-    assert float(losses.distillation_loss(logits, teacher)) == pytest.approx(0.9 * np.log(2), rel=1e-5)
+    assert float(losses.distillation_loss(losses.log_policy(logits), teacher)) == pytest.approx(
+        0.9 * np.log(2), rel=1e-5
+    )
 
 
 def test_normalised_numbers_by_hand():

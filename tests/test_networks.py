@@ -1,11 +1,12 @@
 """Every student: shapes, finite numbers, resets inside the scan; and what the two kinds of input promise."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax.networks import STUDENTS, PatchConv, ego_features, is_recurrent, make_student, prepare
+from l4t_jax.networks import STUDENTS, Dense, PatchConv, ego_features, is_recurrent, make_student, prepare
 from l4t_jax.tasks import get_task
 from l4t_jax.types import NUM_ACTIONS, KnownMap
 
@@ -99,18 +100,33 @@ def test_after_a_reset_nothing_earlier_matters(built):
 
 
 def test_the_patch_convolution_is_a_convolution(key):
-    x = jax.random.normal(key, (2, 3, 10, 7, 4))
+    x = jax.random.normal(key, (4, 10, 7, 2, 3))
     layer = PatchConv(5)
     params = layer.init(key, x)
     (dense,) = jax.tree.leaves(params, is_leaf=lambda node: isinstance(node, dict) and "kernel" in node)
     kernel = dense["kernel"].reshape(3, 3, 4, 5)
-    flat = x.reshape(6, 10, 7, 4)
+    flat = jnp.moveaxis(x.reshape(4, 10, 7, 6), (3, 0), (0, 3))
     expected = jax.lax.conv_general_dilated(flat, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    np.testing.assert_allclose(layer.apply(params, x).reshape(6, 10, 7, 5), expected + dense["bias"], atol=1e-5)
+    got = jnp.moveaxis(layer.apply(params, x).reshape(5, 10, 7, 6), (3, 0), (0, 3))
+    np.testing.assert_allclose(got, expected + dense["bias"], atol=1e-5)
     # PyTorch's default: uniform in +-1/sqrt(fan in), fan in 3 * 3 * 4 = 36
     assert float(jnp.abs(kernel).max()) <= 1 / 6 and float(jnp.abs(kernel).max()) > 0.15
     assert float(jnp.abs(dense["bias"]).max()) <= 1 / 6
     assert float(jnp.std(kernel)) == pytest.approx(1 / 6 / 3**0.5, rel=0.15)
+
+
+def test_a_linear_layer_and_its_written_gradient_are_flaxs(key):
+    x = jax.random.normal(key, (6, 5, 4))  # (batch, batch, in): flax has the batch first
+    theirs = nn.Dense(3)
+    params = theirs.init(key, x)
+
+    def loss(layer, x, params):
+        return jnp.sum(jnp.sin(layer(params, x)))
+
+    expected = jax.value_and_grad(lambda x, p: loss(theirs.apply, x, p), (0, 1))(x, params)
+    ours = lambda p, x: jnp.moveaxis(Dense(3).apply(p, jnp.moveaxis(x, -1, 0)), 0, -1)  # noqa: E731
+    got = jax.value_and_grad(lambda x, p: loss(ours, x, p), (0, 1))(x, params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, expected)
 
 
 def quarter_turn(known: KnownMap, size: int) -> KnownMap:
