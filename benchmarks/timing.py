@@ -69,6 +69,9 @@ def quartiles(values: tuple[float, ...] | list[float]) -> tuple[float, float]:
 def in_turns(programs: Mapping[str, tuple[Callable[[], Any], int]], rounds: int) -> dict[str, Samples]:
     """Times programs in turns, so that whatever else the machine does falls on all of them alike.
 
+    Each sample comes after a call that is not timed: what ran before leaves caches and sleeping cores behind. (Two
+    cores: whoever followed a Python environment on one of them lost 13 to 20 %.)
+
     Args:
         programs: name -> (the call, what one call counts). A call returns arrays, or None if it waits by itself.
         rounds: samples of each; a first call of each is not timed.
@@ -82,6 +85,7 @@ def in_turns(programs: Mapping[str, tuple[Callable[[], Any], int]], rounds: int)
         calls[name] = max(1, round(LEAST / max(time.perf_counter() - began, 1e-6)))
     for _ in range(rounds):
         for name, (call, _) in programs.items():
+            jax.block_until_ready(call())
             cpu, wall = time.process_time(), time.perf_counter()
             for _ in range(calls[name]):
                 jax.block_until_ready(call())
