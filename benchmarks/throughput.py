@@ -144,7 +144,7 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
 
     def block_of(trainer: Trainer, table: Any, name: str) -> None:
         made = loop.training_programs(trainer, table, settings.updates)
-        block, compile_s[name] = timing.compiled(made["block"][0], *made["block"][1], donate_argnums=0)
+        block, compile_s[name] = timing.compiled(made["block"][0], *made["block"][1])
         needed = programs.needed_bytes(block)
         compile_s[name]["bytes"] = needed
         free = programs.free_bytes()

@@ -19,6 +19,8 @@ from typing import Any
 
 import jax
 
+from l4t_jax import programs
+
 LEAST = 0.05  # seconds that one sample lasts at least: short programs are called several times
 
 
@@ -101,10 +103,16 @@ def ratio(over: Samples, under: Samples, cpu: bool = False) -> dict[str, Any]:
     return {"median": statistics.median(pairs), "quartiles": list(quartiles(pairs)), "rounds": len(pairs)}
 
 
-def compiled(function: Callable, *args: Any, **jit: Any) -> tuple[Any, dict[str, float]]:
-    """A program compiled for these arguments, and the seconds that tracing and compiling it took."""
+def compiled(function: Callable, *args: Any) -> tuple[Any, dict[str, float]]:
+    """A program compiled for these arguments, and the seconds that tracing and compiling it took.
+
+    Args:
+        function: jitted, or not: then it is, with the options of a training block.
+        args: its arguments, or their shapes.
+    """
     cpu, wall = time.process_time(), time.perf_counter()
-    program = jax.jit(function, **jit).lower(*args).compile()
+    jitted = function if hasattr(function, "lower") else jax.jit(function, compiler_options=programs.tuned())
+    program = jitted.lower(*args).compile()  # pyright: ignore
     return program, {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
 
