@@ -196,13 +196,14 @@ class GridTask(Environment):
             terminated and whether it is truncated, `bool[]`. Both hold for an episode that ends by itself at the
             last step; for learning, termination wins.
         """
-        world, outcome = rules.act(world, action)
+        world, outcome = jax.lax.optimization_barrier(rules.act(world, action))
         world = rules.look(world, self.task.view)
         success = self.task.success(outcome)
         steps = t + 1
         reward = jnp.where(success, 1.0 - 0.9 * (steps.astype(jnp.float32) / self.max_steps), 0.0)
         terminated = success | outcome.fell | outcome.reached_goal
-        return world, reward, terminated, steps >= self.max_steps
+        # Else XLA steps the world anew for everything that reads it: the next map, the reset, the episode's end.
+        return jax.lax.optimization_barrier((world, reward, terminated, steps >= self.max_steps))
 
     def _reset(self, key: jax.Array, cache: Any = None) -> Timestep:
         layout_key, state_key = jax.random.split(key)
