@@ -245,7 +245,7 @@ def _check_kinds(values: dict[str, Any]) -> None:
 # success was 0.90 twice in a row, median.
 PRESETS: dict[str, dict[str, Any]] = {
     # python -m l4t_jax.run --env SimpleDoorKey
-    #   22 s on two CPU cores, 12 s once its programs are kept; 2 s of them training.
+    #   21 s on two CPU cores, 11 s once its programs are kept; 2 s of them training.
     #   Success and return to expect: SimpleDoorKey 0.999, 0.876 (to 0.90: 41 thousand); LavaDoorKey 0.999, 0.873 (82);
     #   ColoredDoorKey 0.999, 0.876 (201); DivergedDoorKey 0.997, 0.752 (242); DoorKey-8x8 1.000, 0.976 (29).
     # A rollout of 128 x 32 steps reaches 0.95 on SimpleDoorKey at 24 thousand steps, 256 x 32 at 46, 256 x 64 at 90
