@@ -416,6 +416,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = sorted(result["sweep"], key=lambda row: row["num_envs"])
+    below = dict(loc="upper center", bbox_to_anchor=(0.5, -0.12))
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), width_ratios=(3, 2), layout="constrained")
     for name, words in STAGES.items():
         points = [row for row in rows if name in row["stages"]]
@@ -424,14 +425,14 @@ def plot(result: dict[str, Any], path: Path) -> None:
             [row["num_envs"] for row in points], *zip(*[row["spread"][name] for row in points], strict=True), alpha=0.15
         )
     left.set(xscale="log", yscale="log", xlabel="worlds", ylabel="environment steps a second")
-    left.legend(fontsize=7)
+    left.legend(fontsize=7, ncols=3, **below)
     bottom = [0.0] * len(rows)
     for name in ("rollout", "teacher_labels", "update", "rest"):
         heights = [max(row["share"].get(name, 0.0), 0.0) for row in rows]
         right.bar([str(row["num_envs"]) for row in rows], heights, bottom=bottom, label=name.replace("_", " "))
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     right.set(xlabel="worlds", ylabel="share of end to end")
-    right.legend(fontsize=7)
+    right.legend(fontsize=7, ncols=4, **below)
     figure.suptitle(f"{result['task']}, {result['student']} ({result['dtype']}), {result['device']}", fontsize=9)
     figure.savefig(path, dpi=120)
     plt.close(figure)
