@@ -61,7 +61,8 @@ def affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
 
     The gradient is written out, as every product has a form in which it runs on a CPU at full speed and others at half
     (that of the weights contracts the batch: last in both of its operands, not first; 128 x 128: 0.17 µs a row, not
-    0.24). The barriers keep XLA from turning a product around to save the transpose of a few weights.
+    0.24). The barriers keep XLA from turning a product around to save the transpose of a few weights. Written out, it can be
+    differentiated backwards only.
     """
     return _product(jax.lax.optimization_barrier(kernel.T), x, (1, 0)) + bias[:, None]
 
@@ -75,9 +76,7 @@ def _affine_forward(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> tuple[j
     return affine(x, kernel, bias), (x, kernel)
 
 
-def _affine_backward(
-    kept: tuple[jax.Array, jax.Array], slope: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
+def _affine_backward(kept: tuple[jax.Array, jax.Array], slope: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, kernel = kept
     slope = jax.lax.optimization_barrier(slope)
     return _product(kernel, slope, (1, 0)), _product(x, slope, (1, 1)), jnp.sum(slope, axis=1)
