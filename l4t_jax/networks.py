@@ -61,8 +61,8 @@ def affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
 
     The gradient is written out, as every product has a form in which it runs on a CPU at full speed and others at half
     (that of the weights contracts the batch: last in both of its operands, not first; 128 x 128: 0.17 µs a row, not
-    0.24). The barriers keep XLA from turning a product around to save the transpose of a few weights. Written out, it can be
-    differentiated backwards only.
+    0.24). The barriers keep XLA from turning a product around to save the transpose of a few weights. Written out, it
+    can be differentiated backwards only.
     """
     return _product(jax.lax.optimization_barrier(kernel.T), x, (1, 0)) + bias[:, None]
 
