@@ -19,7 +19,7 @@ from typing import Any
 
 import jax
 
-from l4t_jax import programs
+from l4t_jax.programs import tuned
 
 LEAST = 0.05  # seconds that one sample lasts at least: short programs are called several times
 
@@ -111,7 +111,7 @@ def compiled(function: Callable, *args: Any) -> tuple[Any, dict[str, float]]:
         args: its arguments, or their shapes.
     """
     cpu, wall = time.process_time(), time.perf_counter()
-    jitted = function if hasattr(function, "lower") else jax.jit(function, compiler_options=programs.tuned())
+    jitted = function if hasattr(function, "lower") else jax.jit(function, compiler_options=tuned())
     program = jitted.lower(*args).compile()  # pyright: ignore
     return program, {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 

@@ -291,7 +291,7 @@ class EgoMLP(Student):
 
 def ego_features(task: Task, known: KnownMap, window: int) -> jax.Array:
     """The input of `EgoMLP`: `bool[*B, F]`."""
-    return jnp.moveaxis(spread(task, jnp.moveaxis(ego_words(task, known, window), -1, 0)), 0, -1)
+    return bits.batch_first(spread(task, bits.features_first(ego_words(task, known, window))))
 
 
 def spread(task: Task, words: jax.Array) -> jax.Array:
