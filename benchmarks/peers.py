@@ -1,6 +1,6 @@
 """This trainer beside its peers, in one process, in turns: `python benchmarks/peers.py [--json]`.
 
-DoorKey-8x8 for all; the same network (navix's own: two towers of two tanh layers), worlds, steps, epochs and
+DoorKey-8x8 for all; the same network (navix's own: two towers of two tanh layers), environments, steps, epochs and
 minibatches. What each peer counts or does differently stands beside its figure (`NOTES`). Peers come with the
 extra `bench`; one that cannot be imported or run is reported as such, with the reason.
 """
@@ -20,7 +20,7 @@ from typing import Any
 import timing
 import tyro
 
-from l4t_jax import devices
+from l4t_jax import parallel
 
 RESULTS = Path(__file__).parent / "results"
 TASK = "DoorKey-8x8"
@@ -37,11 +37,11 @@ NOTES = {
     "advantages are computed anew each epoch; a reset is computed at every step.",
     "rejax_ppo": "rejax.PPO on the same navix environment through its own adapter: actor and critic have an optimizer "
     "each, gradients are clipped element by element, truncation ends an episode.",
-    "l4t_env": "Step, view, map with memory (one byte a cell), episodes that end replaced from a pool of boards.",
+    "l4t_env": "Step, view, map with memory (one byte a cell), episodes that end replaced from a pool of levels.",
     "navix_env": "env.step under vmap with its symbolic observation of the whole map; a reset is computed at every "
     "step, the step after an end is counted.",
     "xminigrid_env": "MiniGrid-DoorKey-8x8 with auto-reset; a 7 x 7 view, no memory; six actions; resets each step.",
-    "minigrid_env": "Farama MiniGrid-DoorKey-8x8-v0, Python, one world, its 7 x 7 view; reset where an episode ends.",
+    "minigrid_env": "Farama MiniGrid-DoorKey-8x8-v0, Python, one environment, its 7 x 7 view; reset at an end.",
 }
 
 
@@ -50,7 +50,7 @@ class Settings:
     """What to measure."""
 
     num_envs: int = 256
-    """Worlds side by side."""
+    """Environments side by side."""
     num_steps: int = 64
     """Steps of a rollout."""
     epochs: int = 2
@@ -82,11 +82,13 @@ def register_towers() -> None:
     import jax
     import jax.numpy as jnp
 
-    from l4t_jax import bits, networks
-    from l4t_jax.types import AGENT, DOOR_CLOSED, DOOR_OPEN, KnownMap, colour_of, kind_of
+    from l4t_jax.agents import networks
+    from l4t_jax.envs.cells import AGENT, DOOR_CLOSED, DOOR_OPEN, colour_of, kind_of
+    from l4t_jax.envs.state import MemoryMap
+    from l4t_jax.kernels import bits
 
-    def observation(known: KnownMap) -> jax.Array:
-        """The known map as navix and MiniGrid show a map, `uint8[..., 3 * W * H]`: the agent is an object of its own,
+    def observation(known: MemoryMap) -> jax.Array:
+        """The memory map as navix and MiniGrid show a map, `uint8[..., 3 * W * H]`: the agent is an object of its own,
         its direction the state, and its colour that of what it carries. Objects first, then colours, then states:
         written cell by cell, as three numbers each, the same takes 20 times as long."""
         width, height = known.cells.shape[-2:]
@@ -110,12 +112,12 @@ def register_towers() -> None:
         def initial_carry(self, batch: int) -> Any:
             return ()
 
-        def prepare(self, known: KnownMap) -> jax.Array:
+        def prepare(self, known: MemoryMap) -> jax.Array:
             return observation(known)
 
         @nn.compact
         def __call__(self, carry: Any, known: Any, reset: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-            x = self.prepare(known) if isinstance(known, KnownMap) else known
+            x = self.prepare(known) if isinstance(known, MemoryMap) else known
             x = bits.features_first(x).astype(self.dtype)  # the batch last, as the package's own students have it
             first = nn.tanh(networks.Dense(2 * self.hidden, dtype=self.dtype)(x))  # of both towers, in one product
 
@@ -133,10 +135,10 @@ def ours(settings: Settings, algo: str, student: str) -> Call:
     """A block of this trainer, as a run calls it."""
     import jax.numpy as jnp
 
-    from l4t_jax import loop
     from l4t_jax.config import Config
     from l4t_jax.teacher import file as teacher_file
-    from l4t_jax.trainer import Trainer
+    from l4t_jax.training import loop
+    from l4t_jax.training.trainer import Trainer
 
     register_towers()
     config = Config(
@@ -244,23 +246,23 @@ def l4t_env(settings: Settings) -> Call:
     import jax
     import jax.numpy as jnp
 
-    from l4t_jax.rollout import where_done
-    from l4t_jax.tasks import draw_boards, get_task, observe
+    from l4t_jax.agents.rollout import where_done
+    from l4t_jax.envs import draw_levels, get_task, observe
 
     env, number = get_task(TASK).make(), settings.num_envs
-    pool = jax.jit(lambda key: draw_boards(env, key, 2048, "training"))(jax.random.key(0))
+    pool = jax.jit(lambda key: draw_levels(env, key, 2048, "training"))(jax.random.key(0))
 
     def step(state: Any, action: jax.Array) -> Any:
-        world, t, key = state
-        key, board_key = jax.random.split(key)
-        world, reward, terminated, truncated = jax.vmap(env.transition)(world, t, action)
+        env_state, t, key = state
+        key, level_key = jax.random.split(key)
+        env_state, reward, terminated, truncated = jax.vmap(env.transition)(env_state, t, action)
         done = terminated | truncated
-        index = jax.random.randint(board_key, (number,), 0, 2048)
-        world = where_done(done, jax.tree.map(lambda leaf: leaf[index], pool), world)
-        return (world, jnp.where(done, 0, t + 1), key), (jax.vmap(observe)(world), reward, done)
+        index = jax.random.randint(level_key, (number,), 0, 2048)
+        env_state = where_done(done, jax.tree.map(lambda leaf: leaf[index], pool), env_state)
+        return (env_state, jnp.where(done, 0, t + 1), key), (jax.vmap(observe)(env_state), reward, done)
 
-    world = jax.tree.map(lambda leaf: leaf[:number] if number <= 2048 else leaf[jnp.arange(number) % 2048], pool)
-    return stepped(step, (world, jnp.zeros(number, jnp.int32), jax.random.key(2)), settings, ACTIONS)
+    env_state = jax.tree.map(lambda leaf: leaf[:number] if number <= 2048 else leaf[jnp.arange(number) % 2048], pool)
+    return stepped(step, (env_state, jnp.zeros(number, jnp.int32), jax.random.key(2)), settings, ACTIONS)
 
 
 def navix_env(settings: Settings) -> Call:
@@ -333,7 +335,7 @@ RATIOS = [
 
 def measured(settings: Settings) -> dict[str, Any]:
     """The whole result, as it is printed and kept."""
-    from l4t_jax import loop
+    from l4t_jax.training import loop
 
     began, load = time.perf_counter(), timing.load()
     names = list(PEERS) if settings.only is None else settings.only.replace(" ", "").split(",")
@@ -392,7 +394,7 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"# Peers on {result['task']}, {result['device']}",
         "",
-        f"{s['num_envs']} worlds x {s['num_steps']} steps, {s['epochs']} epochs of {s['minibatches']} minibatches, two "
+        f"{s['num_envs']} envs x {s['num_steps']} steps, {s['epochs']} epochs of {s['minibatches']} minibatches, two "
         f"towers of two {s['hidden']}-unit tanh layers; median of {s['rounds']} turns, quartiles in brackets; load "
         f"average before and after: {load}. {versions}.",
         "",
@@ -437,7 +439,7 @@ def main() -> None:
     settings = tyro.cli(Settings, description=__doc__)
     os.environ.setdefault("WANDB_MODE", "disabled")  # navix imports it
     timing.use_cores(settings.cores)
-    devices.cpu_devices(settings.num_envs, None)
+    parallel.cpu_devices(settings.num_envs, None)
     result = measured(settings)
     if settings.out is not None or not settings.json:
         folder = Path(settings.out) if settings.out is not None else RESULTS

@@ -1,7 +1,7 @@
 """How fast each stage of training is: `python benchmarks/throughput.py [--env ...] [--json]`.
 
 Every stage of one update as a program of its own, then the training block exactly as a run calls it, with and without
-the teacher, for a range of numbers of worlds. What is measured and what it means: `benchmarks/README.md`.
+the teacher, for a range of numbers of environments. What is measured and what it means: `benchmarks/README.md`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import timing
 import tyro
 
-from l4t_jax import devices
+from l4t_jax import parallel
 from l4t_jax.config import PRESETS
 
 RESULTS = Path(__file__).parent / "results"
@@ -48,7 +48,7 @@ class Settings:
     dtype: str = "float32"
     """Number type of the student's matrix products: float32 or bfloat16."""
     envs: str | None = None
-    """Numbers of worlds, such as 64,256,1024; by default from the preset's up, as memory and --seconds allow."""
+    """Numbers of environments, such as 64,256,1024; by default from the preset's up, as memory and --seconds allow."""
     num_steps: int | None = None
     """Steps of a rollout; the preset's by default."""
     updates: int = 4
@@ -56,7 +56,7 @@ class Settings:
     repeats: int = 7
     """Samples of each stage; the median is reported, the quartiles beside it."""
     seconds: float = 600.0
-    """No further number of worlds is begun after this long."""
+    """No further number of environments is begun after this long."""
     cores: int | None = None
     """Keep to so many CPU cores."""
     out: str | None = None
@@ -66,7 +66,7 @@ class Settings:
 
 
 def worlds_of(settings: Settings, default: int, backend: str) -> list[int]:
-    """The numbers of worlds to measure, the preset's own first: its figures are the headline."""
+    """The numbers of environments to measure, the preset's own first: its figures are the headline."""
     if settings.envs is not None:
         return [int(part) for part in settings.envs.replace(" ", "").split(",") if part]
     if backend == "cpu":
@@ -104,11 +104,11 @@ def matmul_flops(function: Any, *args: Any) -> float:
 
 
 def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
-    """All stages for one number of worlds.
+    """All stages for one number of environments.
 
     Args:
         settings: what to measure.
-        number: of worlds.
+        number: of environments.
         pairs: also train without a teacher, in turns with the block that has one.
 
     Returns:
@@ -116,19 +116,19 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
         one environment step, `config`.
 
     Raises:
-        programs.TooLarge: the block does not fit into the device's memory.
+        compilation.TooLarge: the block does not fit into the device's memory.
     """
     import jax
     import jax.numpy as jnp
 
-    from l4t_jax import loop, programs
+    from l4t_jax.agents.rollout import rollout, where_done
+    from l4t_jax.agents.update import Weights, make_batch, update
     from l4t_jax.config import Config
-    from l4t_jax.rollout import rollout, where_done
-    from l4t_jax.tasks import draw_boards, observe
+    from l4t_jax.envs import draw_levels, observe
     from l4t_jax.teacher import file as teacher_file
-    from l4t_jax.teacher.policy import guide
-    from l4t_jax.trainer import Trainer
-    from l4t_jax.update import Weights, make_batch, update
+    from l4t_jax.teacher.policy import teacher_output
+    from l4t_jax.training import compilation, loop
+    from l4t_jax.training.trainer import Trainer
 
     # So long a run that the teacher's weight, by the clock, stays near its start for as long as this measures: labels
     # are made in every update.
@@ -150,11 +150,11 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
     def block_of(trainer: Trainer, table: Any, name: str) -> None:
         made = loop.training_programs(trainer, table, settings.updates)
         block, compile_s[name] = timing.compiled(made["block"][0], *made["block"][1])
-        needed = programs.needed_bytes(block)
+        needed = compilation.needed_bytes(block)
         compile_s[name]["bytes"] = needed
-        free = programs.free_bytes()
-        if free is not None and needed > free * programs.HEADROOM:
-            raise programs.TooLarge(f"{number} worlds need {programs.in_words(needed)}")
+        free = compilation.free_bytes()
+        if free is not None and needed > free * compilation.HEADROOM:
+            raise compilation.TooLarge(f"{number} environments need {compilation.in_words(needed)}")
         held, table = [trainer.put(made["init"][0](jnp.int32(0)))], trainer.put(table)
         updates = jnp.int32(settings.updates)
 
@@ -170,23 +170,23 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
         block_of(plain.spread(), None, "end_to_end_no_teacher")
 
     state = jax.jit(trainer.init)(key)
-    pool = jax.jit(lambda key: draw_boards(env, key, config.board_pool, "training"))(key)
-    reset_index = jax.random.randint(key, (steps, number), 0, config.board_pool)
+    pool = jax.jit(lambda key: draw_levels(env, key, config.level_pool, "training"))(key)
+    reset_index = jax.random.randint(key, (steps, number), 0, config.level_pool)
     actions = jax.random.randint(key, (steps, number), 0, 7, jnp.int32)
     zeros = jnp.zeros((number,), jnp.int32)
 
-    def walk(world: Any, actions: jax.Array, index: jax.Array, output: Any) -> Any:
+    def walk(env_state: Any, actions: jax.Array, index: jax.Array, output: Any) -> Any:
         """Random actions, episodes that end replaced from the pool."""
 
         def step(carry: Any, inputs: Any) -> Any:
-            world, t = carry
+            env_state, t = carry
             action, at = inputs
-            world, reward, terminated, truncated = jax.vmap(env.transition)(world, t, action)
+            env_state, reward, terminated, truncated = jax.vmap(env.transition)(env_state, t, action)
             done = terminated | truncated
-            world = where_done(done, jax.tree.map(lambda leaf: leaf[at], pool), world)
-            return (world, jnp.where(done, 0, t + 1)), (reward, done, output(world))
+            env_state = where_done(done, jax.tree.map(lambda leaf: leaf[at], pool), env_state)
+            return (env_state, jnp.where(done, 0, t + 1)), (reward, done, output(env_state))
 
-        return jax.lax.scan(step, (world, zeros), (actions, index))
+        return jax.lax.scan(step, (env_state, zeros), (actions, index))
 
     def forward(params: Any, carry: Any, known: Any, reset: jax.Array, key: jax.Array) -> Any:
         def step(carry: Any, inputs: Any) -> Any:
@@ -213,16 +213,20 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
         calls[name] = (functools.partial(program, *args), steps * number)
         return program(*args)
 
-    world = state.envs.world
-    add("env_step", lambda w, a, i: walk(w, a, i, lambda world: ()), world, actions, reset_index)
-    add("env_step_observation", lambda w, a, i: walk(w, a, i, jax.vmap(observe)), world, actions, reset_index)
-    worlds = jax.jit(lambda w, a, i: walk(w, a, i, lambda world: world)[1][2])(world, actions, reset_index)
-    add("observation", jax.vmap(jax.vmap(observe)), worlds)
+    env_state = state.envs.env_state
+    add("env_step", lambda w, a, i: walk(w, a, i, lambda env_state: ()), env_state, actions, reset_index)
+    add("env_step_observation", lambda w, a, i: walk(w, a, i, jax.vmap(observe)), env_state, actions, reset_index)
+    env_states = jax.jit(lambda w, a, i: walk(w, a, i, lambda env_state: env_state)[1][2])(
+        env_state, actions, reset_index
+    )
+    add("observation", jax.vmap(jax.vmap(observe)), env_states)
     _, rows = add("rollout", collect, state.params, key, state.envs, pool)
     add("policy_forward", forward, state.params, state.envs.carry, rows.known, rows.reset, key)
     labels = jnp.zeros((steps, number, 7))
     if table is not None:
-        labels = add("teacher_labels", lambda table, known: guide(task, table, known).distribution, table, rows.known)
+        labels = add(
+            "teacher_labels", lambda table, known: teacher_output(task, table, known).distribution, table, rows.known
+        )
     add("update", learn, state.params, state.opt_state, key, rows, labels)
     flops = {
         "rollout": matmul_flops(collect, state.params, key, state.envs, pool) / (steps * number),
@@ -293,9 +297,9 @@ def measured(settings: Settings) -> dict[str, Any]:
     """The whole result, as it is printed and kept."""
     import jax
 
-    from l4t_jax import loop, programs
     from l4t_jax.config import Config
-    from l4t_jax.trainer import Trainer
+    from l4t_jax.training import compilation, loop
+    from l4t_jax.training.trainer import Trainer
 
     jax.config.update("jax_enable_compilation_cache", False)  # compiling is measured too
     began, load = time.perf_counter(), timing.load()
@@ -306,15 +310,15 @@ def measured(settings: Settings) -> dict[str, Any]:
     stopped = None
     for number in numbers:
         if sweep and time.perf_counter() - began > settings.seconds:
-            stopped = f"{settings.seconds:g} s were over before {number} worlds"
+            stopped = f"{settings.seconds:g} s were over before {number} environments"
             break
-        timing.say(f"{number} worlds ...")
+        timing.say(f"{number} environments ...")
         try:
             found = one_size(settings, number, pairs=not sweep)
         except Exception as error:  # memory that ran out ends the sweep, anything else is a bug
-            if not sweep or not (isinstance(error, programs.TooLarge) or programs.out_of_memory(error)):
+            if not sweep or not (isinstance(error, compilation.TooLarge) or compilation.out_of_memory(error)):
                 raise
-            stopped = f"memory: {number} worlds do not fit"
+            stopped = f"memory: {number} environments do not fit"
             break
         first = first or found
         sweep.append(summarised(found, number))
@@ -364,7 +368,7 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"# {result['task']}, {result['preset']}, {result['student']} ({result['dtype']}), {result['device']}",
         "",
-        f"{result['num_envs']} worlds x {result['num_steps']} steps, {result['epochs']} epochs of "
+        f"{result['num_envs']} environments x {result['num_steps']} steps, {result['epochs']} epochs of "
         f"{result['minibatches']} minibatches, {result['parameters']:,} parameters; median of {result['repeats']}, "
         f"quartiles in brackets; load average before and after: {load}. {versions}.",
         "",
@@ -396,7 +400,9 @@ def table(result: dict[str, Any]) -> str:
         f"{floor['us_per_step']:.2g} µs: {100 * floor['share_of_end_to_end']:.0f} % of the time goes into that floor.",
         "Peak memory: " + ", ".join(f"{name} {size / 1e6:,.0f} MB" for name, size in memory.items()) + ".",
         "",
-        "| worlds | " + " | ".join(words for name, words in STAGES.items() if name in result["stages"]) + " | needs |",
+        "| environments | "
+        + " | ".join(words for name, words in STAGES.items() if name in result["stages"])
+        + " | needs |",
         "|---" * (2 + len(result["stages"])) + "|",
     ]
     for row in sorted(result["sweep"], key=lambda row: row["num_envs"]):
@@ -409,7 +415,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Steps a second of each stage against the number of worlds, and where the time goes."""
+    """Steps a second of each stage against the number of environments, and where the time goes."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -424,14 +430,14 @@ def plot(result: dict[str, Any], path: Path) -> None:
         left.fill_between(
             [row["num_envs"] for row in points], *zip(*[row["spread"][name] for row in points], strict=True), alpha=0.15
         )
-    left.set(xscale="log", yscale="log", xlabel="worlds", ylabel="environment steps a second")
+    left.set(xscale="log", yscale="log", xlabel="environments", ylabel="environment steps a second")
     left.legend(fontsize=7, ncols=3, **below)
     bottom = [0.0] * len(rows)
     for name in ("rollout", "teacher_labels", "update", "rest"):
         heights = [max(row["share"].get(name, 0.0), 0.0) for row in rows]
         right.bar([str(row["num_envs"]) for row in rows], heights, bottom=bottom, label=name.replace("_", " "))
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-    right.set(xlabel="worlds", ylabel="share of end to end")
+    right.set(xlabel="environments", ylabel="share of end to end")
     right.legend(fontsize=7, ncols=4, **below)
     figure.suptitle(f"{result['task']}, {result['student']} ({result['dtype']}), {result['device']}", fontsize=9)
     figure.savefig(path, dpi=120)
@@ -454,7 +460,7 @@ def write(result: dict[str, Any], folder: Path) -> Path:
 def main() -> None:
     settings = tyro.cli(Settings, description=__doc__)
     timing.use_cores(settings.cores)
-    devices.cpu_devices(PRESETS[settings.preset]["num_envs"], None)
+    parallel.cpu_devices(PRESETS[settings.preset]["num_envs"], None)
     result = measured(settings)
     if settings.out is not None or not settings.json:
         stem = write(result, Path(settings.out) if settings.out is not None else RESULTS)

@@ -1,4 +1,4 @@
-"""How long a user waits: from the main command to a student measured on held-out boards, with an empty compilation
+"""How long a user waits: from the main command to a student measured on held-out levels, with an empty compilation
 cache and with a filled one, and what importing takes: `python benchmarks/time_to_result.py [--json]`.
 
 The result is `results/time-to-result-TASK-cpu.json` with a table beside it.

@@ -19,7 +19,7 @@ from typing import Any
 
 import jax
 
-from l4t_jax.programs import tuned
+from l4t_jax.training.compilation import tuned
 
 LEAST = 0.05  # seconds that one sample lasts at least: short programs are called several times
 

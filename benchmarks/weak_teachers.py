@@ -11,10 +11,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import comparison
 import tyro
 
-from l4t_jax import api, comparison, metrics
+from l4t_jax import api
 from l4t_jax.config import Config
+from l4t_jax.reporting import run_folder
 from l4t_jax.teacher import file
 
 RESULTS = Path(__file__).parent / "results"
@@ -52,7 +54,7 @@ class Settings:
 def run(settings: Settings, name: str, steps: int, **more: Any) -> dict[str, Any]:
     """The figures of one teacher at one budget."""
     folder = Path(settings.runs) / f"{steps}-{name}"
-    if not (folder / metrics.SUMMARY).is_file():
+    if not (folder / run_folder.SUMMARY).is_file():
         path = TEACHERS[name]
         how = dict(algo="ppo") if path is None else dict(teacher=f"file:{path}")
         config = Config(env=TASK, num_seeds=settings.seeds, total_steps=steps, run_dir=str(folder))
@@ -116,7 +118,7 @@ def table(runs: list[dict[str, Any]]) -> str:
 def main(settings: Settings) -> None:
     runs = [run(settings, name, steps) for steps in settings.steps for name in TEACHERS]
     result = dict(command="python benchmarks/weak_teachers.py", seeds=settings.seeds, runs=runs, below=below(runs))
-    text = metrics.dumps(result, indent=1)
+    text = run_folder.dumps(result, indent=1)
     if settings.json:
         print(text)
     else:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from l4t_jax.api import Result, Student, evaluate, load_student, train
     from l4t_jax.config import Config, ConfigError
-    from l4t_jax.tasks import Task, UnknownTask, get_task, list_tasks, register_task
+    from l4t_jax.envs import Task, UnknownTask, get_task, list_tasks, register_task
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("Result", "Student", "evaluate", "load_student", "train"), "l4t_jax.api"),
     **dict.fromkeys(("Config", "ConfigError"), "l4t_jax.config"),
-    **dict.fromkeys(("Task", "UnknownTask", "get_task", "list_tasks", "register_task"), "l4t_jax.tasks"),
+    **dict.fromkeys(("Task", "UnknownTask", "get_task", "list_tasks", "register_task"), "l4t_jax.envs"),
 }
 
 

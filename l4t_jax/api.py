@@ -16,25 +16,28 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from l4t_jax import checkpoint, devices, measure, metrics, programs
-from l4t_jax.checkpoint import CheckpointError, Which
+from l4t_jax import parallel
+from l4t_jax.agents.networks import make_student
+from l4t_jax.commandline import flag
 from l4t_jax.config import MAY_CHANGE, MOST, Config, ConfigError
-from l4t_jax.evaluation import Episodes, student_policy
-from l4t_jax.loop import Diverged, Interrupted, Result, Run, Stop, Teacher, again, memory_errors
-from l4t_jax.metrics import RunFolderError, WandbError
-from l4t_jax.networks import make_student
-from l4t_jax.options import flag
-from l4t_jax.progress import Progress
-from l4t_jax.tasks import Task, UnknownTask, get_task
+from l4t_jax.envs import Task, UnknownTask, get_task
+from l4t_jax.envs.state import MemoryMap, from_observation
+from l4t_jax.evaluation import heldout
+from l4t_jax.evaluation.playing import Episodes, student_policy
+from l4t_jax.reporting import run_folder
+from l4t_jax.reporting.progress import Progress
+from l4t_jax.reporting.run_folder import RunFolderError, WandbError
 from l4t_jax.teacher import asks_llm, listed, open_live, open_teacher
 from l4t_jax.teacher import file as teacher_file
-from l4t_jax.teacher.ask import Ask
 from l4t_jax.teacher.backends import BackendError, Options
 from l4t_jax.teacher.cache import CacheError
 from l4t_jax.teacher.file import TeacherFileError
 from l4t_jax.teacher.prompt import PromptError
-from l4t_jax.trainer import Trainer
-from l4t_jax.types import KnownMap, from_observation
+from l4t_jax.teacher.recording import Ask
+from l4t_jax.training import checkpoint, compilation
+from l4t_jax.training.checkpoint import CheckpointError, Which
+from l4t_jax.training.loop import Diverged, Interrupted, Result, Run, Stop, Teacher, again, memory_errors
+from l4t_jax.training.trainer import Trainer
 
 __all__ = ["REFUSALS", "Diverged", "Interrupted", "Result", "Student", "evaluate", "load_student", "train"]
 
@@ -105,46 +108,46 @@ def _not_default(config: Config) -> dict[str, Any]:
 
 def _train(config: Config, progress: Progress, stop: Stop) -> Result:
     """A new run, in a new folder."""
-    programs.keep_compiled()
+    compilation.keep_compiled()
     trainer = Trainer.create(config).spread()
     with contextlib.ExitStack() as stack:
         teacher = _load_teacher(trainer, progress, stack)
         config = trainer.config
         with _folder(config, f"runs/{trainer.task.name}-{config.algo}-{config.seed}") as folder:
-            return _in_folder(folder, trainer, teacher, progress if devices.first() else Progress(), stop)
+            return _in_folder(folder, trainer, teacher, progress if parallel.is_main() else Progress(), stop)
 
 
 @contextlib.contextmanager
 def _folder(config: Config, default: str) -> Iterator[Path]:
     """The run folder; of many processes only the first makes it, the others write what nobody keeps."""
-    if not devices.first():
-        if not devices.agreed(True):
+    if not parallel.is_main():
+        if not parallel.broadcast(True):
             raise RunFolderError("the first process has no run folder; it says why")
         with tempfile.TemporaryDirectory(prefix="l4t-", ignore_cleanup_errors=True) as nowhere:
             yield Path(nowhere)
         return
     try:
-        folder = metrics.new_folder(config.run_dir, default)
+        folder = run_folder.new_folder(config.run_dir, default)
     except RunFolderError:
-        devices.agreed(False)
+        parallel.broadcast(False)
         raise
-    devices.agreed(True)
+    parallel.broadcast(True)
     yield folder
 
 
 def _in_folder(folder: Path, trainer: Trainer, teacher: Teacher, progress: Progress, stop: Stop) -> Result:
     config = trainer.config
-    lock = metrics.Lock(folder)
+    lock = run_folder.Lock(folder)
     try:
         try:
             with _disk_errors(folder):
-                metrics.write(folder / metrics.CONFIG, dataclasses.asdict(config))
+                run_folder.write(folder / run_folder.CONFIG, dataclasses.asdict(config))
                 if teacher.content is not None:
-                    metrics.write(folder / metrics.TEACHER, teacher.content)
+                    run_folder.write(folder / run_folder.TEACHER, teacher.content)
             run = Run(trainer, teacher, folder, progress, stop, resumed=False)
         except BaseException:
             lock.release()
-            for name in (metrics.CONFIG, metrics.TEACHER):  # nothing else is in it yet
+            for name in (run_folder.CONFIG, run_folder.TEACHER):  # nothing else is in it yet
                 (folder / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -161,13 +164,13 @@ def _go_on(folder: Path, given: dict[str, Any], progress: Progress, stop: Stop) 
     config, task = _read_config(folder)
     config = _agreed(config, folder, given)
     stop.words = f"stopped before training went on; {again(folder)} starts it again"
-    if (folder / metrics.SUMMARY).is_file():
+    if (folder / run_folder.SUMMARY).is_file():
         progress.notice(f"the run in {folder} is finished; there is nothing to do")
         return _finished(folder, config)
     if config.taught and not listed(config.teacher, task):
         raise ConfigError(f"{config.teacher} is asked while {task.name} is learned; such a run cannot go on yet")
-    programs.keep_compiled()
-    lock = metrics.Lock(folder)
+    compilation.keep_compiled()
+    lock = run_folder.Lock(folder)
     try:
         trainer = Trainer(config=config, task=task).spread()
         with contextlib.ExitStack() as stack:
@@ -237,12 +240,12 @@ def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: co
     Raises:
         RunFolderError: the folder's is not that one.
     """
-    path = folder / metrics.TEACHER
+    path = folder / run_folder.TEACHER
     saved = checkpoint.newest_host(folder)
     if saved is None and not path.is_file():  # killed before its teacher was written down
         teacher = _load_teacher(trainer, progress, stack)
         if teacher.content is not None:
-            metrics.write(path, teacher.content)
+            run_folder.write(path, teacher.content)
         return teacher
     content = teacher_file.load(path) if path.is_file() else None
     if saved is not None:
@@ -250,7 +253,7 @@ def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: co
         if content is None and kept is not None:
             progress.notice(f"{path} is missing: the checkpoint's copy is used")
             content = kept
-            metrics.write(path, content)
+            run_folder.write(path, content)
         if (None if content is None else teacher_file.digest(content)) != saved["teacher_hash"]:
             raise RunFolderError(
                 f"{path} is not the teacher that this run learned from (hash {saved['teacher_hash']}); "
@@ -264,8 +267,8 @@ def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: co
 
 def _finished(folder: Path, config: Config) -> Result:
     return Result(
-        summary=metrics.read(folder / metrics.SUMMARY), run_dir=folder, config=config,
-        params=checkpoint.restore_params(folder), records=metrics.read_records(folder), heldout={},
+        summary=run_folder.read(folder / run_folder.SUMMARY), run_dir=folder, config=config,
+        params=checkpoint.restore_params(folder), records=run_folder.read_records(folder), heldout={},
     )  # fmt: skip
 
 
@@ -313,17 +316,17 @@ def _read_config(folder: Path) -> tuple[Config, Task]:
         raise RunFolderError(
             f"there is no folder {folder}; give the folder that a run left, such as runs/SimpleDoorKey-l4t-0"
         )
-    if not (folder / metrics.CONFIG).is_file():
-        inner = sorted(path.parent.name for path in folder.glob(f"*/{metrics.CONFIG}"))
-        hint = f"; did you mean {folder / inner[0]}?" if inner else f": it has no {metrics.CONFIG}"
+    if not (folder / run_folder.CONFIG).is_file():
+        inner = sorted(path.parent.name for path in folder.glob(f"*/{run_folder.CONFIG}"))
+        hint = f"; did you mean {folder / inner[0]}?" if inner else f": it has no {run_folder.CONFIG}"
         raise RunFolderError(f"{folder} is not a run folder{hint}")
-    values = metrics.read(folder / metrics.CONFIG)
+    values = run_folder.read(folder / run_folder.CONFIG)
     try:
         config = Config(**values)
         task = get_task(config.env)
         config.check(task.max_steps)
     except (TypeError, ConfigError, UnknownTask) as error:
-        raise RunFolderError(f"{folder / metrics.CONFIG} does not hold a run's settings: {error}") from error
+        raise RunFolderError(f"{folder / run_folder.CONFIG} does not hold a run's settings: {error}") from error
     return config, task
 
 
@@ -347,80 +350,80 @@ def _own_shapes(trainer: Trainer) -> dict[str, tuple[int, ...]]:
 def evaluate(
     run_dir: str | Path,
     *,
-    boards: int | None = None,
+    levels: int | None = None,
     env: str | None = None,
     checkpoint: Which = "last",
     simulator: Simulator = "jax",
     watch: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Measures a saved run's students again on held-out boards.
+    """Measures a saved run's students again on held-out levels.
 
     Args:
         run_dir: the run folder.
-        boards: how many; the run's own number by default, 10 to watch.
+        levels: how many; the run's own number by default, 10 to watch.
         env: another task that the same student can play; the run's own by default.
-        checkpoint: "last", or "best" by success on the validation boards.
-        simulator: "jax", or "minigrid": Farama's, on the first boards of its own that are in the test split.
+        checkpoint: "last", or "best" by success on the validation levels.
+        simulator: "jax", or "minigrid": Farama's, on the first levels of its own that are in the test split.
         watch: shows the first student on MiniGrid in a window, sampled actions only; hears how each episode ended.
 
     Returns:
-        `success`, `return` and `length` (means over boards and seeds, actions sampled), `boards`, `task`,
-        `checkpoint`, `simulator`, `intervals` (95 %, all boards of all seeds taken together), `seeds` (the same
+        `success`, `return` and `length` (means over levels and seeds, actions sampled), `levels`, `task`,
+        `checkpoint`, `simulator`, `intervals` (95 %, all levels of all seeds taken together), `seeds` (the same
         three, a value a seed) and `greedy` (likewise, the most probable action taken; None if watched). On the run's
-        own task, number of boards and simulator these are the numbers of `summary.json`.
+        own task, number of levels and simulator these are the numbers of `summary.json`.
 
     Raises:
         RunFolderError, CheckpointError: `run_dir` is not a run folder, or holds no student yet.
-        UnknownTask, ConfigError: `env` is unknown or not for this student; `boards` is below 1; MiniGrid is not
+        UnknownTask, ConfigError: `env` is unknown or not for this student; `levels` is below 1; MiniGrid is not
             installed, does not know the task or has no display.
     """
     if watch is not None and simulator != "minigrid":
         raise ConfigError("--watch shows MiniGrid's own window; add --simulator minigrid")
-    programs.keep_compiled()
+    compilation.keep_compiled()
     saved = _open(run_dir, checkpoint)
-    if boards is None:
-        boards = saved.config.heldout_boards if watch is None else 10
-    if not 1 <= boards <= MOST["heldout_boards"]:
-        raise ConfigError(f"--boards must be from 1 to {MOST['heldout_boards']}, not {boards}")
+    if levels is None:
+        levels = saved.config.heldout_levels if watch is None else 10
+    if not 1 <= levels <= MOST["heldout_levels"]:
+        raise ConfigError(f"--levels must be from 1 to {MOST['heldout_levels']}, not {levels}")
     task = saved.task if env is None else get_task(env)
     steps = min(saved.config.steps, task.max_steps)
     config = dataclasses.replace(saved.config, env=task.name, num_steps=steps, devices=None)
     trainer = Trainer(config=config, task=task).spread()
     _check_fits(trainer, saved)
-    sampled, greedy = _played(trainer, saved.params, boards, simulator, watch)
-    pooled = measure.intervals(sampled)
-    return metrics.strict(
+    sampled, greedy = _played(trainer, saved.params, levels, simulator, watch)
+    pooled = heldout.intervals(sampled)
+    return run_folder.strict(
         dict(
             task=task.name,
-            boards=boards,
+            levels=levels,
             checkpoint=checkpoint,
             simulator=simulator,
             **{name: mean for name, (mean, _, _) in pooled.items()},
             intervals={name: [low, high] for name, (_, low, high) in pooled.items()},
-            seeds=measure.averages(sampled),
-            greedy=None if greedy is None else measure.averages(greedy),
+            seeds=heldout.averages(sampled),
+            greedy=None if greedy is None else heldout.averages(greedy),
         )
     )
 
 
 def _played(
-    trainer: Trainer, params: Any, boards: int, where: Simulator, watch: Callable[[str], None] | None
+    trainer: Trainer, params: Any, levels: int, where: Simulator, watch: Callable[[str], None] | None
 ) -> tuple[Episodes, Episodes | None]:
-    """Sampled and, unless watched, greedy episodes, leading axes (seeds, boards)."""
+    """Sampled and, unless watched, greedy episodes, leading axes (seeds, levels)."""
     config = trainer.config
     if where == "minigrid":
-        from l4t_jax import simulator
+        from l4t_jax.evaluation import simulator
 
-        key = measure.run_key(config.seed, "test")
+        key = heldout.run_key(config.seed, "test")
         if watch is not None:
-            return simulator.watch(trainer, params, key, boards, watch), None
-        return simulator.measure(trainer, params, key, boards)
-    players = measure.Measure(trainer, None, config.num_seeds, config.validation_boards)
-    made = players.programs(params, {"test": boards}, pictures=False)
+            return simulator.watch(trainer, params, key, levels, watch), None
+        return simulator.measure(trainer, params, key, levels)
+    players = heldout.Measure(trainer, None, config.num_seeds, config.validation_levels)
+    made = players.programs(params, {"test": levels}, pictures=False)
     del made["others"]
-    players.use(programs.compile_all(made))
-    sampled = players.students(params, config.seed, "test", boards)
-    return sampled, players.students(params, config.seed, "test", boards, greedy=True)
+    players.use(compilation.compile_all(made))
+    sampled = players.students(params, config.seed, "test", levels)
+    return sampled, players.students(params, config.seed, "test", levels, greedy=True)
 
 
 def _check_fits(trainer: Trainer, saved: _Saved) -> None:
@@ -450,7 +453,7 @@ class Student:
         self._carry: Any = self.network.initial_carry(1)  # pyright: ignore
         self._fresh = True
 
-    def _forward(self, carry: Any, known: KnownMap, fresh: jax.Array) -> tuple[Any, jax.Array]:
+    def _forward(self, carry: Any, known: MemoryMap, fresh: jax.Array) -> tuple[Any, jax.Array]:
         known = jax.tree.map(lambda leaf: leaf[None], known)
         carry, logits = student_policy(self.network, self.params)(carry, known, fresh[None])
         return carry, logits[0]
@@ -459,10 +462,10 @@ class Student:
         """Scores of the seven actions, `float32[7]`; a recurrent student takes it as the next step of its episode.
 
         Args:
-            observation: `uint8[W, H, 4]` as the task's navix environment gives it, or a `KnownMap`.
+            observation: `uint8[W, H, 4]` as the task's navix environment gives it, or a `MemoryMap`.
         """
         known = observation
-        if not isinstance(observation, KnownMap):
+        if not isinstance(observation, MemoryMap):
             shape = (self.task.width, self.task.height, 4)
             observation = jnp.asarray(observation)
             if observation.shape != shape:
@@ -489,7 +492,7 @@ def load_student(run_dir: str | Path, *, seed: int = 0, checkpoint: Which = "las
     Args:
         run_dir: the run folder.
         seed: which of the run's students, counted from 0.
-        checkpoint: "last", or "best" by success on the validation boards.
+        checkpoint: "last", or "best" by success on the validation levels.
 
     Raises:
         RunFolderError, CheckpointError: `run_dir` is not a run folder, or holds no student yet.

@@ -17,8 +17,8 @@ StudentName = Literal["ego", "cnn", "lstm"]
 LARGEST = 2**40  # of any number: what is beyond is a slip, and overflows somewhere
 # Of sizes that are allocated or counted in 32 bits: what is beyond fits no machine.
 MOST = {
-    "num_seeds": 2**20, "epochs": 2**16, "hidden": 2**16, "board_pool": 2**24,
-    "evaluations": 1_000_000, "validation_boards": 1_000_000, "heldout_boards": 1_000_000, "devices": 2**16,
+    "num_seeds": 2**20, "epochs": 2**16, "hidden": 2**16, "level_pool": 2**24,
+    "evaluations": 1_000_000, "validation_levels": 1_000_000, "heldout_levels": 1_000_000, "devices": 2**16,
 }  # fmt: skip
 MAY_CHANGE = ("run_dir", "save_every", "devices", "wandb")  # settings that do not decide what a run comes to
 
@@ -49,9 +49,9 @@ class Config:
     total_steps: int | None = None
     """Environment steps to train for, of each seed. Rounded up to whole updates."""
     num_envs: int | None = None
-    """Worlds that run side by side."""
+    """Environments that run side by side."""
     num_steps: int | None = None
-    """Steps each world takes between updates; at most the task's max_steps."""
+    """Steps each environment takes between updates; at most the task's max_steps."""
     learning_rate: float | None = None
     """Adam's learning rate at the start."""
     learning_rate_end: float | None = None
@@ -88,15 +88,15 @@ class Config:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number type of the student's matrix products; parameters stay float32."""
     devices: int | None = None
-    """Devices to spread the worlds over; as many as there are and divide --num-envs by default."""
-    board_pool: int = 2048
-    """Training boards at hand at a time; each block of updates draws new ones."""
+    """Devices to spread the environments over; as many as there are and divide --num-envs by default."""
+    level_pool: int = 2048
+    """Training levels at hand at a time; each block of updates draws new ones."""
     evaluations: int | None = None
-    """How often success on the validation boards is measured while training."""
-    validation_boards: int = 512
-    """Boards of each such measurement."""
-    heldout_boards: int = 1000
-    """Held-out boards of the evaluation after training."""
+    """How often success on the validation levels is measured while training."""
+    validation_levels: int = 512
+    """Levels of each such measurement."""
+    heldout_levels: int = 1000
+    """Held-out levels of the evaluation after training."""
     run_dir: str | None = None
     """Folder for the results; runs/TASK-ALGO-SEED by default."""
     wandb: str | None = None
@@ -172,8 +172,8 @@ class Config:
         values: dict[str, Any] = dataclasses.asdict(self)
         _check_kinds(values)
         for name in (
-            "num_seeds", "total_steps", "num_envs", "num_steps", "epochs", "minibatches", "hidden", "board_pool",
-            "evaluations", "validation_boards", "heldout_boards",
+            "num_seeds", "total_steps", "num_envs", "num_steps", "epochs", "minibatches", "hidden", "level_pool",
+            "evaluations", "validation_levels", "heldout_levels",
         ):  # fmt: skip
             require(values[name] >= 1, f"--{name.replace('_', '-')} must be at least 1, not {values[name]}")
         for name, most in MOST.items():
@@ -241,7 +241,7 @@ def _check_kinds(values: dict[str, Any]) -> None:
 
 
 # The figures that decided are in docs/training.md, those to expect are from benchmarks/results: reproduce (five seeds,
-# 1,000 held-out boards each) and time-to-result-SimpleDoorKey-cpu.json. "To 0.90": environment steps until validation
+# 1,000 held-out levels each) and time-to-result-SimpleDoorKey-cpu.json. "To 0.90": environment steps until validation
 # success was 0.90 twice in a row, median.
 PRESETS: dict[str, dict[str, Any]] = {
     # python -m l4t_jax.run --env SimpleDoorKey

@@ -1,4 +1,4 @@
-"""`python -m l4t_jax.evaluate RUN`: measures a saved run's students again on held-out boards.
+"""`python -m l4t_jax.evaluate RUN`: measures a saved run's students again on held-out levels.
 
 The work is `api.evaluate`. As `l4t_jax.evaluate` is that function too, this module can be called like it.
 """
@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from l4t_jax import options
+from l4t_jax import commandline
 from l4t_jax.run import guarded, json_only, print_json
 
-DESCRIPTION = "Measures a saved run's students again on held-out boards, the same for everyone."
+DESCRIPTION = "Measures a saved run's students again on held-out levels, the same for everyone."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,16 +22,16 @@ class Command:
 
     run: str = dataclasses.field(metadata={"positional": True})
     """The run folder, such as runs/SimpleDoorKey-l4t-0."""
-    boards: int | None = None
-    """How many boards."""
+    levels: int | None = None
+    """How many levels."""
     env: str | None = None
     """Another task, which the same student can play."""
     checkpoint: Literal["last", "best"] = "last"
-    """last: the parameters at the end. best: of each seed, those with the highest success on validation boards."""
+    """last: the parameters at the end. best: of each seed, those with the highest success on validation levels."""
     simulator: Literal["jax", "minigrid"] = "jax"
-    """jax: the worlds it was trained in. minigrid: Farama's own, on boards that its generator draws."""
+    """jax: the environments it was trained in. minigrid: Farama's own, on levels that its generator draws."""
     watch: bool = False
-    """With --simulator minigrid: show the first student in MiniGrid's own window, 10 boards by default."""
+    """With --simulator minigrid: show the first student in MiniGrid's own window, 10 levels by default."""
     json: bool = False
     """Print one JSON object on standard output, and nothing else there."""
 
@@ -42,12 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str]) -> int:
-    command = options.parse(Command, argv, "python -m l4t_jax.evaluate", DESCRIPTION, lambda name: "the run's own")
+    command = commandline.parse(Command, argv, "python -m l4t_jax.evaluate", DESCRIPTION, lambda name: "the run's own")
     with json_only(command.json):
         from l4t_jax import api
 
         found = api.evaluate(
-            command.run, boards=command.boards, env=command.env, checkpoint=command.checkpoint,
+            command.run, levels=command.levels, env=command.env, checkpoint=command.checkpoint,
             simulator=command.simulator, watch=_told if command.watch else None,
         )  # fmt: skip
         if command.json:
@@ -55,14 +55,14 @@ def _main(argv: Sequence[str]) -> int:
             return 0
     seeds = len(found["seeds"]["success"])
     where = "" if found["simulator"] == "jax" else " of Farama's minigrid"
-    print(f"{found['task']}, {found['boards']:,} held-out boards{where}, {found['checkpoint']} parameters")
+    print(f"{found['task']}, {found['levels']:,} held-out levels{where}, {found['checkpoint']} parameters")
     for name, digits in (("success", 3), ("return", 3), ("length", 1)):
         low, high = found["intervals"][name]
         interval = "" if low is None else f" ({low:.{digits}f} - {high:.{digits}f})"
         greedy = "" if found["greedy"] is None else f", greedy {sum(found['greedy'][name]) / seeds:.{digits}f}"
         print(f"  {name:8} {found[name]:.{digits}f}{interval}{greedy}")
     if seeds > 1:
-        print(f"  mean of {seeds} seeds; 95 % intervals over the boards of all seeds")
+        print(f"  mean of {seeds} seeds; 95 % intervals over the levels of all seeds")
     return 0
 
 
@@ -76,7 +76,7 @@ def _evaluate(*args: Any, **kwargs: Any) -> dict[str, Any]:
     return api.evaluate(*args, **kwargs)
 
 
-options.callable_as(__name__, _evaluate)
+commandline.callable_as(__name__, _evaluate)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from l4t_jax import options
+from l4t_jax import commandline
 from l4t_jax.run import guarded, json_only, print_json
 
 DESCRIPTION = (
@@ -49,7 +49,7 @@ class Command:
     seed: int = 0
     """Which of the run's students, counted from 0."""
     checkpoint: Literal["last", "best"] = "last"
-    """last: the parameters at the end. best: those with the highest success on validation boards."""
+    """last: the parameters at the end. best: those with the highest success on validation levels."""
     json: bool = False
     """Print the card as one JSON object on standard output, and nothing else there."""
 
@@ -63,7 +63,7 @@ def export(
         run_dir: the run folder.
         out: the file; RUN/student.jaxexport by default.
         seed: which of the run's students, counted from 0.
-        checkpoint: "last", or "best" by success on the validation boards.
+        checkpoint: "last", or "best" by success on the validation levels.
 
     Returns:
         The file and the content of the card.
@@ -76,9 +76,13 @@ def export(
     import jax.numpy as jnp
     import numpy as np
 
-    from l4t_jax import api, bits, loop, metrics
-    from l4t_jax.evaluation import student_policy
-    from l4t_jax.types import ACTIONS, COLOURS, from_observation
+    from l4t_jax import api
+    from l4t_jax.envs.cells import ACTIONS, COLOURS
+    from l4t_jax.envs.state import from_observation
+    from l4t_jax.evaluation.playing import student_policy
+    from l4t_jax.kernels import bits
+    from l4t_jax.reporting import run_folder
+    from l4t_jax.training import loop
 
     student = api.load_student(run_dir, seed=seed, checkpoint=checkpoint)
     task, network, params = student.task, student.network, student.params
@@ -105,7 +109,7 @@ def export(
         data = bytes(jax_export.export(jax.jit(act), platforms=PLATFORMS)(*shapes).serialize())
     file = Path(run_dir) / "student.jaxexport" if out is None else Path(out)
     card_file = file.with_suffix(".json")
-    summary = Path(run_dir) / metrics.SUMMARY
+    summary = Path(run_dir) / run_folder.SUMMARY
     card: dict[str, Any] = dict(
         format=FORMAT,
         version=VERSION,
@@ -128,7 +132,7 @@ def export(
         ),
         memory=sum(widths),
         actions=dict(enumerate(ACTIONS)),
-        heldout=_figures(metrics.read(summary), seed) if checkpoint == "last" and summary.is_file() else None,
+        heldout=_figures(run_folder.read(summary), seed) if checkpoint == "last" and summary.is_file() else None,
         platforms=list(PLATFORMS),
         versions=loop.versions(),
         file=file.name,
@@ -136,11 +140,11 @@ def export(
         load=LOAD.format(file=file.name, card=card_file.name),
     )
     try:
-        metrics.whole(file, data)
-        metrics.write(card_file, card)
+        run_folder.whole(file, data)
+        run_folder.write(card_file, card)
     except OSError as error:
-        raise metrics.RunFolderError(f"{error.filename or file} cannot be written: {error.strerror}") from error
-    return file, json.loads(metrics.dumps(card))
+        raise run_folder.RunFolderError(f"{error.filename or file} cannot be written: {error.strerror}") from error
+    return file, json.loads(run_folder.dumps(card))
 
 
 def _figures(summary: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _figures(summary: dict[str, Any], seed: int) -> dict[str, Any]:
     own = {name: values[seed] for name, values in heldout["student"].items() if name != "greedy"}
     greedy = {name: values[seed] for name, values in heldout["student"]["greedy"].items()}
     return dict(
-        boards=heldout["boards"], sampled=own, greedy=greedy, teacher=heldout["teacher"], random=heldout["random"]
+        levels=heldout["levels"], sampled=own, greedy=greedy, teacher=heldout["teacher"], random=heldout["random"]
     )
 
 
@@ -159,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str]) -> int:
-    command = options.parse(
+    command = commandline.parse(
         Command, argv, "python -m l4t_jax.export", DESCRIPTION, lambda name: "RUN/student.jaxexport"
     )
     with json_only(command.json):
@@ -172,7 +176,7 @@ def _main(argv: Sequence[str]) -> int:
     return 0
 
 
-options.callable_as(__name__, export)
+commandline.callable_as(__name__, export)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m l4t_jax.run --env DoorKey`: trains students under a teacher and measures both on held-out boards.
+"""`python -m l4t_jax.run --env DoorKey`: trains students under a teacher and measures both on held-out levels.
 
 The command line is made from `Config`; the work is `api.train`.
 """
@@ -15,15 +15,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from l4t_jax import options
+from l4t_jax import commandline
 from l4t_jax.config import PRESETS, Config
 
 if TYPE_CHECKING:
     from l4t_jax.api import Result
 
 DESCRIPTION = (
-    "Trains small students under an LLM's recorded advice in a MiniGrid world, measures them, the teacher and chance "
-    "on held-out boards, and leaves a run folder. Settings whose default depends on --preset say so."
+    "Trains small students under an LLM's recorded advice in a MiniGrid environment, evaluates them, the teacher and "
+    "random policy on held-out levels, and leaves a run folder. Settings whose default depends on --preset say so."
 )
 
 
@@ -67,7 +67,7 @@ def guarded(command: Any) -> int:
                 else show(message, category, *rest, **more)
             )
             return command()
-    except options.OptionError as error:
+    except commandline.OptionError as error:
         refusal: BaseException = error
     except KeyboardInterrupt as error:
         print(f"\n{error or 'stopped'}", file=sys.stderr)
@@ -85,40 +85,40 @@ def guarded(command: Any) -> int:
         refusal = error
     words = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(refusal))  # of an option, or a file's name
     print(f"error: {words}", file=sys.stderr)
-    return options.BAD_OPTION
+    return commandline.BAD_OPTION
 
 
 def _main(argv: Sequence[str]) -> int:
-    command = options.parse(Command, argv, "python -m l4t_jax.run", DESCRIPTION, _preset_defaults)
+    command = commandline.parse(Command, argv, "python -m l4t_jax.run", DESCRIPTION, _preset_defaults)
     names = [field.name for field in dataclasses.fields(Config)]
     config = Config(**{name: getattr(command, name) for name in names})
     with json_only(command.json):
         if command.list_tasks:
             return _list_tasks(command.json)
         if command.resume is not None and command.print_config:
-            raise options.OptionError(
+            raise commandline.OptionError(
                 "--resume runs with the settings in its folder's config.json; --print-config shows a new run's"
             )
         if command.print_config:
             return _print_config(config, command.json)
-        from l4t_jax import progress
+        from l4t_jax.reporting import progress
 
         shown = progress.make()
         try:
-            from l4t_jax import devices  # brings jax and, below, navix: some seconds
+            from l4t_jax import parallel
 
-            devices.join(command.distributed)
-            devices.cpu_devices(*_spread(config, command.resume))
+            parallel.join(command.distributed)
+            parallel.cpu_devices(*_spread(config, command.resume))
             from l4t_jax import api
 
             if command.resume is None:
                 result = api.train(config, progress=shown)
             else:
-                given = [name for name in options.given(Command, argv) if name in names]
+                given = [name for name in commandline.given(Command, argv) if name in names]
                 result = api.train(resume=command.resume, progress=shown, **{n: getattr(command, n) for n in given})
         finally:
             shown.close()
-        if not devices.first():
+        if not parallel.is_main():
             pass  # the first process speaks for all
         elif command.json:
             print_json(result.summary)
@@ -151,7 +151,7 @@ _out = 1
 
 def print_json(value: Any) -> None:
     """Prints one JSON object on the real standard output."""
-    from l4t_jax.metrics import dumps
+    from l4t_jax.reporting.run_folder import dumps
 
     text = (dumps(value, indent=1) + "\n").encode()
     while text:
@@ -170,7 +170,7 @@ def _preset_defaults(name: str) -> str | None:
 
 
 def _spread(config: Config, resume: str | None) -> tuple[int, int | None]:
-    """How many worlds a run has and what devices it asks for, before its task is known."""
+    """How many environments a run has and what devices it asks for, before its task is known."""
     saved: Any = {}
     if resume is not None:  # if the folder is not a run's, `train` says so
         with contextlib.suppress(OSError, ValueError):
@@ -182,7 +182,7 @@ def _spread(config: Config, resume: str | None) -> tuple[int, int | None]:
 
 
 def _list_tasks(as_json: bool) -> int:
-    from l4t_jax.tasks import get_task, list_tasks
+    from l4t_jax.envs import get_task, list_tasks
 
     tasks = [get_task(name) for name in list_tasks()]
     if as_json:
@@ -196,7 +196,7 @@ def _list_tasks(as_json: bool) -> int:
 
 
 def _print_config(config: Config, as_json: bool) -> int:
-    from l4t_jax.trainer import Trainer
+    from l4t_jax.training.trainer import Trainer
 
     resolved = dataclasses.asdict(Trainer.create(config).config)
     if resolved["run_dir"] is None:
@@ -211,10 +211,10 @@ def _print_config(config: Config, as_json: bool) -> int:
     table = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(3):
         table.add_column(overflow="fold")
-    said = options.docs(Config)
+    said = commandline.docs(Config)
     for name, value in resolved.items():
         whose = "" if given[name] == default[name] else "[bold]"
-        table.add_row(f"{options.flag(name)}", f"{whose}{value}", f"[dim]{said[name]}[/dim]".replace("[W", r"\[W"))
+        table.add_row(f"{commandline.flag(name)}", f"{whose}{value}", f"[dim]{said[name]}[/dim]".replace("[W", r"\[W"))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
     return 0
 
@@ -222,14 +222,14 @@ def _print_config(config: Config, as_json: bool) -> int:
 def _report(result: Result) -> None:
     from rich.console import Console
 
-    from l4t_jax import report
+    from l4t_jax.reporting import pictures
 
     summary = result.summary
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
-    title = f"{summary['task']}, {summary['heldout']['boards']:,} held-out boards"
+    title = f"{summary['task']}, {summary['heldout']['levels']:,} held-out levels"
     if summary["teacher"] != "none":
         title += f", teacher {summary['teacher']}"
-    console.print(report.table(result.heldout, title))
+    console.print(pictures.table(result.heldout, title))
     seconds = summary["seconds"]
     console.print(
         f"{summary['total_steps']:,} steps{'' if result.config.num_seeds == 1 else ' a seed'}, "

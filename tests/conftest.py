@@ -1,4 +1,4 @@
-"""What every test shares: JAX on two fake CPU devices, random keys, known maps and played episodes to test on.
+"""What every test shares: JAX on two fake CPU devices, random keys, memory maps and played episodes to test on.
 
 JAX must be told before it starts, so this file sets it up on import. Without a compilation cache on disk: a test's
 time is then the same in a fresh clone.
@@ -26,10 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax.tasks import GridTask, Task, get_task, observe, registry, rules
-from l4t_jax.teacher import file
-from l4t_jax.teacher.policy import TeacherTable, guide
-from l4t_jax.types import (
+from l4t_jax.envs import GridTask, Task, dynamics, get_task, observe, registry
+from l4t_jax.envs.cells import (
     BALL,
     BOX,
     DOOR_CLOSED,
@@ -44,11 +42,12 @@ from l4t_jax.types import (
     PICKUP,
     RIGHT,
     TOGGLE,
-    KnownMap,
-    World,
     kind_of,
     one_of,
 )
+from l4t_jax.envs.state import MemoryMap, State
+from l4t_jax.teacher import file
+from l4t_jax.teacher.policy import TeacherTable, teacher_output
 
 PAPER_TASKS = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "DivergedDoorKey")
 STOCK_TASKS = tuple(f"DoorKey-{size}x{size}" for size in (5, 6, 8, 16))
@@ -103,9 +102,9 @@ def own_tasks() -> Iterator[None]:
     """Forgets the tasks that a test registers."""
     tasks, aliases = dict(registry._TASKS), dict(registry._ALIASES)
     yield
-    for known, before in ((registry._TASKS, tasks), (registry._ALIASES, aliases)):
-        known.clear()
-        known.update(before)
+    for memory, before in ((registry._TASKS, tasks), (registry._ALIASES, aliases)):
+        memory.clear()
+        memory.update(before)
 
 
 @cache
@@ -124,8 +123,8 @@ def teacher_of() -> Callable[[str], TeacherTable]:
 # Known maps that no room ever gives
 
 
-def _random_known(rng: np.random.Generator, size: tuple[int, int], number: int, inside: bool) -> KnownMap:
-    """Random known maps: any code anywhere, walls and unseen cells in every density, half of them with runs of walls.
+def _random_known(rng: np.random.Generator, size: tuple[int, int], number: int, inside: bool) -> MemoryMap:
+    """Random memory maps: any code anywhere, walls and unseen cells in every density, half of them with runs of walls.
 
     Args:
         rng: generator.
@@ -155,99 +154,101 @@ def _random_known(rng: np.random.Generator, size: tuple[int, int], number: int, 
     carrying = np.where(holds, KEY | rng.integers(0, 6, number) << 4, 0).astype(np.uint8)
     cells[np.arange(number), x, y] = np.where(holds, carrying, EMPTY)
     lay = np.stack([rng.integers(0, width, number), rng.integers(0, height, number)], axis=-1)
-    origin = np.where(holds[:, None], lay, -1)
-    return KnownMap(
+    pickup_position = np.where(holds[:, None], lay, -1)
+    return MemoryMap(
         cells=jnp.asarray(cells),
         agent=jnp.asarray(agent),
         carrying=jnp.asarray(carrying),
-        origin=jnp.asarray(origin, jnp.int8),
+        pickup_position=jnp.asarray(pickup_position, jnp.int8),
     )
 
 
 @pytest.fixture(scope="session")
-def random_known() -> Callable[..., KnownMap]:
+def random_known() -> Callable[..., MemoryMap]:
     return _random_known
 
 
-# Episodes played in our worlds
+# Episodes played in our environments
 
 
 @dataclasses.dataclass(frozen=True)
 class Played:
-    """What was played, as NumPy arrays: `known` (T + 1, N), the rest (T, N). Worlds play on after their episode's end.
+    """What was played, as NumPy arrays: `known` (T + 1, N), the rest (T, N). Environments play on after their
+    episode's end.
 
     Attributes:
         known: what the agent knows before each step, and after the last.
         action, reward, terminated, truncated: of each step.
     """
 
-    known: KnownMap
+    memory: MemoryMap
     action: np.ndarray
     reward: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
 
     def live(self) -> np.ndarray:
-        """`bool[T, N]`: steps up to and with the one that ends the world's episode."""
+        """`bool[T, N]`: steps up to and with the one that ends the environment's episode."""
         done = self.terminated | self.truncated
         return np.cumsum(done, axis=0) - done == 0
 
 
-def _seek(world: World) -> jax.Array:
+def _seek(env_state: State) -> jax.Array:
     """Logits of a driver that meddles with whatever is ahead of it."""
-    x, y, d = (world.agent[i].astype(jnp.int32) for i in range(3))
-    dx, dy = rules.heading(d)
-    width, height = world.cells.shape
-    ahead = kind_of(world.cells[jnp.clip(x + dx, 0, width - 1), jnp.clip(y + dy, 0, height - 1)])
+    x, y, d = (env_state.agent[i].astype(jnp.int32) for i in range(3))
+    dx, dy = dynamics.heading(d)
+    width, height = env_state.cells.shape
+    ahead = kind_of(env_state.cells[jnp.clip(x + dx, 0, width - 1), jnp.clip(y + dy, 0, height - 1)])
     thing, door = one_of(ahead, KEY, BALL, BOX), one_of(ahead, DOOR_OPEN, DOOR_CLOSED, DOOR_LOCKED)
     logits = jnp.zeros(NUM_ACTIONS).at[jnp.array([LEFT, RIGHT, FORWARD])].set(jnp.array([1.5, 1.5, 3.0]))
     logits = logits.at[PICKUP].add(jnp.where(thing, 4.0, 0.0))
     logits = logits.at[TOGGLE].add(jnp.where(door, 4.0, jnp.where(thing, 1.5, 0.0)))
-    return logits.at[DROP].add(jnp.where(world.carrying != 0, 1.0, 0.0))
+    return logits.at[DROP].add(jnp.where(env_state.carrying != 0, 1.0, 0.0))
 
 
 @cache
 def _player(name: str, steps: int) -> tuple[GridTask, Callable[..., Any]]:
-    """The task's environment, and a function that plays `steps` steps of every world."""
+    """The task's environment, and a function that plays `steps` steps of every environment."""
     task = get_task(name)
     env = task.make()
 
-    def step(carry: tuple[World, jax.Array, jax.Array, TeacherTable], key: jax.Array) -> tuple[Any, Any]:
-        world, t, driver, table = carry
-        known = jax.vmap(observe)(world)
-        guided = jnp.log(guide(task, table, known).distribution + 1e-9)
+    def step(carry: tuple[State, jax.Array, jax.Array, TeacherTable], key: jax.Array) -> tuple[Any, Any]:
+        env_state, t, driver, table = carry
+        memory = jax.vmap(observe)(env_state)
+        guided = jnp.log(teacher_output(task, table, memory).distribution + 1e-9)
         chance = jnp.zeros_like(guided)
         mixed_key, action_key = jax.random.split(key)
         mixed = jnp.where(jax.random.bernoulli(mixed_key, 0.2, t.shape)[:, None], chance, guided)
         which = driver[:, None]
-        logits = jnp.select([which == 0, which == 1, which == 2], [chance, jax.vmap(_seek)(world), guided], mixed)
+        logits = jnp.select([which == 0, which == 1, which == 2], [chance, jax.vmap(_seek)(env_state), guided], mixed)
         action = jax.random.categorical(action_key, logits).astype(jnp.int32)
-        after, reward, terminated, truncated = jax.vmap(env.transition)(world, t, action)
-        return (after, t + 1, driver, table), (known, action, reward, terminated, truncated)
+        after, reward, terminated, truncated = jax.vmap(env.transition)(env_state, t, action)
+        return (after, t + 1, driver, table), (memory, action, reward, terminated, truncated)
 
-    def play(world: World, t: jax.Array, driver: jax.Array, table: TeacherTable, key: jax.Array) -> Any:
-        (world, *_), rows = jax.lax.scan(step, (world, t, driver, table), jax.random.split(key, steps))
-        last = jax.vmap(observe)(world)
-        known = jax.tree.map(lambda row, end: jnp.concatenate([row, end[None]]), rows[0], last)
-        return known, *rows[1:]
+    def play(env_state: State, t: jax.Array, driver: jax.Array, table: TeacherTable, key: jax.Array) -> Any:
+        (env_state, *_), rows = jax.lax.scan(step, (env_state, t, driver, table), jax.random.split(key, steps))
+        last = jax.vmap(observe)(env_state)
+        memory = jax.tree.map(lambda row, end: jnp.concatenate([row, end[None]]), rows[0], last)
+        return memory, *rows[1:]
 
     return env, jax.jit(play)
 
 
-def _play(name: str, worlds: World, key: jax.Array, steps: int, start: np.ndarray | int = 0) -> Played:
-    """Plays worlds with four drivers in turn: chance, meddling, the teacher, and the teacher with chance mixed in.
+def _play(name: str, env_states: State, key: jax.Array, steps: int, start: np.ndarray | int = 0) -> Played:
+    """Plays environments with four drivers in turn: chance, meddling, the teacher, and the teacher with chance mixed
+    in.
 
     Args:
         name: of the task.
-        worlds: leading axis N.
+        environments: leading axis N.
         key: random key.
         steps: T.
-        start: the steps that each world's episode has already taken, `int[N]`.
+        start: the steps that each environment's episode has already taken, `int[N]`.
     """
-    number = worlds.agent.shape[0]
+    number = env_states.agent.shape[0]
     t = jnp.broadcast_to(jnp.asarray(start, jnp.int32), (number,))
-    known, *rows = _player(name, steps)[1](worlds, t, jnp.arange(number) % 4, shipped_table(name), key)
-    return Played(jax.tree.map(np.asarray, known), *(np.asarray(row) for row in rows))
+    memory, *rows = _player(name, steps)[1](env_states, t, jnp.arange(number) % 4, shipped_table(name), key)
+    return Played(jax.tree.map(np.asarray, memory), *(np.asarray(row) for row in rows))
 
 
 @pytest.fixture(scope="session")
@@ -256,12 +257,12 @@ def play() -> Callable[..., Played]:
 
 
 @cache
-def _drawer(task: Task) -> Callable[[jax.Array, int], World]:
+def _drawer(task: Task) -> Callable[[jax.Array, int], State]:
     env = task.make()
     return jax.jit(lambda key, number: jax.vmap(env.initial)(jax.random.split(key, number)), static_argnums=1)
 
 
 @pytest.fixture(scope="session")
-def draw() -> Callable[[str, jax.Array, int], World]:
-    """Worlds at the start of an episode: task name, key, how many."""
+def draw() -> Callable[[str, jax.Array, int], State]:
+    """Environments at the start of an episode: task name, key, how many."""
     return lambda name, key, number: _drawer(get_task(name))(key, number)

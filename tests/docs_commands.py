@@ -31,8 +31,8 @@ PROGRAM = re.compile(r"(?:\w+=\S+ )*(?:python3? -m |python3? \w+/|l4t(?: |$)|uv 
 
 # Sizes of a run that takes seconds, most of them compiling.
 SIZES = dict(
-    num_envs=8, num_steps=16, total_steps=384, minibatches=2, epochs=1, hidden=16, evaluations=2, validation_boards=16,
-    heldout_boards=16, board_pool=32, save_every=0,
+    num_envs=8, num_steps=16, total_steps=384, minibatches=2, epochs=1, hidden=16, evaluations=2, validation_levels=16,
+    heldout_levels=16, level_pool=32, save_every=0,
 )  # fmt: skip
 TINY = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SIZES.items())
 
@@ -42,28 +42,28 @@ SMALL = {
     "python -m l4t_jax.run --help": "",
     "python -m l4t_jax.run --resume": "",
     "l4t": TINY,
-    "python -m l4t_jax.evaluate": "--boards 8",
+    "python -m l4t_jax.evaluate": "--levels 8",
     "python -m l4t_jax.export": "",
     "python -m l4t_jax.teacher record": "--samples 2 --cache cache",
     "python -m l4t_jax.teacher show": "",
-    "python -m l4t_jax.teacher evaluate": "--boards 16",
+    "python -m l4t_jax.teacher evaluate": "--levels 16",
     "python -m l4t_jax.teacher diff": "",
-    "python -m l4t_jax.reproduce": "--quick --out out",
-    "python -m l4t_jax.reproduce --list-experiments": "",
+    "python benchmarks/reproduce.py": "--quick --out out",
+    "python benchmarks/reproduce.py --list-experiments": "",
     "python benchmarks/throughput.py": "--envs 8 --num-steps 8 --repeats 2 --updates 1 --out out",
     "python benchmarks/peers.py": "--num-envs 8 --num-steps 8 --rounds 2 --only l4t_env,navix_env --out out",
     "python benchmarks/time_to_result.py": f"--repeats 1 --more='{TINY}' --out out",
     "python benchmarks/weak_teachers.py": "--steps 4096 --seeds 2 --out out",
-    "python benchmarks/minigrid_simulator.py": "--tasks SimpleDoorKey --boards 8 --out out.json",
+    "python benchmarks/minigrid_simulator.py": "--tasks SimpleDoorKey --levels 8 --out out.json",
     "for i in 0 1; do": TINY,
 }
 # Those that train or measure: the full tier. The others run always, and so does the first command of the README.
-SLOW = {"python -m l4t_jax.run", "l4t", "python -m l4t_jax.reproduce", "for i in 0 1; do"} | {
+SLOW = {"python -m l4t_jax.run", "l4t", "python benchmarks/reproduce.py", "for i in 0 1; do"} | {
     entry for entry in SMALL if "benchmarks/" in entry
 }
 FIRST = "python -m l4t_jax.run --env DoorKey"
 # What has a command of the full tier, or one inside a command that cannot be run here, only look through its options.
-DRY = {"l4t_jax.run": "--print-config", "l4t_jax.reproduce": "--list-experiments"}
+DRY = {"-m l4t_jax.run": "--print-config", "benchmarks/reproduce.py": "--list-experiments"}
 
 # What cannot be run here, and why.
 NOT_RUN = {
@@ -143,9 +143,9 @@ def small(command: str, url: str) -> str:
 
 def dry(command: str) -> list[str]:
     """The commands of `DRY` that a command holds, so that they look through their options and end."""
-    found = re.findall(r"python -m (l4t_jax\.\w+)\b([^'&>]*)", _placed(command))
+    found = re.findall(r"python (-m l4t_jax\.\w+|benchmarks/\w+\.py)\b([^'&>]*)", _placed(command))
     found = [(module, words) for module, words in found if module in DRY and "--resume" not in words]
-    return [f"python -m {module}{words} {DRY[module]}" for module, words in found]
+    return [f"python {module}{words} {DRY[module]}" for module, words in found]
 
 
 def _placed(command: str) -> str:

@@ -13,10 +13,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from l4t_jax import checkpoint, loop, measure, programs
 from l4t_jax.config import Config
+from l4t_jax.evaluation import heldout
 from l4t_jax.teacher import file
-from l4t_jax.trainer import Trainer
+from l4t_jax.training import checkpoint, compilation, loop
+from l4t_jax.training.trainer import Trainer
 
 UPDATES = 2
 
@@ -35,11 +36,11 @@ def on(number: int, settings: dict[str, Any], saved: Any = None) -> tuple[dict[s
         table = trainer.put(file.to_table(trainer.task, file.shipped(trainer.task)))
     made = loop.training_programs(trainer, table, 1)
     shapes = made["block"][1][0]
-    measured = measure.Measure(trainer, table, trainer.config.num_seeds, 12)
+    measured = heldout.Measure(trainer, table, trainer.config.num_seeds, 12)
     made |= measured.programs(shapes.params, {"validation": 12}, pictures=False)
     if number > 1:
         del made["init"]
-    compiled = programs.compile_all(made)
+    compiled = compilation.compile_all(made)
     measured.use(compiled)
     if saved is None:
         saved = checkpoint.to_host(compiled["init"](np.int32(3)))
@@ -50,7 +51,7 @@ def on(number: int, settings: dict[str, Any], saved: Any = None) -> tuple[dict[s
     for _ in range(UPDATES):
         state, one = compiled["block"](state, table, np.int32(1))
         metrics.append({name: np.asarray(value)[:, 0].tolist() for name, value in one.items()})
-        found.setdefault("worlds", digest(state.envs.replace(carry=())))  # a carry is rounded
+        found.setdefault("environments", digest(state.envs.replace(carry=())))  # a carry is rounded
     copies = [shard.data for shard in jax.tree.leaves(state.params)[0].addressable_shards]
     found["copies agree"] = all((np.asarray(copy) == np.asarray(copies[0])).all() for copy in copies)
     again, _ = compiled["block"](trainer.put(checkpoint.from_host(saved, shapes)), table, np.int32(1))

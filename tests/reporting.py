@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from l4t_jax import loop, metrics
+from l4t_jax.reporting import run_folder
+from l4t_jax.training import loop
 
 
 @contextlib.contextmanager
@@ -21,4 +22,4 @@ def reported(name: str, found: dict[str, Any]) -> Iterator[None]:
     yield
     if os.environ.get("L4T_RESULTS"):
         where = dict(date=str(datetime.date.today()), device=loop.device_name(), versions=loop.versions())
-        metrics.write(Path(os.environ["L4T_RESULTS"]) / f"checks-{name}.json", {**found, **where})
+        run_folder.write(Path(os.environ["L4T_RESULTS"]) / f"checks-{name}.json", {**found, **where})

@@ -27,21 +27,24 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import l4t_jax
-from l4t_jax import api, checkpoint, loop, metrics, options, programs, run, symbolic
+from l4t_jax import api, commandline, run
+from l4t_jax.abstraction import symbolic
 from l4t_jax.config import Config, ConfigError
-from l4t_jax.progress import Progress
-from l4t_jax.tasks import UnknownTask, get_task
-from l4t_jax.teacher import ask as asking
+from l4t_jax.envs import UnknownTask, get_task
+from l4t_jax.envs.cells import NUM_ACTIONS
+from l4t_jax.reporting import run_folder
+from l4t_jax.reporting.progress import Progress
 from l4t_jax.teacher import backends, grammar, live
 from l4t_jax.teacher import file as teacher_file
+from l4t_jax.teacher import recording as asking
 from l4t_jax.teacher.backends import BackendError, register_backend
 from l4t_jax.teacher.file import TeacherFileError
 from l4t_jax.teacher.grammar import write_plan
-from l4t_jax.types import NUM_ACTIONS
+from l4t_jax.training import checkpoint, compilation, loop
 
 TINY = Config(
     env="DoorKey", num_seeds=2, num_envs=8, num_steps=16, total_steps=8 * 16 * 5, evaluations=3, minibatches=2,
-    hidden=16, validation_boards=16, heldout_boards=24, board_pool=32,
+    hidden=16, validation_levels=16, heldout_levels=24, level_pool=32,
 )  # fmt: skip
 
 
@@ -128,7 +131,7 @@ def test_the_summary_has_the_fields_of_the_design(tiny: tuple[api.Result, Spy]) 
     assert all(seconds > 0 for seconds in summary["seconds"].values())
     assert summary["env_steps_per_s"] == pytest.approx(2 * 8 * 16 * 5 / summary["seconds"]["train"])
     heldout = summary["heldout"]
-    assert heldout["boards"] == 24
+    assert heldout["levels"] == 24
     for name in ("success", "return", "length"):
         assert len(heldout["student"][name]) == len(heldout["student"]["greedy"][name]) == 2
         assert isinstance(heldout["teacher"][name], float) and isinstance(heldout["random"][name], float)
@@ -187,7 +190,7 @@ def test_evaluating_again_gives_the_numbers_of_the_summary(tiny: tuple[api.Resul
     result, _ = tiny
     found = l4t_jax.evaluate(result.run_dir)
     student = result.summary["heldout"]["student"]
-    assert found["boards"] == 24
+    assert found["levels"] == 24
     assert found["seeds"] == {name: student[name] for name in ("success", "return", "length")}
     assert found["greedy"] == student["greedy"]
     for name in ("success", "return", "length"):
@@ -195,8 +198,8 @@ def test_evaluating_again_gives_the_numbers_of_the_summary(tiny: tuple[api.Resul
         assert found["intervals"][name][0] <= found[name] <= found["intervals"][name][1]
 
 
-def test_fewer_boards_are_the_first_ones(tiny: tuple[api.Result, Spy]) -> None:
-    found = l4t_jax.evaluate(tiny[0].run_dir, boards=16)
+def test_fewer_levels_are_the_first_ones(tiny: tuple[api.Result, Spy]) -> None:
+    found = l4t_jax.evaluate(tiny[0].run_dir, levels=16)
     heldout = tiny[0].heldout["student"]
     assert found["seeds"]["length"] == pytest.approx(heldout.length[:, :16].mean(axis=1).tolist())
     assert found["seeds"]["success"] == pytest.approx(heldout.success[:, :16].mean(axis=1).tolist())
@@ -216,20 +219,20 @@ def test_the_best_checkpoint_holds_the_parameters_that_earned_it(tiny: tuple[api
 
 
 def test_the_saved_student_acts_as_it_was_evaluated(tiny: tuple[api.Result, Spy]) -> None:
-    """Greedy play through `load_student` on the first held-out boards takes as many steps as the evaluation says."""
-    from l4t_jax.tasks import observe
-    from l4t_jax.trainer import Trainer
-    from l4t_jax.types import as_observation
+    """Greedy play through `load_student` on the first held-out levels takes as many steps as the evaluation says."""
+    from l4t_jax.envs import observe
+    from l4t_jax.envs.state import as_observation
+    from l4t_jax.training.trainer import Trainer
 
     result, _ = tiny
     student = l4t_jax.load_student(result.run_dir, seed=1)
     trainer = Trainer.create(result.config)
-    board = jax.tree.map(lambda leaf: leaf[3], jax.jit(lambda: trainer.boards(32, "test"))())
+    level = jax.tree.map(lambda leaf: leaf[3], jax.jit(lambda: trainer.levels(32, "test"))())
     move = jax.jit(trainer.env.transition)
-    know = jax.jit(lambda world: as_observation(observe(world)))
+    know = jax.jit(lambda env_state: as_observation(observe(env_state)))
     length, reward, done = 0, 0.0, False
     while not done:
-        board, gained, terminated, truncated = move(board, length, student.act(know(board)))
+        level, gained, terminated, truncated = move(level, length, student.act(know(level)))
         length, reward, done = length + 1, reward + float(gained), bool(terminated | truncated)
     heldout = result.heldout["student, greedy"]
     assert length == heldout.length[1, 3]
@@ -294,7 +297,7 @@ def stopped(folder: Path, number: int = signal.SIGINT, after: int = 1, **setting
 def same_run(folder: Path, unbroken: Path) -> None:
     """Whole checkpoints, metrics and held-out results agree to the last bit."""
     assert timeless(folder) == timeless(unbroken)
-    assert metrics.read(folder / "summary.json")["heldout"] == metrics.read(unbroken / "summary.json")["heldout"]
+    assert run_folder.read(folder / "summary.json")["heldout"] == run_folder.read(unbroken / "summary.json")["heldout"]
     for which in ("last", "best"):
         jax.tree.map(
             np.testing.assert_array_equal,
@@ -320,7 +323,7 @@ def test_a_signal_stops_after_a_block_and_the_run_goes_on_to_the_same_end(
     words = stopped(folder, number)
     assert signal.getsignal(number) == before
     assert words.startswith("stopped after 256 of 640 steps") and f"--resume '{folder}'" in words
-    assert not (folder / "summary.json").exists() and not (folder / metrics.LOCK).exists()
+    assert not (folder / "summary.json").exists() and not (folder / run_folder.LOCK).exists()
     assert len(lines(folder)) == 1
     heard = Stopper()
     result = l4t_jax.train(resume=folder, progress=heard)
@@ -409,15 +412,15 @@ def test_another_teacher_file_is_refused_and_a_missing_one_comes_from_the_checkp
     folder = tmp_path / "run"
     stopped(folder)
     path = folder / "teacher.json"
-    content = metrics.read(path)
-    metrics.write(path, {**content, "about": "another"})
-    with pytest.raises(metrics.RunFolderError, match="is not the teacher that this run learned from"):
+    content = run_folder.read(path)
+    run_folder.write(path, {**content, "about": "another"})
+    with pytest.raises(run_folder.RunFolderError, match="is not the teacher that this run learned from"):
         l4t_jax.train(resume=folder)
     path.unlink()
     heard = Stopper()
     l4t_jax.train(resume=folder, progress=heard)
     assert f"{path} is missing: the checkpoint's copy is used" in heard.notices
-    assert metrics.read(path) == content
+    assert run_folder.read(path) == content
     same_run(folder, unbroken)
 
 
@@ -431,23 +434,24 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
     class Second(Progress):
         def evaluated(self, record: dict[str, Any]) -> None:
             for how in (dict(resume=folder), dict(config=TINY, run_dir=str(folder))):
-                with pytest.raises(metrics.RunFolderError) as error:
+                with pytest.raises(run_folder.RunFolderError) as error:
                     l4t_jax.train(**how)
                 said.append(str(error.value))
 
     l4t_jax.train(TINY, run_dir=str(folder), progress=Second())
     assert f"is in use by process {os.getpid()}" in said[0]
     assert "is not empty" in said[1]
-    (folder / metrics.LOCK).write_text("process 1, which was killed")  # nobody holds it
+    (folder / run_folder.LOCK).write_text("process 1, which was killed")  # nobody holds it
     assert l4t_jax.train(resume=folder).summary["total_steps"] == 640
 
 
 def test_the_lock_of_a_dead_process_does_not_hold(tmp_path: Path) -> None:
-    code = "import sys, os, pathlib; from l4t_jax.metrics import Lock; lock = Lock(pathlib.Path(sys.argv[1])); "
+    code = "import sys, os, pathlib; from l4t_jax.reporting.run_folder import Lock; "
+    code += "lock = Lock(pathlib.Path(sys.argv[1])); "
     dead = [sys.executable, "-c", code + "os.kill(os.getpid(), 9)", str(tmp_path)]
     assert subprocess.run(dead, env=os.environ, timeout=120).returncode == -signal.SIGKILL
-    assert (tmp_path / metrics.LOCK).is_file()
-    held = metrics.Lock(tmp_path)
+    assert (tmp_path / run_folder.LOCK).is_file()
+    held = run_folder.Lock(tmp_path)
     alive = [sys.executable, "-c", code, str(tmp_path)]
     refused = subprocess.run(alive, env=os.environ, timeout=120, capture_output=True, text=True)
     assert refused.returncode != 0 and f"in use by process {os.getpid()}" in refused.stderr
@@ -460,7 +464,7 @@ def test_a_number_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state
     where: str, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seed 1 goes wrong in the third of five updates, the second block."""
-    compile_all = programs.compile_all
+    compile_all = compilation.compile_all
     folder = tmp_path / "run"
 
     def poisoned(made: dict[str, Any]) -> dict[str, Any]:
@@ -480,7 +484,7 @@ def test_a_number_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state
         bad.memory_analysis = block.memory_analysis
         return {**compiled, "block": bad}
 
-    monkeypatch.setattr(programs, "compile_all", poisoned)
+    monkeypatch.setattr(compilation, "compile_all", poisoned)
     with pytest.raises(api.Diverged) as error:
         l4t_jax.train(TINY, run_dir=str(folder))
     words = "at update 3: loss is nan" if where == "loss" else "by update 3: not all parameters are finite"
@@ -536,7 +540,7 @@ def test_a_full_disk_ends_in_a_sentence_and_the_run_goes_on_when_there_is_room(
         return  # the other case says it too
     folder = tmp_path / "disk" / "run"
     with full(tmp_path / "disk"):
-        with pytest.raises((metrics.RunFolderError, checkpoint.CheckpointError)) as error:
+        with pytest.raises((run_folder.RunFolderError, checkpoint.CheckpointError)) as error:
             l4t_jax.train(TINY, run_dir=str(folder), save_every=0)
         words = str(error.value)
         assert ("No space left on device" if full is small_disk else "File too large") in words, words
@@ -567,7 +571,7 @@ def test_a_folder_that_may_not_be_written_is_refused_before_any_work() -> None:
     with nobody() as folder:
         for run_dir in (folder, folder / "run"):
             spy = Spy()
-            with pytest.raises(metrics.RunFolderError, match="Permission denied") as error:
+            with pytest.raises(run_folder.RunFolderError, match="Permission denied") as error:
                 l4t_jax.train(TINY, run_dir=str(run_dir), progress=spy)
             assert str(run_dir) in str(error.value) and spy.phases == []
 
@@ -581,9 +585,9 @@ def test_a_run_in_a_read_only_folder_is_not_resumed_but_evaluated(tmp_path: Path
         shutil.copytree(tmp_path / "run", folder / "run")
         (folder / "run").chmod(0o555)
         os.seteuid(before)
-        with pytest.raises(metrics.RunFolderError, match=r"run cannot be written: Permission denied"):
+        with pytest.raises(run_folder.RunFolderError, match=r"run cannot be written: Permission denied"):
             l4t_jax.train(resume=folder / "run")
-        assert l4t_jax.evaluate(folder / "run")["boards"] == 24
+        assert l4t_jax.evaluate(folder / "run")["levels"] == 24
         os.seteuid(os.getuid())
         (folder / "run").chmod(0o755)
 
@@ -599,14 +603,16 @@ def test_an_infinite_learning_rate_is_refused(tmp_path: Path) -> None:
 
 
 class Compiled:
-    """Stands for compiled programs that need 1 MB, and 10 kB a world."""
+    """Stands for compiled programs that need 1 MB, and 10 kB an environment."""
 
-    def __init__(self, worlds: int) -> None:
-        self.worlds = worlds
+    def __init__(self, env_states: int) -> None:
+        self.env_states = env_states
 
     def memory_analysis(self) -> Any:
-        parts = dict(argument_size_in_bytes=self.worlds * 4_000, output_size_in_bytes=self.worlds * 4_000)
-        parts |= dict(temp_size_in_bytes=1_000_000 + self.worlds * 6_000, alias_size_in_bytes=self.worlds * 4_000)
+        parts = dict(argument_size_in_bytes=self.env_states * 4_000, output_size_in_bytes=self.env_states * 4_000)
+        parts |= dict(
+            temp_size_in_bytes=1_000_000 + self.env_states * 6_000, alias_size_in_bytes=self.env_states * 4_000
+        )
         return types.SimpleNamespace(**parts)
 
 
@@ -622,7 +628,7 @@ def test_memory_is_flat_over_a_thousand_blocks(tmp_path: Path) -> None:
 
     memory = Memory()
     longer = dataclasses.replace(
-        TINY, num_seeds=1, total_steps=8 * 16 * 1000, evaluations=1000, validation_boards=8, heldout_boards=8
+        TINY, num_seeds=1, total_steps=8 * 16 * 1000, evaluations=1000, validation_levels=8, heldout_levels=8
     )
     l4t_jax.train(longer, progress=memory, run_dir=str(tmp_path / "run"))
     resident, arrays = zip(*memory.held, strict=True)
@@ -637,15 +643,15 @@ def test_too_many_worlds_for_the_memory_names_a_number_that_fits(
     compiled: list[int] = []
 
     def compile_all(made: dict[str, Any]) -> dict[str, Compiled]:
-        worlds = made["block"][1][0].envs.t.shape[1]
-        compiled.append(worlds)
-        return {"block": Compiled(worlds)}
+        env_states = made["block"][1][0].envs.t.shape[1]
+        compiled.append(env_states)
+        return {"block": Compiled(env_states)}
 
-    monkeypatch.setattr(programs, "compile_all", compile_all)
-    monkeypatch.setattr(programs, "free_bytes", lambda: 3_000_000)
+    monkeypatch.setattr(compilation, "compile_all", compile_all)
+    monkeypatch.setattr(compilation, "free_bytes", lambda: 3_000_000)
     with pytest.raises(ConfigError) as error:
         l4t_jax.train(TINY, num_envs=asked, devices=1, run_dir=str(tmp_path / "run"))
-    # 0.9 * 3 MB leave 1.7 MB for worlds: 170, so 128.
+    # 0.9 * 3 MB leave 1.7 MB for environments: 170, so 128.
     assert re.fullmatch(
         rf"--num-envs {asked} needs at least .* of memory and 3 MB are free; --num-envs 128 fits", str(error.value)
     )
@@ -654,9 +660,11 @@ def test_too_many_worlds_for_the_memory_names_a_number_that_fits(
 
 
 def test_no_number_of_worlds_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "compile_all", lambda made: {"block": Compiled(made["block"][1][0].envs.t.shape[1])})
-    monkeypatch.setattr(programs, "free_bytes", lambda: 900_000)
-    with pytest.raises(ConfigError, match="even with few worlds"):
+    monkeypatch.setattr(
+        compilation, "compile_all", lambda made: {"block": Compiled(made["block"][1][0].envs.t.shape[1])}
+    )
+    monkeypatch.setattr(compilation, "free_bytes", lambda: 900_000)
+    with pytest.raises(ConfigError, match="even with few environments"):
         l4t_jax.train(TINY, run_dir=str(tmp_path / "run"))
 
 
@@ -667,10 +675,10 @@ def test_the_memory_of_a_program_is_what_goes_in_and_out_and_between() -> None:
         return jnp.sort(x) * 2  # cannot be done in place of a donated x
 
     shape = jax.ShapeDtypeStruct((number,), jnp.float32)
-    plain = programs.compile_all({"plain": (jax.jit(scan), (shape,))})["plain"]
-    donated = programs.compile_all({"donated": (jax.jit(scan, donate_argnums=0), (shape,))})["donated"]
-    assert 2 * 4 * number <= programs.needed_bytes(plain) < 6 * 4 * number
-    assert programs.needed_bytes(donated) <= programs.needed_bytes(plain) - 4 * number
+    plain = compilation.compile_all({"plain": (jax.jit(scan), (shape,))})["plain"]
+    donated = compilation.compile_all({"donated": (jax.jit(scan, donate_argnums=0), (shape,))})["donated"]
+    assert 2 * 4 * number <= compilation.needed_bytes(plain) < 6 * 4 * number
+    assert compilation.needed_bytes(donated) <= compilation.needed_bytes(plain) - 4 * number
 
 
 def test_memory_that_runs_out_while_running_ends_in_a_sentence() -> None:
@@ -682,7 +690,7 @@ def test_memory_that_runs_out_while_running_ends_in_a_sentence() -> None:
 
 
 def test_the_free_memory_of_this_machine_can_be_told() -> None:
-    free = programs.free_bytes()
+    free = compilation.free_bytes()
     assert free is not None and 1e8 < free < 1e14
 
 
@@ -698,7 +706,7 @@ def test_the_free_memory_of_this_machine_can_be_told() -> None:
         (dict(teacher="file:/nowhere.json"), TeacherFileError, "/nowhere.json cannot be read"),
         (dict(teacher="none"), ConfigError, "needs a teacher"),
         (dict(num_env=3), ConfigError, "did you mean num_envs"),
-        (dict(run_dir="/proc/nowhere"), metrics.RunFolderError, "cannot be made"),
+        (dict(run_dir="/proc/nowhere"), run_folder.RunFolderError, "cannot be made"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_a_sentence(
@@ -728,7 +736,7 @@ def test_no_program_is_kept_where_the_home_cannot_be_written(monkeypatch: pytest
     try:
         jax.config.update("jax_compilation_cache_dir", None)
         monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-        programs.keep_compiled()
+        compilation.keep_compiled()
         assert jax.config.jax_compilation_cache_dir is None
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
@@ -878,7 +886,7 @@ def test_a_server_is_asked_for_all_states_before_training_and_its_key_is_nowhere
             cache=tmp_path / "cache", run_dir=tmp_path / "run",
         )  # fmt: skip
         tiny = {name: value for name, value in dataclasses.asdict(TINY).items() if value != getattr(Config(), name)}
-        words = [f"{options.flag(name)}={value}" for name, value in (tiny | settings).items()]
+        words = [f"{commandline.flag(name)}={value}" for name, value in (tiny | settings).items()]
         assert run.main([*words, "--json"]) == 0
     finally:
         server.shutdown()

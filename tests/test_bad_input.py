@@ -20,11 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reporting import reported
 
-from l4t_jax import api, devices, loop, measure, options, programs, run
+from l4t_jax import api, commandline, parallel, run
 from l4t_jax.config import MOST, PRESETS, Config
-from l4t_jax.tasks import get_task
+from l4t_jax.envs import get_task
+from l4t_jax.evaluation import heldout
 from l4t_jax.teacher import file
-from l4t_jax.trainer import Trainer
+from l4t_jax.training import compilation, loop
+from l4t_jax.training.trainer import Trainer
 
 HINTS = get_type_hints(Config)
 FIELDS = [field.name for field in dataclasses.fields(Config)]
@@ -43,7 +45,7 @@ ANYTHING = st.one_of(WORDS, NUMBERS, st.none(), st.booleans(), st.lists(st.integ
 
 def choices(name: str) -> list[Any]:
     """The words that a setting may be."""
-    hint = options._plain(HINTS[name])
+    hint = commandline._plain(HINTS[name])
     return [word for word in get_args(hint) if isinstance(word, str)] or ["DoorKey"]
 
 
@@ -59,7 +61,7 @@ MISTAKES = st.lists(st.sampled_from(FIELDS), min_size=1, max_size=4, unique=True
 
 def sentence(error: Exception) -> None:
     """A refusal is one that commands catch, and one line."""
-    assert isinstance(error, (*api.REFUSALS, options.OptionError)), repr(error)
+    assert isinstance(error, (*api.REFUSALS, commandline.OptionError)), repr(error)
     assert str(error).strip() and "\n" not in str(error), str(error)
 
 
@@ -77,8 +79,10 @@ def config_case(given_settings: dict[str, Any]) -> str:
 
 ARGUMENTS = st.lists(
     st.one_of(
-        st.sampled_from(FIELDS).flatmap(lambda name: st.tuples(st.just(options.flag(name)), value_of(name).map(str))),
-        st.sampled_from(FIELDS).flatmap(lambda name: value_of(name).map(lambda v: (f"{options.flag(name)}={v}",))),
+        st.sampled_from(FIELDS).flatmap(
+            lambda name: st.tuples(st.just(commandline.flag(name)), value_of(name).map(str))
+        ),
+        st.sampled_from(FIELDS).flatmap(lambda name: value_of(name).map(lambda v: (f"{commandline.flag(name)}={v}",))),
         st.tuples(st.text(max_size=8)),
         st.tuples(st.text(max_size=8).map(lambda word: "--" + word)),
         st.sampled_from([("--json",), ("--list-tasks",), ("--resume",), ("--",), ("-",), ("--seed",), ("-s", "3")]),
@@ -100,7 +104,7 @@ def no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise Began
 
     monkeypatch.setattr(api, "_train", train)
-    monkeypatch.setattr(devices, "join", lambda _: None)
+    monkeypatch.setattr(parallel, "join", lambda _: None)
     monkeypatch.chdir(tmp_path)
 
 
@@ -211,13 +215,13 @@ def test_the_largest_sizes_that_are_taken_can_be_counted() -> None:
     config = Config(**{**MOST, **sizes})
     trainer = Trainer.create(config).spread()
     made = loop.training_programs(trainer, None, trainer.total_updates)
-    boards = {"validation": config.validation_boards, "test": config.heldout_boards}
-    played = measure.Measure(trainer, None, config.num_seeds, config.validation_boards)
-    made |= played.programs(made["block"][1][0].params, boards, pictures=True)
+    levels = {"validation": config.validation_levels, "test": config.heldout_levels}
+    played = heldout.Measure(trainer, None, config.num_seeds, config.validation_levels)
+    made |= played.programs(made["block"][1][0].params, levels, pictures=True)
     for function, arguments in made.values():
         function.eval_shape(*arguments)
     for name, most in MOST.items():
-        with pytest.raises(api.REFUSALS, match=f"{options.flag(name)} must be at most {most}, not {most + 1}"):
+        with pytest.raises(api.REFUSALS, match=f"{commandline.flag(name)} must be at most {most}, not {most + 1}"):
             Trainer.create(dataclasses.replace(config, **{name: most + 1}))
     with pytest.raises(api.REFUSALS, match="can be counted"):
         Trainer.create(dataclasses.replace(config, total_steps=config.total_steps + 1))
@@ -227,22 +231,22 @@ def test_the_largest_sizes_that_are_taken_can_be_counted() -> None:
     ("program", "settings", "words"),
     [
         (None, dict(hidden=2**16), "--hidden 65536 needs at least 6.* try a smaller --hidden or fewer --num-seeds"),
-        ("student", dict(hidden=16), "measuring needs at least 1 TB .* try fewer --validation-boards"),
+        ("student", dict(hidden=16), "measuring needs at least 1 TB .* try fewer --validation-levels"),
     ],
 )
 def test_what_does_not_fit_into_the_memory_is_named(
     program: str | None, settings: dict[str, Any], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A student too wide, before it is compiled; too many boards."""
+    """A student too wide, before it is compiled; too many levels."""
 
     def compile_all(made: dict[str, Any]) -> dict[str, Any]:
         assert program in made
         return dict.fromkeys(made, 10**6) | {program: 10**12}
 
-    monkeypatch.setattr(programs, "compile_all", compile_all)
-    monkeypatch.setattr(programs, "needed_bytes", lambda compiled: compiled)
-    monkeypatch.setattr(programs, "free_bytes", lambda: 20 * 10**9)
-    with pytest.raises(programs.TooLarge, match=words):
+    monkeypatch.setattr(compilation, "compile_all", compile_all)
+    monkeypatch.setattr(compilation, "needed_bytes", lambda compiled: compiled)
+    monkeypatch.setattr(compilation, "free_bytes", lambda: 20 * 10**9)
+    with pytest.raises(compilation.TooLarge, match=words):
         api.train(Config(num_envs=8, devices=1, run_dir=str(tmp_path / "run"), **settings))
     assert not (tmp_path / "run").exists()
 

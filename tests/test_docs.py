@@ -1,6 +1,5 @@
 """The documentation: its examples as they stand there, its commands at a small scale, its links and its picture."""
 
-import ast
 import dataclasses
 import importlib
 import re
@@ -8,7 +7,6 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree import ElementTree
 
 import docs_commands as written
 import jax
@@ -17,11 +15,12 @@ import tyro
 from docs_commands import PAGES, ROOT
 from jax.experimental.compilation_cache import compilation_cache
 
-from l4t_jax import networks, options, run
+from l4t_jax import commandline, run
+from l4t_jax.agents import networks
+from l4t_jax.envs import get_task
 from l4t_jax.skills import library
-from l4t_jax.tasks import get_task
 from l4t_jax.teacher import __main__ as teacher
-from l4t_jax.teacher import ask, file
+from l4t_jax.teacher import file, recording
 
 DOCS = ROOT / "docs"
 
@@ -37,7 +36,7 @@ def example(page: str, heading: str) -> str:
 @pytest.mark.parametrize(
     ("page", "heading", "said"),
     [
-        ("extending.md", "A task", "the teacher reaches the goal on 100% of 64 boards"),
+        ("extending.md", "A task", "the teacher reaches the goal on 100% of 64 levels"),
         ("extending.md", "A skill", "patrolling opens the door on "),
         ("extending.md", "A student", "report.html"),
         ("teachers.md", "A backend of one's own", ""),
@@ -171,11 +170,10 @@ def test_the_options_of_a_command_are_its_own_and_the_files_it_names_are_there(
 
 def test_the_options_that_are_named_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    commands = [
-        importlib.import_module(f"l4t_jax.{name}").Command for name in ("run", "evaluate", "export", "reproduce")
-    ]
-    classes = (*commands, teacher.Record, ask.Ask, importlib.import_module("throughput").Settings)
-    known = {options.flag(field.name) for one in classes for field in dataclasses.fields(one)}
+    names = ("l4t_jax.run", "l4t_jax.evaluate", "l4t_jax.export", "reproduce")
+    commands = [importlib.import_module(name).Command for name in names]
+    classes = (*commands, teacher.Record, recording.Ask, importlib.import_module("throughput").Settings)
+    known = {commandline.flag(field.name) for one in classes for field in dataclasses.fields(one)}
     for page in PAGES:
         for code in re.findall(r"`(--[^`]+)`", (ROOT / page).read_text()):
             named = [word for word in shlex.split(code.replace("[", " ").replace("]", " ")) if word.startswith("--")]
@@ -189,53 +187,3 @@ def test_the_tests_that_are_named_exist() -> None:
         text = (ROOT / page).read_text()
         assert set(re.findall(r"\btest_\w+", text)) <= defined, page
         assert [name for name in re.findall(r"\btests/[\w/.]*\w", text) if not (ROOT / name).exists()] == [], page
-
-
-# Layers
-
-
-MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__").removeprefix("l4t_jax."): path
-    for path in (ROOT / "l4t_jax").rglob("*.py")
-    if path.parent.name != "l4t_jax" or path.stem != "__init__"
-}
-
-
-def imported(module: str) -> set[str]:
-    """The modules of the package that one imports, at its top or within a function, but for type checkers alone."""
-    tree = ast.parse(MODULES[module].read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = [ast.Pass()]
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
-    return {name.removeprefix("l4t_jax.") for name in found if name.startswith("l4t_jax.")} & MODULES.keys() - {module}
-
-
-def test_imports_point_down_as_the_picture_of_the_layers_has_it() -> None:
-    groups = [group for group in ElementTree.parse(DOCS / "img" / "layers.svg").iter() if group.get("data-modules")]
-    sides = [group.get("data-side") for group in groups]
-    assert sides == sorted(sides, reverse=True)  # the host's layers above, the device's below
-    tops = [float(rect.get("y", "")) for group in groups for rect in group if rect.tag.endswith("rect")]
-    assert tops == sorted(tops)
-    layer: dict[str, int] = {}
-    for number, group in enumerate(groups):
-        words = " ".join(text.text or "" for text in group if text.get("class") == "names").split()
-        names = group.get("data-modules", "").split()
-        assert [word.rstrip("/").replace("/", ".") for word in words] == names
-        layer |= dict.fromkeys(names, number)
-
-    def of(module: str) -> int:
-        parts = module.split(".")
-        return next(layer[name] for end in range(len(parts), 0, -1) if (name := ".".join(parts[:end])) in layer)
-
-    arrows = {(of(module), of(other)) for module in MODULES for other in imported(module)}
-    upwards = [(one, other) for one in MODULES for other in imported(one) if of(other) < of(one)]
-    assert upwards == []
-    # Every arrow between neighbours is one; from the host's lowest layer there is none, only from the host as a whole.
-    first = sides.index("device")
-    assert {(above, above + 1) for above in range(len(groups) - 1) if above + 1 != first} <= arrows

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 import l4t_jax
-from l4t_jax import checkpoint, metrics
 from l4t_jax.config import Config, ConfigError
+from l4t_jax.envs.state import as_observation
 from l4t_jax.export import export, main
-from l4t_jax.trainer import Trainer
-from l4t_jax.types import as_observation
+from l4t_jax.reporting import run_folder
+from l4t_jax.training import checkpoint
+from l4t_jax.training.trainer import Trainer
 
 MAPS = 1000
 # A stranger's program: what the card says, after `l4t_jax` was made impossible to import. Three steps of an episode.
@@ -50,7 +51,7 @@ def saved_run(folder: Path, student: Any, **settings: Any) -> Config:
     noise = jax.tree.unflatten(jax.tree.structure(state.params), list(noise))
     params = jax.tree.map(lambda x, key: x + 0.05 * jax.random.normal(key, x.shape), state.params, noise)
     folder.mkdir()
-    metrics.write(folder / metrics.CONFIG, dataclasses.asdict(trainer.config))
+    run_folder.write(folder / run_folder.CONFIG, dataclasses.asdict(trainer.config))
     checkpoints = checkpoint.Checkpoints(folder, trainer.config)
     checkpoints.save(1, state.replace(params=params), state.params, {})
     checkpoints.close()
@@ -63,8 +64,8 @@ def test_the_exported_student_gives_the_logits_of_the_original_without_the_packa
 ) -> None:
     saved_run(tmp_path / "run", student, hidden=24)
     loaded = l4t_jax.load_student(tmp_path / "run", seed=1)
-    known = random_known(rng, (loaded.task.width, loaded.task.height), MAPS, True)
-    maps = np.asarray(as_observation(known))
+    memory = random_known(rng, (loaded.task.width, loaded.task.height), MAPS, True)
+    maps = np.asarray(as_observation(memory))
     file, card = export(tmp_path / "run", seed=1)
     assert file == tmp_path / "run" / "student.jaxexport"
     assert json.loads(file.with_suffix(".json").read_text()) == card
@@ -75,8 +76,8 @@ def test_the_exported_student_gives_the_logits_of_the_original_without_the_packa
     found = np.load(tmp_path / "run" / "logits.npy")
 
     def original(carry: Any, maps: Any, starts: Any) -> tuple[Any, Any]:
-        from l4t_jax.evaluation import student_policy
-        from l4t_jax.types import from_observation
+        from l4t_jax.envs.state import from_observation
+        from l4t_jax.evaluation.playing import student_policy
 
         seen = from_observation(maps, jnp.full((MAPS, 2), -1, jnp.int8))
         return student_policy(loaded.network, loaded.params)(carry, seen, starts)
@@ -90,7 +91,7 @@ def test_the_exported_student_gives_the_logits_of_the_original_without_the_packa
         starts = np.arange(MAPS) % 7 == 0
     np.testing.assert_allclose(found, np.stack(wanted), rtol=2e-5, atol=2e-6)
     assert np.ptp(found[0], axis=0).min() > 0.01  # the maps are told apart
-    first = np.asarray(as_observation(known))
+    first = np.asarray(as_observation(memory))
     for i in range(3):  # and `load_student` says the same, map by map
         loaded.reset()
         np.testing.assert_allclose(loaded.logits(first[i]), found[0, i], rtol=2e-5, atol=2e-6)
@@ -102,11 +103,11 @@ def test_the_card_says_what_it_is(tmp_path: Path, capfd: pytest.CaptureFixture[s
     saved_run(tmp_path / "run", "ego", hidden=16)
     summary = {
         "heldout": {
-            "boards": 24, "teacher": None, "random": {"success": 0.0},
+            "levels": 24, "teacher": None, "random": {"success": 0.0},
             "student": {"success": [0.25, 0.5], "greedy": {"success": [0.0, 0.125]}},
         }
     }  # fmt: skip
-    metrics.write(tmp_path / "run" / metrics.SUMMARY, summary)
+    run_folder.write(tmp_path / "run" / run_folder.SUMMARY, summary)
     out = tmp_path / "mine.bin"
     assert main([str(tmp_path / "run"), "--seed", "1", "--out", str(out), "--json"]) == 0
     card = json.loads(capfd.readouterr().out)

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from l4t_jax import api, metrics, options, progress, report, run
+from l4t_jax import api, commandline, run
 from l4t_jax.config import PRESETS, Config
 from l4t_jax.evaluate import main as evaluate_main
-from l4t_jax.evaluation import Episodes
+from l4t_jax.evaluation.playing import Episodes
+from l4t_jax.reporting import pictures, progress, run_folder
 
 
 def refused(argv: list[str], capsys: pytest.CaptureFixture[str], main: Any = run.main) -> str:
@@ -57,7 +58,7 @@ def test_a_mistake_is_answered_in_one_sentence(
 
 @pytest.mark.parametrize(
     ("argv", "words"),
-    [([], "RUN is missing"), (["nowhere"], "there is no folder nowhere"), ([".", "--bords", "3"], "--boards")],
+    [([], "RUN is missing"), (["nowhere"], "there is no folder nowhere"), ([".", "--bords", "3"], "--levels")],
 )
 def test_evaluate_answers_in_one_sentence(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert words in refused(argv, capsys, evaluate_main)
@@ -72,7 +73,7 @@ def test_a_mistake_is_answered_by_the_process_itself() -> None:
 
 def test_dashes_underscores_capitals_and_powers_of_ten_are_taken() -> None:
     words = ["--num_seeds=3", "--total-steps", "2e6", "--Num-Envs", "64", "--gamma", "0.5", "--list_tasks"]
-    command = options.parse(run.Command, words, "run", "")
+    command = commandline.parse(run.Command, words, "run", "")
     assert (command.num_seeds, command.total_steps, command.num_envs, command.gamma) == (3, 2_000_000, 64, 0.5)
     assert command.list_tasks and not command.json and command.hidden is None
 
@@ -82,10 +83,10 @@ def test_help_explains_every_setting(capsys: pytest.CaptureFixture[str]) -> None
         run.main(["--help"])
     assert ended.value.code == 0
     out = "".join(capsys.readouterr().out.replace("│", " ").split())
-    for name, words in options.docs(run.Command).items():
-        assert options.flag(name) in out
+    for name, words in commandline.docs(run.Command).items():
+        assert commandline.flag(name) in out
         assert "".join(words.split()) in out
-    assert set(options.docs(run.Command)) == {field.name for field in dataclasses.fields(run.Command)}
+    assert set(commandline.docs(run.Command)) == {field.name for field in dataclasses.fields(run.Command)}
     assert (
         "".join(f"{preset}: {values['num_envs']};" for preset, values in PRESETS.items())[:-1].replace(" ", "") in out
     )
@@ -97,7 +98,7 @@ def test_print_config_shows_what_would_run(capfd: pytest.CaptureFixture[str]) ->
     assert shown == {**dataclasses.asdict(Config(num_envs=32).resolved(150)), "run_dir": "runs/SimpleDoorKey-l4t-0"}
     assert run.main(["--print-config"]) == 0
     text = capfd.readouterr().out
-    assert all(options.flag(name) in text for name in shown)
+    assert all(commandline.flag(name) in text for name in shown)
 
 
 def test_list_tasks_names_them_all(capfd: pytest.CaptureFixture[str]) -> None:
@@ -131,29 +132,29 @@ def test_json_prints_the_summary_and_nothing_else(
 
 def test_the_default_folder_of_a_second_run_is_numbered(tmp_path: Path) -> None:
     default = str(tmp_path / "runs" / "A-l4t-0")
-    names = [metrics.new_folder(None, default).name for _ in range(3)]
+    names = [run_folder.new_folder(None, default).name for _ in range(3)]
     assert names == ["A-l4t-0", "A-l4t-0-2", "A-l4t-0-3"]
     asked = tmp_path / "mine"
-    assert metrics.new_folder(str(asked), default) == asked
-    assert metrics.new_folder(str(asked), default) == asked  # still empty
+    assert run_folder.new_folder(str(asked), default) == asked
+    assert run_folder.new_folder(str(asked), default) == asked  # still empty
     (asked / "summary.json").write_text("{}")
-    with pytest.raises(metrics.RunFolderError, match="is not empty"):
-        metrics.new_folder(str(asked), default)
+    with pytest.raises(run_folder.RunFolderError, match="is not empty"):
+        run_folder.new_folder(str(asked), default)
 
 
 def test_wilson_by_hand() -> None:
     # Wilson 1927; 8 of 10 at 95 %: 0.4902 to 0.9433. None of 10: 0 to 0.2775.
-    assert metrics.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert metrics.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    assert metrics.wilson(1000, 1000)[1] == 1.0
+    assert run_folder.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert run_folder.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert run_folder.wilson(1000, 1000)[1] == 1.0
 
 
-def test_steps_to_success_wants_two_in_a_row_on_enough_boards() -> None:
+def test_steps_to_success_wants_two_in_a_row_on_enough_levels() -> None:
     steps = [10, 20, 30, 40]
     success = [[0.96, 0.2], [0.4, 0.5], [0.91, 0.6], [0.92, 0.1]]  # seeds 0 and 1
-    found = metrics.steps_to_success(steps, success, boards=512)
+    found = run_folder.steps_to_success(steps, success, levels=512)
     assert found == {"0.50": [40, 30], "0.90": [40, None], "0.95": [None, None]}
-    assert metrics.steps_to_success(steps, success, boards=511)["0.50"] == [None, None]
+    assert run_folder.steps_to_success(steps, success, levels=511)["0.50"] == [None, None]
 
 
 def episodes(success: Any, length: Any) -> Episodes:
@@ -164,7 +165,7 @@ def episodes(success: Any, length: Any) -> Episodes:
 def test_the_table_says_how_seeds_were_taken_together() -> None:
     heldout = {"student": episodes([[1, 1], [1, 0]], [[4, 4], [4, 8]]), "teacher": episodes([1, 1], [3, 3])}
     console = Console(file=io.StringIO(), width=80)
-    console.print(report.table(heldout, "T"))
+    console.print(pictures.table(heldout, "T"))
     text = console.file.getvalue()  # pyright: ignore
     row = next(line for line in text.splitlines() if "student " in line)
     # 3 of 4: Wilson 0.301 to 0.954. Returns .5 .5 .5 0: mean .375, sd .25, half 1.96 * .25 / 2. Lengths: mean 5, sd 2.

@@ -1,8 +1,8 @@
-"""The skills: what each would do now, for a whole batch of known maps at once.
+"""The skills: what each would do now, for a whole batch of memory maps at once.
 
 Device module: pure, jittable. A skill gives an action, or says that it is satisfied (the plan goes on to its next
-step), or can do nothing (the plan ends in action 6, done). `outcomes` computes all of a task's steps; a plan is then a
-walk over table entries (`teacher.policy`). Source: REFERENCE facts, section Teacher, item 3.
+step), or can do nothing (the plan ends in action 6, done). `skill_actions` computes all of a task's steps; a plan is
+then a walk over table entries (`teacher.policy`). Source: REFERENCE facts, section Teacher, item 3.
 """
 
 from __future__ import annotations
@@ -14,12 +14,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from l4t_jax import bits
-from l4t_jax.skills import bfs
-from l4t_jax.skills.plan import SKILLS, encode_step, num_codes, own_skills
-from l4t_jax.symbolic import Sighting
-from l4t_jax.tasks.task import DOORS, Task
-from l4t_jax.types import (
+from l4t_jax.abstraction.symbolic import SymbolicObservation
+from l4t_jax.envs.cells import (
     BALL,
     BOX,
     DIR_X,
@@ -39,20 +35,24 @@ from l4t_jax.types import (
     TOGGLE,
     UNSEEN,
     WALL,
-    KnownMap,
     kind_of,
     one_of,
-)  # fmt: skip
+)
+from l4t_jax.envs.state import MemoryMap
+from l4t_jax.envs.task import DOORS, Task
+from l4t_jax.kernels import bits
+from l4t_jax.skills import paths
+from l4t_jax.skills.plan_codes import SKILLS, encode_step, num_codes, own_skills
 
-# A skill that a user adds: a batch of known maps, leading axes *B -> `int32[*B]`, an action 0..6 or `SATISFIED`.
-Skill = Callable[[KnownMap], jax.Array]
+# A skill that a user adds: a batch of memory maps, leading axes *B -> `int32[*B]`, an action 0..6 or `SATISFIED`.
+Skill = Callable[[MemoryMap], jax.Array]
 _OWN: dict[str, Skill] = {}
 
 SATISFIED = -1  # an outcome beside the actions 0..6; "can do nothing" is DONE
 
 
 def register_skill(name: str, skill: Skill) -> None:
-    """Adds a skill that takes no noun; tasks that list `name` among their skills have it. Again replaces it.
+    """Adds a skill that takes no role; tasks that list `name` among their skills have it. Again replaces it.
 
     Raises:
         ValueError: the name is one of the package's own, or is no word of small letters and underscores.
@@ -64,7 +64,7 @@ def register_skill(name: str, skill: Skill) -> None:
     _OWN[name] = skill
 
 
-def explore(known: KnownMap, view: int) -> jax.Array:
+def explore(memory: MemoryMap, view: int) -> jax.Array:
     """The reference's exploring: towards cells not seen within the bounds of the room, half-plane by half-plane.
 
     Args:
@@ -74,13 +74,13 @@ def explore(known: KnownMap, view: int) -> jax.Array:
     Returns:
         `int32[*B]` left, right or forward, or `SATISFIED`.
     """
-    width, height = known.cells.shape[-2:]
+    width, height = memory.cells.shape[-2:]
     h = view // 2
-    kinds = kind_of(bits.batch_last(known.cells))
+    kinds = kind_of(bits.batch_last(memory.cells))
     solid = bits.pack(one_of(kinds, WALL, *DOORS))
     unseen = bits.pack(kinds == UNSEEN)
     thing = bits.pack(one_of(kinds, KEY, BALL, BOX))
-    x, y, d = (known.agent[..., i].astype(jnp.int32) for i in range(3))
+    x, y, d = (memory.agent[..., i].astype(jnp.int32) for i in range(3))
 
     # Bounds of the room: the first pair of solid cells, in scan order, that stand one below the other / side by side.
     word = solid.dtype
@@ -128,7 +128,7 @@ def explore(known: KnownMap, view: int) -> jax.Array:
     ).astype(jnp.int32)
 
 
-def first_action(path: bfs.Path, ahead: int) -> jax.Array:
+def first_action(path: paths.Path, ahead: int) -> jax.Array:
     """The first action of a shortest path: forward before left before right.
 
     Args:
@@ -143,55 +143,55 @@ def first_action(path: bfs.Path, ahead: int) -> jax.Array:
     ).astype(jnp.int32)
 
 
-def outcomes(task: Task, known: KnownMap, sighting: Sighting) -> jax.Array:
+def skill_actions(task: Task, memory: MemoryMap, observed: SymbolicObservation) -> jax.Array:
     """What every step of a plan would do now.
 
     Args:
         task: static.
         known: a batch, leading axes `*B`.
-        sighting: where its nouns are, from `symbolic.sight`.
+        observed: where its objects are, from `symbolic.observe_symbolic`.
 
     Returns:
         `int32[num_codes, *B]`: an action 0..6, or `SATISFIED`. The order is that of `plan.encode_step`.
     """
     width, height = task.width, task.height
-    batch = known.agent.shape[:-1]
+    batch = memory.agent.shape[:-1]
     done = jnp.full(batch, DONE, jnp.int32)
-    agent = jnp.moveaxis(known.agent, -1, 0).astype(jnp.int32)  # (3, *B)
-    kinds = kind_of(bits.batch_last(known.cells))
+    agent = jnp.moveaxis(memory.agent, -1, 0).astype(jnp.int32)  # (3, *B)
+    kinds = kind_of(bits.batch_last(memory.cells))
     passable = bits.pack(one_of(kinds, EMPTY, FLOOR, GOAL, LAVA, DOOR_OPEN))
 
     result = [done] * num_codes(task)
     if "explore" in task.skills:
-        result[0] = explore(known, task.view)
+        result[0] = explore(memory, task.view)
     if "search" in task.skills:
-        path = bfs.shortest_path(passable, bits.pack(kinds == UNSEEN), agent, height)
+        path = paths.shortest_path(passable, bits.pack(kinds == UNSEEN), agent, height)
         action = first_action(path, ahead=FORWARD)
-        result[1] = jnp.where(path.distance == bfs.FAR, SATISFIED, action)
+        result[1] = jnp.where(path.distance == paths.FAR, SATISFIED, action)
 
     for name in own_skills(task):
         if name not in _OWN:
             raise ValueError(f"task {task.name} lists the skill {name!r}, which nobody registered (`register_skill`)")
-        result[encode_step(task, (name,))] = _OWN[name](known).astype(jnp.int32)
+        result[encode_step(task, (name,))] = _OWN[name](memory).astype(jnp.int32)
 
-    nouns = len(task.nouns)
-    if nouns == 0:
+    objects = len(task.objects)
+    if objects == 0:
         return jnp.stack(result)
     # One search for all objects: the object is a further batch axis. States of one object share its search, as at most
     # one of them is there at a time.
-    names = [(noun.is_same_as, noun.is_same_as or noun.name) for noun in task.nouns]
-    objects = list(dict.fromkeys(names))
-    object_of = [objects.index(name) for name in names]
-    place = jnp.moveaxis(sighting.place, (-2, -1), (0, 1)).astype(jnp.int32)  # (nouns, 2, *B)
-    states = [[place[i] for i in range(nouns) if object_of[i] == k] for k in range(len(objects))]
+    names = [(role.is_same_as, role.is_same_as or role.name) for role in task.objects]
+    groups = list(dict.fromkeys(names))
+    object_of = [groups.index(name) for name in names]
+    place = jnp.moveaxis(observed.place, (-2, -1), (0, 1)).astype(jnp.int32)  # (objects, 2, *B)
+    states = [[place[i] for i in range(objects) if object_of[i] == k] for k in range(len(groups))]
     places = jnp.stack([functools.reduce(jnp.maximum, each) for each in states])  # unseen is -1
     target = bits.cell(places[:, 0], places[:, 1], width, height)
-    passable_n = jnp.broadcast_to(passable[:, None], (width, len(objects), *batch))
-    agent_n = jnp.broadcast_to(agent[:, None], (3, len(objects), *batch))
-    path = bfs.shortest_path(passable_n, target, agent_n, height)
-    known_noun = place[:, 0] >= 0  # (nouns, *B)
+    passable_n = jnp.broadcast_to(passable[:, None], (width, len(groups), *batch))
+    agent_n = jnp.broadcast_to(agent[:, None], (3, len(groups), *batch))
+    path = paths.shortest_path(passable_n, target, agent_n, height)
+    known_role = place[:, 0] >= 0  # (objects, *B)
     constant = {"pick_up": PICKUP, "drop": DROP, "open": TOGGLE}
-    for i in range(nouns):
+    for i in range(objects):
         one = jax.tree.map(lambda leaf, i=i: leaf[object_of[i]], path)
         for s, skill in enumerate(("go_to", "reach", "pick_up", "drop", "open")):
             if skill not in task.skills:
@@ -200,5 +200,5 @@ def outcomes(task: Task, known: KnownMap, sighting: Sighting) -> jax.Array:
                 outcome = jnp.full(batch, constant[skill], jnp.int32)
             else:
                 outcome = first_action(one, ahead=SATISFIED if skill == "go_to" else FORWARD)
-            result[3 + s * nouns + i] = jnp.where(known_noun[i], outcome, DONE)
+            result[3 + s * objects + i] = jnp.where(known_role[i], outcome, DONE)
     return jnp.stack(result)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from l4t_jax.tasks.task import Task
-    from l4t_jax.teacher.ask import Ask
+    from l4t_jax.envs.task import Task
     from l4t_jax.teacher.backends import Backend, Options
     from l4t_jax.teacher.cache import Cache
     from l4t_jax.teacher.live import LiveTeacher
+    from l4t_jax.teacher.recording import Ask
 
 
 def open_teacher(
@@ -56,7 +56,7 @@ def open_teacher(
     if spec.startswith("file:"):
         content = file.load(spec.removeprefix("file:"))
         return content, file.describe(content, spec)
-    from l4t_jax.teacher import ask as asking
+    from l4t_jax.teacher import recording as asking
     from l4t_jax.teacher.backends import BackendError
 
     with contextlib.ExitStack() as stack:
@@ -98,7 +98,7 @@ def open_live(
     Raises:
         BackendError, PromptError: with what would be right.
     """
-    from l4t_jax.teacher import ask as asking
+    from l4t_jax.teacher import recording as asking
     from l4t_jax.teacher.live import LiveTeacher
 
     with contextlib.ExitStack() as stack:

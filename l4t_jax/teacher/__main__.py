@@ -12,14 +12,14 @@ from typing import Annotated, Any
 import tyro
 
 from l4t_jax.config import ConfigError
-from l4t_jax.tasks import Task, UnknownTask, get_task
+from l4t_jax.envs import Task, UnknownTask, get_task
 from l4t_jax.teacher import file
-from l4t_jax.teacher.ask import Ask, estimate, record
 from l4t_jax.teacher.backends import BackendError, Options, open_backend
 from l4t_jax.teacher.cache import Cache, CacheError, default_folder
 from l4t_jax.teacher.file import TeacherFileError
 from l4t_jax.teacher.grammar import TooManyStates, situations, write_plan
 from l4t_jax.teacher.prompt import PromptError, load
+from l4t_jax.teacher.recording import Ask, estimate, record
 
 MISTAKES = (TeacherFileError, BackendError, PromptError, CacheError, UnknownTask, TooManyStates, ConfigError)
 
@@ -124,14 +124,14 @@ class Show:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Plays a teacher on held-out boards."""
+    """Plays a teacher on held-out levels."""
 
     env: str = "SimpleDoorKey"
     """Task to play."""
     teacher: str = "shipped"
     """shipped (the task's own teacher file), or file:PATH."""
-    boards: int = 1000
-    """Held-out boards, the same for every teacher and student."""
+    levels: int = 1000
+    """Held-out levels, the same for every teacher and student."""
     seed: int = 0
     """Seed of the teacher's actions."""
     json: bool = False
@@ -140,17 +140,17 @@ class Evaluate:
     def run(self) -> None:
         task = get_task(self.env)
         content = _resolve(self.teacher, task)
-        if not 1 <= self.boards <= 1_000_000:
-            raise ConfigError(f"--boards must be from 1 to 1000000, not {self.boards}")
+        if not 1 <= self.levels <= 1_000_000:
+            raise ConfigError(f"--levels must be from 1 to 1000000, not {self.levels}")
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"--seed must be from 0 to {2**31 - 1}, not {self.seed}")
-        found = evaluate(task, content, self.boards, self.seed)
+        found = evaluate(task, content, self.levels, self.seed)
         if self.json:
             print(json.dumps(found))
             return
         low, high = found["success_interval"]
         print(
-            f"{task.name}, {found['teacher']}, {self.boards:,} held-out boards: success {found['success']:.3f} "
+            f"{task.name}, {found['teacher']}, {self.levels:,} held-out levels: success {found['success']:.3f} "
             f"(95 %: {low:.3f} to {high:.3f}), return {found['return']:.3f}, length {found['length']:.1f}"
         )
         if found["unguided"]:
@@ -185,36 +185,36 @@ class Diff:
                     print(f"  {p.get(plan, 0.0):6.3f} -> {q.get(plan, 0.0):6.3f}  {plan}")
 
 
-def evaluate(task: Task, content: dict[str, Any], boards: int, seed: int = 0) -> dict[str, Any]:
-    """Success, return and length of a teacher on the first `boards` held-out boards of a task.
+def evaluate(task: Task, content: dict[str, Any], levels: int, seed: int = 0) -> dict[str, Any]:
+    """Success, return and length of a teacher on the first `levels` held-out levels of a task.
 
     Args:
-        task: whose boards.
+        task: whose levels.
         content: of a teacher file.
-        boards: how many.
+        levels: how many.
         seed: of the actions drawn from the teacher.
     """
     import jax
     import numpy as np
 
-    from l4t_jax import evaluation
     from l4t_jax.config import Config
-    from l4t_jax.metrics import wilson
-    from l4t_jax.trainer import Trainer
+    from l4t_jax.evaluation import playing
+    from l4t_jax.reporting.run_folder import wilson
+    from l4t_jax.training.trainer import Trainer
 
     trainer = Trainer.create(Config(env=task.name, algo="ppo"))
     table = file.to_table(task, content)
-    policy = evaluation.teacher_policy(task, table)
-    start = trainer.boards(boards, "test")
-    play = jax.jit(lambda key, worlds: evaluation.play(trainer.env, policy, (), key, worlds))
+    policy = playing.teacher_policy(task, table)
+    start = trainer.levels(levels, "test")
+    play = jax.jit(lambda key, env_states: playing.play(trainer.env, policy, (), key, env_states))
     episodes = jax.device_get(play(jax.random.key(seed), start))
     success = np.asarray(episodes.success, np.float64)
     return {
         "task": task.name,
         "teacher": content["made"],
-        "boards": boards,
+        "levels": levels,
         "success": float(success.mean()),
-        "success_interval": list(wilson(float(success.sum()), boards)),
+        "success_interval": list(wilson(float(success.sum()), levels)),
         "return": float(np.asarray(episodes.reward, np.float64).mean()),
         "length": float(np.asarray(episodes.length, np.float64).mean()),
         "unguided": [state.sentence for state in file.missing(task, content)],

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from l4t_jax import symbolic
-from l4t_jax.skills.plan import BARE_SKILLS, NOUN_SKILLS, Step, own_skills
-from l4t_jax.tasks.task import Task
+from l4t_jax.abstraction import symbolic
+from l4t_jax.envs.task import Task
+from l4t_jax.skills.plan_codes import BARE_SKILLS, OBJECT_SKILLS, Step, own_skills
 from l4t_jax.teacher import file
 
 LONGEST = 3  # steps of a random plan
@@ -20,12 +20,12 @@ LONGEST = 3  # steps of a random plan
 def corrupt(content: dict[str, Any], task: Task, probability: float, seed: int) -> dict[str, Any]:
     """Each symbolic state's plans replaced, with a probability, by one random plan.
 
-    A random plan has 1 to 3 steps, each any skill of the task with any noun that the state can name. What is drawn for
+    A random plan has 1 to 3 steps, each any skill of the task with any role that the state can name. What is drawn for
     a state does not depend on the probability: the states corrupted at 0.25 are among those corrupted at 0.5.
 
     Args:
         content: of a teacher file.
-        task: whose skills and nouns the plans are made of.
+        task: whose skills and objects the plans are made of.
         probability: from 0 to 1, of each state.
         seed: fixes what is drawn.
 
@@ -62,16 +62,16 @@ def decided(content: dict[str, Any]) -> dict[str, Any]:
 def _steps(task: Task) -> dict[tuple[tuple[str, ...], str | None], list[Step]]:
     """What is seen and held -> the steps that a plan may have there.
 
-    Several ids can say the same once colours are renamed, and know different nouns: only those count that all know.
+    Several ids can say the same once colours are renamed, and know different objects: only those count that all know.
     """
-    nouns: dict[tuple[tuple[str, ...], str | None], list[str]] = {}
+    objects: dict[tuple[tuple[str, ...], str | None], list[str]] = {}
     for state in symbolic.enumerate_states(task):
         renamed, names = symbolic.rename(task, symbolic.decode(task, state))
         key = (renamed.sees, renamed.holds)
-        nouns[key] = [name for name in nouns.get(key, names) if name in names]
+        objects[key] = [name for name in objects.get(key, names) if name in names]
     bare: list[Step] = [(skill,) for skill in (*BARE_SKILLS, *own_skills(task)) if skill in task.skills]
-    skills = [skill for skill in NOUN_SKILLS if skill in task.skills]
-    return {key: bare + [(skill, name) for skill in skills for name in names] for key, names in nouns.items()}
+    skills = [skill for skill in OBJECT_SKILLS if skill in task.skills]
+    return {key: bare + [(skill, name) for skill in skills for name in names] for key, names in objects.items()}
 
 
 def _changed(content: dict[str, Any], states: list[dict[str, Any]], about: str, **source: Any) -> dict[str, Any]:

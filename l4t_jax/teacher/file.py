@@ -27,10 +27,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from l4t_jax import symbolic
-from l4t_jax.skills import plan
-from l4t_jax.symbolic import Symbolic
-from l4t_jax.tasks.task import Task
+from l4t_jax.abstraction import symbolic
+from l4t_jax.abstraction.symbolic import Symbolic
+from l4t_jax.envs.task import Task
+from l4t_jax.skills import plan_codes
 from l4t_jax.teacher.policy import TeacherTable
 
 FORMAT, VERSION = "l4t-teacher", 1
@@ -209,11 +209,11 @@ def to_rows(task: Task, content: dict[str, Any], states: Iterable[int]) -> dict[
     entries = {(tuple(s["sees"]), s["holds"]): s["plans"] for s in content["states"]}
     rows: dict[int, list[tuple[float, list[int]]]] = {}
     for state in states:
-        renamed, nouns = symbolic.rename(task, symbolic.decode(task, state))
+        renamed, objects = symbolic.rename(task, symbolic.decode(task, state))
         plans = entries.get((renamed.sees, renamed.holds))
         if plans is None:
             continue
-        rows[state] = [(p["p"], [_code(task, step, nouns, renamed) for step in p["skills"]]) for p in plans]
+        rows[state] = [(p["p"], [_code(task, step, objects, renamed) for step in p["skills"]]) for p in plans]
     return rows
 
 
@@ -222,7 +222,7 @@ def pack_table(task: Task, rows: dict[int, list[tuple[float, list[int]]]]) -> Te
     most = max((len(plans) for plans in rows.values()), default=1) or 1
     longest = max((len(steps) for plans in rows.values() for _, steps in plans), default=1) or 1
     states = symbolic.num_states(task)
-    codes = np.full((states, most, longest), plan.NOOP_CODE, np.int32)
+    codes = np.full((states, most, longest), plan_codes.NOOP_CODE, np.int32)
     probability = np.zeros((states, most), np.float32)
     for state, plans in rows.items():
         total = sum(p for p, _ in plans)
@@ -232,12 +232,12 @@ def pack_table(task: Task, rows: dict[int, list[tuple[float, list[int]]]]) -> Te
     return TeacherTable(plans=jnp.asarray(codes), probability=jnp.asarray(probability), success=jnp.float32(1))
 
 
-def _code(task: Task, step: list[str], nouns: dict[str, str], state: Symbolic) -> int:
+def _code(task: Task, step: list[str], objects: dict[str, str], state: Symbolic) -> int:
     skill, *names = step
     try:
-        return plan.encode_step(task, (skill, *(nouns[name] for name in names)))
+        return plan_codes.encode_step(task, (skill, *(objects[name] for name in names)))
     except KeyError as error:
-        known = ", ".join(nouns) or "none"
+        known = ", ".join(objects) or "none"
         raise TeacherFileError(
             f"{state.sentence} names {error.args[0]!r}, which it cannot know; the objects it can name are {known}"
         ) from error

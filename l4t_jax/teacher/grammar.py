@@ -18,11 +18,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from l4t_jax import symbolic
-from l4t_jax.skills.plan import BARE_SKILLS, SKILLS, Step
-from l4t_jax.symbolic import Symbolic
-from l4t_jax.tasks.task import Noun, Task
-from l4t_jax.types import GOAL
+from l4t_jax.abstraction import symbolic
+from l4t_jax.abstraction.symbolic import Symbolic
+from l4t_jax.envs.cells import GOAL
+from l4t_jax.envs.task import Role, Task
+from l4t_jax.skills.plan_codes import BARE_SKILLS, SKILLS, Step
 
 Plan = tuple[Step, ...]
 
@@ -41,21 +41,21 @@ class Situation:
 
     Attributes:
         state: what is seen and held, under the names that are asked with.
-        nouns: every name that an answer may use -> the task's noun, of the first id. Where the task renames colours,
+        objects: every name that an answer may use -> the task's role, of the first id. Where the task renames colours,
             only the names that mean something under every id that says the same: beside <color1 key> a <color1 door> is
             known to be there or not, depending on which key it is.
         skills: names of the task's skills.
     """
 
     state: Symbolic
-    nouns: dict[str, Noun]
+    objects: dict[str, Role]
     skills: tuple[str, ...]
 
 
 def situation(task: Task, state: int) -> Situation:
     """How the symbolic state of an id is asked for."""
     renamed, names = symbolic.rename(task, symbolic.decode(task, state))
-    by_name = {noun.name: noun for noun in task.nouns}
+    by_name = {role.name: role for role in task.objects}
     always = symbolic.aliases(task, renamed)
     return Situation(renamed, {a: by_name[name] for a, name in names.items() if a in always}, task.skills)
 
@@ -121,21 +121,21 @@ def _errands(asked: Situation, hand: str | None) -> Iterable[tuple[Plan, str | N
             yield ((skill,),), hand
     objects = [*asked.state.sees, *([asked.state.holds] if asked.state.holds else [])]
     for name in objects:
-        noun = asked.nouns[name]
+        role = asked.objects[name]
         if name == hand:
             if "drop" in can:
                 yield (("drop", name),), None
             continue
         for skill in ("go_to", "reach"):
-            if skill in can and (skill == "go_to" or not noun.portable):
+            if skill in can and (skill == "go_to" or not role.portable):
                 yield ((skill, name),), hand
-        if noun.portable:
+        if role.portable:
             last, holds = ("pick_up", name), name
-        elif GOAL not in noun.kinds:
+        elif GOAL not in role.kinds:
             last, holds = ("open", name), hand
         else:
             continue
-        if last[0] not in can or (noun.portable and hand is not None):
+        if last[0] not in can or (role.portable and hand is not None):
             continue
         yield (last,), holds
         if "go_to" in can:

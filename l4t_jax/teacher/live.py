@@ -14,16 +14,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from l4t_jax import symbolic
-from l4t_jax.skills.plan import NOOP_CODE
-from l4t_jax.symbolic import Symbolic
+from l4t_jax.abstraction import symbolic
+from l4t_jax.abstraction.symbolic import Symbolic
+from l4t_jax.skills.plan_codes import NOOP_CODE
 from l4t_jax.teacher import file
-from l4t_jax.teacher.ask import Asker, made, summary
 from l4t_jax.teacher.backends import BackendError
 from l4t_jax.teacher.cache import CacheError
 from l4t_jax.teacher.grammar import situation
-from l4t_jax.teacher.parse import MOST_STEPS
+from l4t_jax.teacher.parser import MOST_STEPS
 from l4t_jax.teacher.policy import TeacherTable
+from l4t_jax.teacher.recording import Asker, made, summary
 
 MOST_IDS = 1 << 17  # rows of the table, known or not: 64 MiB of plans
 MOST_PLANS = 16  # plans that the table holds of a state; the rest of a distribution is left out
@@ -45,7 +45,7 @@ class LiveTeacher:
         if ids > MOST_IDS:
             raise BackendError(
                 f"{self.task.name} has {ids:,} symbolic states, and a table can hold {MOST_IDS:,}; "
-                "give the task fewer nouns"
+                "give the task fewer objects"
             )
         self._codes = np.full((ids, MOST_PLANS, MOST_STEPS), NOOP_CODE, np.int32)
         self._probability = np.zeros((ids, MOST_PLANS), np.float32)

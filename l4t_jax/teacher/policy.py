@@ -1,8 +1,8 @@
-"""The teacher on the device: known maps in, action distributions out.
+"""The teacher on the device: memory maps in, action distributions out.
 
 Device module: pure, jittable, batched. A teacher is a table: for every symbolic state, plans (`skills.plan` codes) with
-their probabilities. Its labels are a function of the known map and the cargo's origin (`types.KnownMap`), so they can
-be computed for a whole rollout at once, or again for any stored map.
+their probabilities. Its labels are a function of the memory map and the carried's pickup_position (`types.MemoryMap`),
+so they can be computed for a whole rollout at once, or again for any stored map.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from l4t_jax.abstraction.symbolic import observe_symbolic
+from l4t_jax.envs.cells import DONE, NUM_ACTIONS
+from l4t_jax.envs.state import MemoryMap
+from l4t_jax.envs.task import Task
 from l4t_jax.skills import library
-from l4t_jax.symbolic import sight
-from l4t_jax.tasks.task import Task
-from l4t_jax.types import DONE, NUM_ACTIONS, KnownMap
 
 
 class TeacherTable(struct.PyTreeNode):
@@ -23,8 +24,8 @@ class TeacherTable(struct.PyTreeNode):
     Attributes:
         plans: `int32[S, P, L]` step codes; plans are filled up with the noop code.
         probability: `float32[S, P]`, each known state's sum to 1, an unknown state's to 0.
-        success: `float32[]`, the teacher's own share of boards that end well, 0 if that is no better than chance: what
-            the distillation weight is annealed by (`losses.weaned`); 1 where it has not been measured.
+        success: `float32[]`, the teacher's own share of levels that end well, 0 if that is no better than chance: what
+            the distillation weight is annealed by (`losses.adaptive_coefficient`); 1 where it has not been measured.
         grows: static; the host fills it between blocks, and wants to be told which states are met.
     """
 
@@ -34,8 +35,8 @@ class TeacherTable(struct.PyTreeNode):
     grows: bool = struct.field(pytree_node=False, default=False)
 
 
-class Guidance(struct.PyTreeNode):
-    """What the teacher says of a batch of known maps (leading axes `*B`).
+class TeacherOutput(struct.PyTreeNode):
+    """What the teacher says of a batch of memory maps (leading axes `*B`).
 
     Attributes:
         distribution: `float32[*B, 7]` over actions: the mixture of the plans' actions. All zero where the table does
@@ -52,7 +53,7 @@ def walk(plans: jax.Array, outcomes: jax.Array) -> jax.Array:
 
     Args:
         plans: `int32[*B, P, L]` step codes.
-        outcomes: `int32[codes, *B]` from `skills.library.outcomes`.
+        outcomes: `int32[codes, *B]` from `skills.library.skill_actions`.
 
     Returns:
         `int32[*B, P]`.
@@ -74,17 +75,17 @@ def walk(plans: jax.Array, outcomes: jax.Array) -> jax.Array:
     return action
 
 
-def guide(task: Task, table: TeacherTable, known: KnownMap) -> Guidance:
+def teacher_output(task: Task, table: TeacherTable, memory: MemoryMap) -> TeacherOutput:
     """The soft teacher: the probability-weighted mixture of every plan's action.
 
     A hard teacher is a sample of it: drawing a plan and taking its action is drawing from the mixture.
     """
-    sighting = sight(task, known)
-    outcome = library.outcomes(task, known, sighting)
-    actions = walk(table.plans[sighting.state], outcome)  # (*B, P)
-    weight = table.probability[sighting.state]
-    distribution = jnp.zeros((*sighting.state.shape, NUM_ACTIONS), jnp.float32)
+    observed = observe_symbolic(task, memory)
+    outcome = library.skill_actions(task, memory, observed)
+    actions = walk(table.plans[observed.state], outcome)  # (*B, P)
+    weight = table.probability[observed.state]
+    distribution = jnp.zeros((*observed.state.shape, NUM_ACTIONS), jnp.float32)
     for plan in range(actions.shape[-1]):  # a sum over an axis of plans takes ten times as long on a CPU
         chosen = actions[..., plan, None] == jnp.arange(NUM_ACTIONS)
         distribution = distribution + jnp.where(chosen, weight[..., plan, None], 0.0)
-    return Guidance(distribution=distribution, state=sighting.state)
+    return TeacherOutput(distribution=distribution, state=observed.state)

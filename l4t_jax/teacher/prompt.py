@@ -17,8 +17,8 @@ import re
 from importlib import resources
 from pathlib import Path
 
-from l4t_jax.skills.plan import NOUN_SKILLS
-from l4t_jax.tasks.task import Task
+from l4t_jax.envs.task import Task
+from l4t_jax.skills.plan_codes import OBJECT_SKILLS
 
 ROLES = ("system", "user", "assistant")
 FIELDS = ("task", "skills", "state")
@@ -57,7 +57,7 @@ class Prompt:
 
 def skill_words(task: Task) -> str:
     """The task's skills as an LLM is told them: "explore, go to <object>"."""
-    return ", ".join(skill.replace("_", " ") + (" <object>" if skill in NOUN_SKILLS else "") for skill in task.skills)
+    return ", ".join(skill.replace("_", " ") + (" <object>" if skill in OBJECT_SKILLS else "") for skill in task.skills)
 
 
 def load(task: Task, path: str | Path | None = None) -> Prompt:

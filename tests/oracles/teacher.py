@@ -4,7 +4,7 @@ Written from the description of the reference system alone (LLM4Teach, arXiv 231
 says, its five skills, its walk along a plan, its soft mixture), validated on traces recorded by running that
 system. Loops and dictionaries only. It imports nothing of the project; tests import it.
 
-A known map `obs` is `uint8[W, H, 4]`, x first: object, colour, state in MiniGrid's indices (all 0 where never
+A memory map `obs` is `uint8[W, H, 4]`, x first: object, colour, state in MiniGrid's indices (all 0 where never
 seen), then the agent's direction (4 everywhere but in the agent's cell). The agent's cell shows what it
 carries, else empty floor.
 """
@@ -24,7 +24,7 @@ COLORS = ("red", "green", "blue", "purple", "yellow", "grey")
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(7)
 STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # direction 0 right, 1 down, 2 left, 3 up
 
-OBJECTS = {  # every noun a plan of the task may name, in the order of the recorded traces
+OBJECTS = {  # every role a plan of the task may name, in the order of the recorded traces
     "SimpleDoorKey": ("key", "door"),
     "LavaDoorKey": ("key", "door"),
     "ColoredDoorKey": ("blue key", "red key", "blue door"),
@@ -149,7 +149,7 @@ def go_to(obs: np.ndarray, place: Cell) -> tuple[set[int], int | None]:
 
 
 def name_cells(task: str, obs: np.ndarray) -> tuple[dict[str, Cell], str | None]:
-    """Where each named object of the known map lies (keys, then doors, each x-major); and what is held."""
+    """Where each named object of the memory map lies (keys, then doors, each x-major); and what is held."""
     agent = agent_pose(obs)[:2]
     keys: dict[str, Cell] = {}
     doors: dict[str, Cell] = {}
@@ -185,10 +185,10 @@ def rename(sees: Sequence[str], holds: str | None) -> tuple[State, dict[str, str
     new_names: dict[str, str] = {}
 
     def renamed(name: str) -> str:
-        color, _, noun = name.rpartition(" ")
+        color, _, role = name.rpartition(" ")
         if color not in COLORS:
             return name
-        return f"{new_names.setdefault(color, f'color{len(new_names) + 1}')} {noun}"
+        return f"{new_names.setdefault(color, f'color{len(new_names) + 1}')} {role}"
 
     new_sees = tuple(renamed(name) for name in sees)
     new_holds = None if holds is None else renamed(holds)
@@ -197,7 +197,7 @@ def rename(sees: Sequence[str], holds: str | None) -> tuple[State, dict[str, str
 
 @dataclass
 class Memory:
-    """Where each object last lay in the known map; one that is carried keeps its place. New at each reset."""
+    """Where each object last lay in the memory map; one that is carried keeps its place. New at each reset."""
 
     task: str
     places: dict[str, Cell] = field(default_factory=dict)
@@ -237,20 +237,20 @@ def walk(
     obs: np.ndarray, skills: Sequence[Skill], places: Mapping[str, Cell], h: int = 1
 ) -> tuple[set[int], str | None]:
     """The actions that a plan (in the objects' own names) may give, and the `go_to` target that decides."""
-    for skill, *nouns in skills:
+    for skill, *objects in skills:
         if skill == "explore":
             action = explore(obs, h)
             if action is not None:
                 return {action}, None
             continue
-        if skill == "noop" or nouns[0] not in places:
+        if skill == "noop" or objects[0] not in places:
             return {DONE}, None
         if skill == "go_to":
-            actions, distance = go_to(obs, places[nouns[0]])
+            actions, distance = go_to(obs, places[objects[0]])
             if distance is None:
                 return {DONE}, None
             if distance > 0:
-                return actions, nouns[0]
+                return actions, objects[0]
             continue
         return {{"pick_up": PICK_UP, "drop": DROP, "open": TOGGLE}[skill]}, None
     return {DONE}, None

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from oracles import teacher as oracle
 
+from l4t_jax.envs.state import as_observation
 from l4t_jax.skills.library import SATISFIED, explore
-from l4t_jax.types import as_observation
 
 SIZES = ((10, 10), (20, 20), (7, 13), (32, 32))
 SHARE = (0.6, 0.2, 0.15, 0.05)
@@ -23,9 +23,9 @@ def compare(random_known, rng, number) -> dict[str, int]:
         for view in VIEWS:
             count = -(-round(number * share) // len(VIEWS))
             # The agent keeps off the outermost cells: what lies beyond the map is not defined, as rooms are walled.
-            known = random_known(rng, size, count, inside=True)
-            ours = np.asarray(jax.jit(partial(explore, view=view))(known))
-            observations = np.asarray(as_observation(known))
+            memory = random_known(rng, size, count, inside=True)
+            ours = np.asarray(jax.jit(partial(explore, view=view))(memory))
+            observations = np.asarray(as_observation(memory))
             for i in range(count):
                 expected = oracle.explore(observations[i], view // 2)
                 assert ours[i] == (SATISFIED if expected is None else expected), (size, view, i)

@@ -1,15 +1,15 @@
-"""Skills that a user registers: their codes, their outcomes, and how LLMs are told of them."""
+"""Skills that a user registers: their codes, their skill_actions, and how LLMs are told of them."""
 
 import dataclasses
 
 import jax.numpy as jnp
 import pytest
 
-from l4t_jax import symbolic
-from l4t_jax.skills import library, plan
-from l4t_jax.tasks import get_task
-from l4t_jax.teacher import grammar, parse, prompt
-from l4t_jax.types import RIGHT
+from l4t_jax.abstraction import symbolic
+from l4t_jax.envs import get_task
+from l4t_jax.envs.cells import RIGHT
+from l4t_jax.skills import library, plan_codes
+from l4t_jax.teacher import grammar, parser, prompt
 
 BEFORE = get_task("SimpleDoorKey")
 TASK = dataclasses.replace(BEFORE, name="Spun", skills=(*BEFORE.skills, "spin_round", "wait"))
@@ -18,33 +18,36 @@ TASK = dataclasses.replace(BEFORE, name="Spun", skills=(*BEFORE.skills, "spin_ro
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "_OWN", {})
-    library.register_skill("spin_round", lambda known: jnp.full(known.carrying.shape, RIGHT))
-    library.register_skill("wait", lambda known: jnp.where(known.carrying == 0, library.SATISFIED, RIGHT))
+    library.register_skill("spin_round", lambda memory: jnp.full(memory.carrying.shape, RIGHT))
+    library.register_skill("wait", lambda memory: jnp.where(memory.carrying == 0, library.SATISFIED, RIGHT))
 
 
 def test_their_codes_come_last_and_round_trip() -> None:
-    assert plan.num_codes(TASK) == plan.num_codes(BEFORE) + 2
-    codes = [plan.encode_step(TASK, (name,)) for name in ("spin_round", "wait")]
-    assert codes == [plan.num_codes(BEFORE), plan.num_codes(BEFORE) + 1]
-    assert [plan.decode_step(TASK, code) for code in range(plan.num_codes(TASK))][-2:] == [("spin_round",), ("wait",)]
+    assert plan_codes.num_codes(TASK) == plan_codes.num_codes(BEFORE) + 2
+    codes = [plan_codes.encode_step(TASK, (name,)) for name in ("spin_round", "wait")]
+    assert codes == [plan_codes.num_codes(BEFORE), plan_codes.num_codes(BEFORE) + 1]
+    assert [plan_codes.decode_step(TASK, code) for code in range(plan_codes.num_codes(TASK))][-2:] == [
+        ("spin_round",),
+        ("wait",),
+    ]
     with pytest.raises(ValueError, match="is no step of SimpleDoorKey"):
-        plan.encode_step(BEFORE, ("spin_round",))
+        plan_codes.encode_step(BEFORE, ("spin_round",))
 
 
 def test_their_outcomes_stand_at_their_codes(random_known, rng) -> None:
-    known = random_known(rng, (TASK.width, TASK.height), 20, inside=True)
-    sighting = symbolic.sight(TASK, known)
-    found, before = library.outcomes(TASK, known, sighting), library.outcomes(BEFORE, known, sighting)
+    memory = random_known(rng, (TASK.width, TASK.height), 20, inside=True)
+    observed = symbolic.observe_symbolic(TASK, memory)
+    found, before = library.skill_actions(TASK, memory, observed), library.skill_actions(BEFORE, memory, observed)
     assert (found[:-2] == before).all()
     assert (found[-2] == RIGHT).all()
-    assert (found[-1] == jnp.where(known.carrying == 0, library.SATISFIED, RIGHT)).all()
+    assert (found[-1] == jnp.where(memory.carrying == 0, library.SATISFIED, RIGHT)).all()
 
 
 def test_llms_are_told_of_them_and_their_plans_are_read() -> None:
     assert prompt.skill_words(TASK).endswith("open <object>, spin round, wait")
-    read = parse.parse("1. Spin round\n2. go to the key\n3. wait", ["key"], TASK.skills)
+    read = parser.parse("1. Spin round\n2. go to the key\n3. wait", ["key"], TASK.skills)
     assert read.steps == (("spin_round",), ("go_to", "key"), ("wait",)) and read.noops == 0
-    assert parse.parse("spin round, explore", ["key"], BEFORE.skills).noops == 1
+    assert parser.parse("spin round, explore", ["key"], BEFORE.skills).noops == 1
     first = grammar.situation(TASK, symbolic.enumerate_states(TASK)[0])
     assert (("spin_round",),) in grammar.plans(first)
 
@@ -52,11 +55,11 @@ def test_llms_are_told_of_them_and_their_plans_are_read() -> None:
 @pytest.mark.parametrize("name", ["explore", "noop", "Spin", "spin round", ""])
 def test_a_name_that_cannot_be_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="a skill cannot be named"):
-        library.register_skill(name, lambda known: known.carrying)
+        library.register_skill(name, lambda memory: memory.carrying)
 
 
 def test_a_task_with_a_skill_that_nobody_registered_is_refused(random_known, rng) -> None:
-    known = random_known(rng, (TASK.width, TASK.height), 2, inside=True)
+    memory = random_known(rng, (TASK.width, TASK.height), 2, inside=True)
     task = dataclasses.replace(TASK, name="Hopped", skills=("hop",))
     with pytest.raises(ValueError, match="lists the skill 'hop', which nobody registered"):
-        library.outcomes(task, known, symbolic.sight(task, known))
+        library.skill_actions(task, memory, symbolic.observe_symbolic(task, memory))

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from l4t_jax.tasks import get_task
+from l4t_jax.envs import get_task
 from l4t_jax.teacher import file
 from l4t_jax.teacher.corrupt import corrupt, decided
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from oracles import teacher as oracle
 
-from l4t_jax import symbolic
-from l4t_jax.skills import plan
-from l4t_jax.tasks import get_task
+from l4t_jax.abstraction import symbolic
+from l4t_jax.envs import get_task
+from l4t_jax.skills import plan_codes
 from l4t_jax.teacher import file
 
 RECORDED = Path(__file__).parents[1] / "data" / "recorded_plans.json"
@@ -44,11 +44,11 @@ def test_the_table_holds_every_plan_of_the_file_in_the_tasks_own_names(task_name
         weights = np.asarray(table.probability[state])
         assert weights.sum() == pytest.approx(1.0 if state in states else 0.0, abs=1e-6)
     for state in states:
-        renamed, nouns = symbolic.rename(task, symbolic.decode(task, state))
+        renamed, objects = symbolic.rename(task, symbolic.decode(task, state))
         for i, entry in enumerate(content[renamed.sees, renamed.holds]):
             codes = np.asarray(table.plans[state, i]).tolist()
-            expected = [(skill, *(nouns[name] for name in names)) for skill, *names in entry["skills"]]
-            steps = [plan.decode_step(task, one) for one in codes]
+            expected = [(skill, *(objects[name] for name in names)) for skill, *names in entry["skills"]]
+            steps = [plan_codes.decode_step(task, one) for one in codes]
             assert steps == expected + [("noop",)] * (len(codes) - len(expected))
 
 

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from l4t_jax import symbolic
-from l4t_jax.symbolic import Symbolic
-from l4t_jax.tasks import get_task
+from l4t_jax.abstraction import symbolic
+from l4t_jax.abstraction.symbolic import Symbolic
+from l4t_jax.envs import get_task
 from l4t_jax.teacher import file
 from l4t_jax.teacher import live as live_module
-from l4t_jax.teacher.ask import Ask, Asker
 from l4t_jax.teacher.backends import BackendError, Request, open_backend
 from l4t_jax.teacher.live import LiveTeacher
+from l4t_jax.teacher.recording import Ask, Asker
 
 TASK = get_task("ColoredDoorKey")
 EMPTY = symbolic.encode(TASK, Symbolic((), None))
@@ -53,8 +53,8 @@ def test_what_is_met_is_asked_for_once_and_guides_from_then_on(backend: Counted)
     assert teacher.meet([EMPTY, BLUE])
     after = teacher.table
     assert after.plans.shape == before.plans.shape  # so that nothing is compiled again
-    known = np.flatnonzero(np.asarray(after.probability).sum(-1))
-    assert set(known) == {EMPTY, BLUE}
+    memory = np.flatnonzero(np.asarray(after.probability).sum(-1))
+    assert set(memory) == {EMPTY, BLUE}
     assert not teacher.meet([EMPTY, BLUE])
     assert teacher.meet([RED])  # says the same as BLUE once colours are renamed
     assert len(backend.asked) == 2
@@ -85,5 +85,5 @@ def test_a_backend_out_of_order_costs_guidance_and_is_asked_again(backend: Count
 
 def test_a_task_beyond_any_table_is_named(backend: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_module, "MOST_IDS", 10)
-    with pytest.raises(BackendError, match="fewer nouns"):
+    with pytest.raises(BackendError, match="fewer objects"):
         LiveTeacher(Asker(TASK, backend, Ask(ask="score")))

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from l4t_jax.tasks import get_task
+from l4t_jax.envs import get_task
 from l4t_jax.teacher import __main__ as command
-from l4t_jax.teacher import ask as asking
-from l4t_jax.teacher.ask import Ask
+from l4t_jax.teacher import recording as asking
 from l4t_jax.teacher.backends import BackendError, Options, Request, Sampling, open_backend
 from l4t_jax.teacher.cache import Cache
+from l4t_jax.teacher.recording import Ask
 
 TASK = get_task("SimpleDoorKey")
 KEY = "sk-test-0123456789abcdef"

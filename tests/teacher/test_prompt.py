@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from l4t_jax.tasks import get_task
+from l4t_jax.envs import get_task
 from l4t_jax.teacher import prompt
 from l4t_jax.teacher.grammar import situations
 

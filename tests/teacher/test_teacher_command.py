@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from l4t_jax.tasks import get_task
+from l4t_jax.envs import get_task
 from l4t_jax.teacher import __main__ as command
 from l4t_jax.teacher import file
 
@@ -51,10 +51,10 @@ def test_show_says_states_plans_probabilities_entropy_and_unusable_answers(
 
 
 def test_evaluate_prints_one_json_object_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
-    code, said, _ = call(capfd, "evaluate", "--env", "SimpleDoorKey", "--boards", "64", "--json")
+    code, said, _ = call(capfd, "evaluate", "--env", "SimpleDoorKey", "--levels", "64", "--json")
     assert code == 0
     found = json.loads(said)
-    assert found["boards"] == 64
+    assert found["levels"] == 64
     assert found["success"] > 0.95
     assert 0.8 < found["return"] < 0.95
     assert 10 < found["length"] < 40
@@ -112,7 +112,7 @@ def test_what_was_saved_is_read_again_as_it_was(tmp_path: Path) -> None:
         (["record", "--teacher", "openai:m", "--base-url", "localhost"], "--base-url must be like"),
         (["show", "nowhere.json"], "there is no file nowhere.json"),
         (["evaluate", "--teacher", "recorded"], "--teacher must be shipped or file:PATH"),
-        (["evaluate", "--boards", "0"], "--boards must be from 1"),
+        (["evaluate", "--levels", "0"], "--levels must be from 1"),
         (["evaluate", "--env", "LavaDorKey"], "did you mean LavaDoorKey"),
         (["diff", "SimpleDoorKey", "nowhere.json"], "there is no file nowhere.json"),
     ],

@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 
-from l4t_jax.tasks import get_task
-from l4t_jax.teacher import ask as asking
+from l4t_jax.envs import get_task
 from l4t_jax.teacher import file, prompt
-from l4t_jax.teacher.ask import Ask
+from l4t_jax.teacher import recording as asking
 from l4t_jax.teacher.backends import BackendError, Options, Request, Sampling, open_backend
 from l4t_jax.teacher.grammar import plans, situations, write_plan
+from l4t_jax.teacher.recording import Ask
 
 pytestmark = pytest.mark.slow
 TASK = get_task("SimpleDoorKey")

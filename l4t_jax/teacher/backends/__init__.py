@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from l4t_jax.symbolic import Symbolic
-from l4t_jax.tasks.task import Task
+from l4t_jax.abstraction.symbolic import Symbolic
+from l4t_jax.envs.task import Task
 from l4t_jax.teacher.prompt import Message
 
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from l4t_jax.tasks.task import Task
+from l4t_jax.envs.task import Task
 from l4t_jax.teacher import file
 from l4t_jax.teacher.backends import BackendError, Request
 from l4t_jax.teacher.grammar import write_plan

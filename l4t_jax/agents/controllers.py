@@ -1,0 +1,144 @@
+"""Who turns a student's logits into actions: directly, or through the skills as options (hierarchical RL).
+
+Device module. `Primitive` draws one of the seven actions. `OverSkills` is the hierarchical baseline: the student's
+logits are over the steps of a plan (`skills.plan` codes); a step once chosen acts until it is satisfied, can do nothing
+more, has acted once where it is a single action, or the symbolic state changes; then the student chooses again, among
+the steps that would do something now. Options after Sutton, Precup and Singh 1999; the baseline is LLM4Teach's
+"hierarchical RL", which has the teacher's skills but not the teacher.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from l4t_jax.abstraction.symbolic import observe_symbolic
+from l4t_jax.agents import losses
+from l4t_jax.envs.cells import DONE, NUM_ACTIONS
+from l4t_jax.envs.state import MemoryMap
+from l4t_jax.envs.task import Task
+from l4t_jax.skills.library import skill_actions
+from l4t_jax.skills.plan_codes import decode_step, num_codes
+
+SINGLE_ACTIONS = ("pick_up", "drop", "open")
+IMPOSSIBLE = -1e9  # the logit of a choice that is not allowed
+
+
+class Choice(struct.PyTreeNode):
+    """What was chosen in N environments.
+
+    Attributes:
+        index: `int32[N]` which of the student's outputs.
+        action: `int32[N]` the primitive action it comes to.
+        log_prob: `float32[N]` of the index, among those allowed.
+        option_boundary: `bool[N]` whether the student chose now; None if it always does.
+        allowed: `bool[N, outputs]` what it could choose among; None if all.
+    """
+
+    index: jax.Array
+    action: jax.Array
+    log_prob: jax.Array
+    option_boundary: jax.Array | None = None
+    allowed: jax.Array | None = None
+
+
+def draw(bits: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
+    """Choices `int32[N]` from logits `float32[N, A]`, or the most probable ones.
+
+    By inversion, from 24 bits of one random word each `uint32[N]`: `jax.random.categorical` takes A words and as many
+    logarithms. What has no probability is never drawn.
+    """
+    by_choice = jnp.moveaxis(logits, -1, 0)
+    below = [jnp.zeros_like(by_choice[0])]
+    for weight in jnp.exp(by_choice - jnp.max(by_choice, axis=0, keepdims=True)):
+        below.append(below[-1] + weight)
+    place = (bits >> 8).astype(jnp.float32) * 2.0**-24 * below[-1]  # less than the whole, as rounded too
+    sampled = sum((place >= edge).astype(jnp.int32) for edge in below[1:-1])
+    return jnp.where(greedy, jnp.argmax(by_choice, axis=0).astype(jnp.int32), sampled)
+
+
+def _log_prob(logits: jax.Array, choice: jax.Array) -> jax.Array:
+    return losses.log_probability(losses.log_policy(logits), choice)
+
+
+@dataclasses.dataclass(frozen=True)
+class Primitive:
+    """The student's outputs are the seven actions."""
+
+    @property
+    def outputs(self) -> int:
+        return NUM_ACTIONS
+
+    def begin(self, number: int) -> Any:
+        """What it remembers of `number` environments: nothing."""
+        return ()
+
+    def choose(
+        self, control: Any, bits: jax.Array, memory: MemoryMap, reset: jax.Array, logits: jax.Array,
+        greedy: bool | jax.Array = False,
+    ) -> tuple[Any, Choice]:  # fmt: skip
+        """One choice in each of N environments.
+
+        Args:
+            memory: from `begin`, or the last call.
+            bits: random words, `uint32[N]`.
+            known: what the agents know, leading axis N.
+            reset: `bool[N]` an episode starts.
+            logits: `float32[N, outputs]` of the student.
+            greedy: take the most probable choice instead of drawing one.
+        """
+        action = draw(bits, logits, greedy)
+        return control, Choice(index=action, action=action, log_prob=_log_prob(logits, action))
+
+
+class Running(struct.PyTreeNode):
+    """The options under way in N environments: their step codes and the symbolic states they were chosen in,
+    `int32[N]`.
+    """
+
+    option: jax.Array
+    state: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class OverSkills:
+    """The student's outputs are the steps of a plan of `task`."""
+
+    task: Task
+
+    @property
+    def outputs(self) -> int:
+        return num_codes(self.task)
+
+    def begin(self, number: int) -> Running:
+        """Nothing under way in `number` environments."""
+        return Running(option=jnp.zeros(number, jnp.int32), state=jnp.full(number, -1, jnp.int32))
+
+    def choose(
+        self, control: Running, bits: jax.Array, memory: MemoryMap, reset: jax.Array, logits: jax.Array,
+        greedy: bool | jax.Array = False,
+    ) -> tuple[Running, Choice]:  # fmt: skip
+        """As `Primitive.choose`; goes on with the option under way where it is not over."""
+        observed = observe_symbolic(self.task, memory)
+        would_do = jnp.moveaxis(skill_actions(self.task, memory, observed), 0, -1)  # (N, outputs)
+        acts = (would_do >= 0) & (would_do < DONE)
+        single = jnp.asarray([decode_step(self.task, code)[0] in SINGLE_ACTIONS for code in range(self.outputs)])
+        still = jnp.take_along_axis(acts, control.option[:, None], axis=-1)[:, 0]
+        option_boundary = reset | ~still | single[control.option] | (observed.state != control.state)
+        allowed = acts | ~jnp.any(acts, axis=-1, keepdims=True)
+        masked = jnp.where(allowed, logits, IMPOSSIBLE)
+        option = jnp.where(option_boundary, draw(bits, masked, greedy), control.option)
+        action = jnp.take_along_axis(would_do, option[:, None], axis=-1)[:, 0]
+        action = jnp.where(action < 0, DONE, action)
+        choice = Choice(
+            index=option, action=action, log_prob=_log_prob(masked, option), option_boundary=option_boundary,
+            allowed=allowed,
+        )  # fmt: skip
+        return Running(option=option, state=observed.state), choice
+
+
+Controller = Primitive | OverSkills

@@ -1,0 +1,170 @@
+"""Advantages and loss terms: arrays in, numbers out. No networks, no environments.
+
+Device module, imports nothing of the package. Time index t runs over the rollout's steps 0..T-1; every array is
+time-major, `[T, ...]`. Sources: Schulman et al. 2016 (GAE), 2017 (PPO); LLM4Teach, arXiv 2311.13373, section 4
+(distillation).
+"""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def advantages(
+    reward: jax.Array,
+    value: jax.Array,
+    next_value: jax.Array,
+    terminated: jax.Array,
+    truncated: jax.Array,
+    gamma: float,
+    gae_lambda: float,
+    option_boundary: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Generalised advantage estimates that tell termination from truncation, over actions or over options.
+
+    Args:
+        reward: `float32[T, ...]` r_{t+1}, for the action at t.
+        value: `float32[T, ...]` V(s_t).
+        next_value: `float32[T, ...]` V of the state the action at t led to: of s_{t+1} within an episode, of the
+            episode's true final state where it was truncated. Not read where it terminated.
+        terminated: `bool[T, ...]` the action at t ended the episode: nothing comes after.
+        truncated: `bool[T, ...]` the episode was cut off after the action at t: its value goes on, its trace does not.
+        gamma: discount.
+        gae_lambda: 1 gives discounted returns.
+        option_boundary: `bool[T, ...]` whether the action at t was a new choice, or one made earlier went on; None:
+            always a choice. A choice is then worth its rewards until the next one, k steps later, plus gamma^k times
+            what comes after (semi-Markov); lambda counts choices. Rows that are no choice mean nothing.
+
+    Returns:
+        Advantages and value targets (advantage + value), `float32[T, ...]` each.
+    """
+    chex.assert_equal_shape([reward, value, next_value, terminated, truncated])
+    if option_boundary is None:
+        option_boundary = jnp.ones_like(terminated)
+    alive = 1.0 - terminated.astype(jnp.float32)
+    goes_on = ~(terminated | truncated)
+
+    def back(later: tuple[jax.Array, ...], now: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], jax.Array]:
+        later_advantage, later_worth, later_boundary = later
+        reward, value, next_value, alive, goes_on, option_boundary = now
+        chosen_anew = next_value + gae_lambda * later_advantage
+        after = jnp.where(goes_on, jnp.where(later_boundary, chosen_anew, later_worth), next_value)
+        worth = reward + gamma * alive * after  # of the choice under way, from this step on
+        return (worth - value, worth, option_boundary), worth - value
+
+    end = (jnp.zeros_like(value[0]), jnp.zeros_like(value[0]), jnp.ones_like(option_boundary[0]))
+    _, advantage = jax.lax.scan(back, end, (reward, value, next_value, alive, goes_on, option_boundary), reverse=True)
+    return advantage, advantage + value
+
+
+def mean(x: jax.Array, weight: jax.Array | None, axis: str | None = None) -> jax.Array:
+    """The mean over all elements (of all devices of `axis`), or the weighted one; 0 where all weights are."""
+    total = jnp.sum(x if weight is None else x * weight)
+    count = jnp.float32(x.size) if weight is None else jnp.sum(weight, dtype=jnp.float32)
+    if axis is not None:
+        total, count = jax.lax.psum((total, count), axis)
+    return total / jnp.maximum(count, 1e-9)
+
+
+def normalise(x: jax.Array, weight: jax.Array | None = None, axis: str | None = None) -> jax.Array:
+    """Mean 0 and standard deviation 1 over all elements (plus 1e-5, as the reference does), weighted if asked."""
+    centred = x - mean(x, weight, axis)
+    return centred / (jnp.sqrt(mean(jnp.square(centred), weight, axis)) + 1e-5)
+
+
+def log_policy(logits: jax.Array) -> jax.Array:
+    """log pi of logits `float32[..., A]`, the actions first: `float32[A, ...]`, as the terms below read it.
+
+    What a CPU then sums over actions are vectors of the batch.
+    """
+    return jax.nn.log_softmax(jnp.moveaxis(logits, -1, 0), axis=0)
+
+
+def log_probability(log_pi: jax.Array, action: jax.Array) -> jax.Array:
+    """log pi(action), `float32[...]`, of `float32[A, ...]` from `log_policy` and `int32[...]` actions."""
+    choice = jnp.arange(len(log_pi)).reshape(-1, *[1] * action.ndim)
+    return jnp.sum(jnp.where(choice == action[None], log_pi, 0.0), axis=0)
+
+
+def policy_loss(
+    log_prob: jax.Array,
+    old_log_prob: jax.Array,
+    advantage: jax.Array,
+    clip: float | jax.Array,
+    weight: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """PPO's clipped surrogate, to be minimised (PPO, equation 7), and the share of clipped ratios.
+
+    Args:
+        log_prob: `float32[...]` log pi(a_t | s_t) now.
+        old_log_prob: `float32[...]` when the action was taken.
+        advantage: `float32[...]`.
+        clip: epsilon.
+        weight: `float32[...]` of each element in the mean; None: all alike.
+    """
+    chex.assert_equal_shape([log_prob, old_log_prob, advantage])
+    ratio = jnp.exp(log_prob - old_log_prob)
+    clipped = jnp.clip(ratio, 1.0 - clip, 1.0 + clip)
+    loss = -mean(jnp.minimum(ratio * advantage, clipped * advantage), weight)
+    return loss, mean((jnp.abs(ratio - 1.0) > clip).astype(jnp.float32), weight)
+
+
+def value_loss(
+    value: jax.Array,
+    old_value: jax.Array,
+    target: jax.Array,
+    clip: float | jax.Array,
+    weight: jax.Array | None = None,
+) -> jax.Array:
+    """The larger of the clipped and the unclipped squared error, averaged; without a half, as in the reference."""
+    chex.assert_equal_shape([value, old_value, target])
+    clipped = old_value + jnp.clip(value - old_value, -clip, clip)
+    return mean(jnp.maximum(jnp.square(value - target), jnp.square(clipped - target)), weight)
+
+
+def entropy(log_pi: jax.Array, weight: jax.Array | None = None) -> jax.Array:
+    """Mean entropy of the policy, in nats, of `float32[A, ...]` from `log_policy`."""
+    return -mean(jnp.sum(jnp.exp(log_pi) * log_pi, axis=0), weight)
+
+
+def distillation_loss(log_pi: jax.Array, teacher: jax.Array) -> jax.Array:
+    """Mean cross-entropy from the teacher's action distribution to the student's.
+
+    A row of zeros (no guidance for that state) counts as 0, so the mean is over all rows.
+
+    Args:
+        log_pi: `float32[A, ...]` of the student, from `log_policy`.
+        teacher: `float32[..., A]`, each row summing to 1, or all zero.
+    """
+    teacher = jnp.moveaxis(teacher, -1, 0)
+    chex.assert_equal_shape([log_pi, teacher])
+    return -jnp.mean(jnp.sum(teacher * log_pi, axis=0))
+
+
+def adaptive_coefficient(student: jax.Array | float, teacher: jax.Array | float) -> jax.Array:
+    """The share of the distillation weight that is left: 1 at first, 0 while the student does as well as its teacher.
+
+    Args:
+        student: `float32[...]` its success.
+        teacher: success of the teacher; nothing is left of one that never succeeds.
+    """
+    left = jnp.clip(1.0 - student / jnp.maximum(teacher, 1e-3), 0.0, 1.0)
+    return jnp.where(
+        (left < 0.02) | (jnp.asarray(teacher) <= 0), 0.0, left
+    )  # for next to nothing, it need not be asked
+
+
+def linear_coefficient(progress: jax.Array, start: float, floor: float, fall: float, off: float) -> jax.Array:
+    """The distillation weight at a share of the run: a straight fall from `start` to `floor`, then 0 from `off` on.
+
+    Args:
+        progress: `float32[]` share of the run done, 0..1.
+        start: weight at 0.
+        floor: weight from `fall` on.
+        fall: share of the run at which `floor` is reached.
+        off: share of the run from which the weight is 0.
+    """
+    along = jnp.clip(progress / jnp.maximum(fall, 1e-9), 0.0, 1.0)
+    return jnp.where(progress >= off, 0.0, start + (floor - start) * along)

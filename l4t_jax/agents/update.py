@@ -1,0 +1,176 @@
+"""One update of a student from one rollout: PPO plus distillation, epochs of minibatches.
+
+Device module. Minibatches cut every environment's own steps (or, for a recurrent student, the environments), never
+across environments, so that environments can be spread over devices without moving a row: each device learns from its
+own, and the gradients are averaged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from l4t_jax import parallel
+from l4t_jax.agents import losses
+from l4t_jax.agents.controllers import IMPOSSIBLE
+from l4t_jax.agents.networks import Student, is_recurrent, prepare, run
+from l4t_jax.agents.rollout import Rollout
+from l4t_jax.envs.state import MemoryMap
+
+
+class Batch(struct.PyTreeNode):
+    """What the loss reads, leading axes (T, N): see `losses` for each term."""
+
+    memory: MemoryMap
+    reset: jax.Array
+    action: jax.Array
+    log_prob: jax.Array
+    value: jax.Array
+    advantage: jax.Array
+    target: jax.Array
+    teacher: jax.Array | None
+    carry: Any  # leading axis N
+    number: jax.Array  # leading axis N
+    option_boundary: jax.Array | None = None
+    allowed: jax.Array | None = None
+
+
+class Weights(struct.PyTreeNode):
+    """Weights of the loss terms, scalars.
+
+    Attributes:
+        reward: 1, or 0 to learn from the teacher alone.
+        distill, entropy, value: of the respective terms.
+        clip: PPO's clipping range.
+    """
+
+    reward: jax.Array | float
+    distill: jax.Array | float
+    entropy: jax.Array | float
+    value: jax.Array | float
+    clip: jax.Array | float
+
+
+def make_batch(
+    rollout: Rollout, teacher: jax.Array | None, number: jax.Array, gamma: float, gae_lambda: float,
+    axis: str | None = None,
+) -> Batch:  # fmt: skip
+    """Adds advantages (normalised over the whole rollout, all devices') and the teacher's labels.
+
+    Args:
+        rollout: leading axes (T, N).
+        teacher: labels `float32[T, N, 7]`, if any.
+        number: `int32[N]` the environments' own numbers.
+        gamma, gae_lambda: of the advantages.
+        axis: of the mesh that the environments are spread over, if they are.
+    """
+    advantage, target = losses.advantages(
+        rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated, gamma, gae_lambda,
+        rollout.option_boundary,
+    )  # fmt: skip
+    return Batch(
+        memory=rollout.memory, reset=rollout.reset, action=rollout.action, log_prob=rollout.log_prob,
+        value=rollout.value, advantage=losses.normalise(advantage, rollout.option_boundary, axis), target=target,
+        teacher=teacher, carry=rollout.carry, number=number, option_boundary=rollout.option_boundary,
+        allowed=rollout.allowed,
+    )  # fmt: skip
+
+
+def loss(student: Student, params: Any, batch: Batch, weights: Weights) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The whole loss of a batch, and its terms by name."""
+    _, logits, value = run(student, params, batch.carry, batch.memory, batch.reset)
+    if batch.allowed is not None:
+        logits = jnp.where(batch.allowed, logits, IMPOSSIBLE)
+    log_pi = losses.log_policy(logits)
+    log_prob = losses.log_probability(log_pi, batch.action)
+    policy, clipped = losses.policy_loss(log_prob, batch.log_prob, batch.advantage, weights.clip, batch.option_boundary)
+    value_term = losses.value_loss(value, batch.value, batch.target, weights.clip, batch.option_boundary)
+    entropy = losses.entropy(log_pi, batch.option_boundary)
+    total = weights.reward * (policy + weights.value * value_term - weights.entropy * entropy)
+    terms = dict(policy_loss=policy, value_loss=value_term, entropy=entropy, clipped=clipped)
+    if batch.teacher is not None:
+        terms["distill_loss"] = losses.distillation_loss(log_pi, batch.teacher)
+        total = total + weights.distill * terms["distill_loss"]
+    terms["kl"] = losses.mean(batch.log_prob - log_prob, batch.option_boundary)
+    return total, dict(loss=total, **terms)
+
+
+def minibatches(key: jax.Array, batch: Batch, number: int, by_world: bool) -> Batch:
+    """Shuffles a batch and cuts it: every leaf gets a leading axis `number`.
+
+    Args:
+        key: random key; with an environment's own number it gives the environment's order.
+        batch: leading axes (T, N).
+        number: of minibatches; divides T, or N if `by_world`.
+        by_world: cut the environments, each with all its steps (for recurrent students), instead of each environment's
+            steps. Of every `number` environments in a row, each minibatch gets one.
+    """
+    steps, env_states = batch.action.shape
+    if by_world:
+        groups = batch.number.reshape(-1, number)[:, 0] // number
+        draw = parallel.per_env_bits(key, groups, number)
+        order = (jnp.argsort(draw, axis=1) + jnp.arange(0, env_states, number)[:, None]).T  # (number, groups)
+
+        def cut(leaf: jax.Array, axis: int) -> jax.Array:
+            return jnp.moveaxis(jnp.take(leaf, order, axis=axis), axis, 0)
+
+        rows = jax.tree.map(lambda leaf: cut(leaf, 1), batch.replace(carry=(), number=()))
+        carry, own = jax.tree.map(lambda leaf: cut(leaf, 0), (batch.carry, batch.number))
+        return rows.replace(carry=carry, number=own)
+
+    draw = parallel.per_env_bits(key, batch.number, steps)
+    order = jnp.argsort(draw, axis=1).T  # each environment its own order
+
+    def shuffle(leaf: jax.Array) -> jax.Array:
+        index = order.reshape(steps, env_states, *([1] * (leaf.ndim - 2)))
+        leaf = jnp.take_along_axis(leaf, index, axis=0)
+        return leaf.reshape(number, steps // number, env_states, *leaf.shape[2:])
+
+    rows = jax.tree.map(shuffle, batch.replace(carry=(), number=()))
+    return rows.replace(carry=(), number=jnp.broadcast_to(batch.number, (number, env_states)))
+
+
+def update(
+    student: Student,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    params: Any,
+    opt_state: Any,
+    batch: Batch,
+    weights: Weights,
+    epochs: int,
+    number: int,
+    axis: str | None = None,
+) -> tuple[Any, Any, dict[str, jax.Array]]:
+    """`epochs` passes over a batch, `number` minibatches each; the environments spread over the mesh's `axis`, if
+    given.
+
+    Returns:
+        Parameters, optimizer state, and the loss terms averaged over all minibatches.
+    """
+    by_world = is_recurrent(student)
+    batch = batch.replace(memory=prepare(student, batch.memory))  # once, not in every epoch
+    gradient = jax.value_and_grad(lambda p, b: loss(student, p, b, weights), has_aux=True)
+
+    def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
+        params, opt_state = state
+        (_, terms), grads = gradient(params, minibatch)
+        if axis is not None:
+            if minibatch.option_boundary is not None:  # its means are over choices: more of them, more weight
+                choices = jnp.sum(minibatch.option_boundary, dtype=jnp.float32)
+                weight = choices / jnp.maximum(jax.lax.pmean(choices, axis), 1e-9)
+                grads, terms = jax.tree.map(lambda leaf: leaf * weight, (grads, terms))
+            grads, terms = parallel.mean((grads, terms), axis)
+        terms["grad_norm"] = optax.tree.norm(grads)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), terms
+
+    def epoch(state: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
+        return jax.lax.scan(step, state, minibatches(key, batch, number, by_world))
+
+    (params, opt_state), terms = jax.lax.scan(epoch, (params, opt_state), jax.random.split(key, epochs))
+    return params, opt_state, jax.tree.map(jnp.mean, terms)

@@ -1,0 +1,219 @@
+"""Students trained in JAX, playing Farama's `minigrid`: `python -m l4t_jax.evaluate RUN --simulator minigrid`.
+
+Host module, needs the extra `minigrid`. The levels are the simulator's own: `reset(seed=0)`, `reset(seed=1)`, ..., of
+which those are played whose layout is in the test split, so that none of them was trained on.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from l4t_jax.config import ConfigError
+from l4t_jax.envs import Task, dynamics
+from l4t_jax.envs.cells import DIR_X, DIR_Y, EMPTY, PICKUP, encode_cells
+from l4t_jax.envs.levels import in_split
+from l4t_jax.envs.state import State, from_observation
+from l4t_jax.evaluation.playing import Episodes, choose
+from l4t_jax.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from l4t_jax.envs.minigrid import KnownMapObservation
+
+AT_A_TIME = 256  # layouts looked at in one call
+
+
+def make(task: Task, window: bool = False) -> KnownMapObservation:
+    """The task on MiniGrid.
+
+    Args:
+        task: one of the stock ones.
+        window: show it in MiniGrid's own window.
+
+    Raises:
+        ConfigError: the extra is not installed, or the task is not there.
+    """
+    try:
+        from l4t_jax.envs import minigrid
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"--simulator minigrid needs the extra 'minigrid': {error.name} is not installed") from error
+    if task.name not in minigrid.ENVS:
+        raise ConfigError(f"{task.name} is not there on MiniGrid; it has {', '.join(minigrid.ENVS)}")
+    return minigrid.make(task.name, render_mode="human" if window else None)
+
+
+def levels(task: Task, seeds: list[int]) -> State:
+    """The levels that the simulator's `reset` draws with these seeds, as environments in JAX; leading axis
+    `len(seeds)`.
+    """
+    env, layouts = make(task), []
+    for seed in seeds:
+        env.unwrapped.reset(seed=seed)
+        layouts.append(env.layout())
+    cells, agents = (np.stack(part) for part in zip(*layouts, strict=True))
+    start = jax.vmap(lambda cells, agent: dynamics.start(encode_cells(cells), agent, task.view))
+    return jax.jit(start)(cells, agents.astype(np.int8))
+
+
+def test_seeds(task: Task, number: int) -> list[int]:
+    """The first `number` seeds of the simulator's `reset` whose layouts are in the test split."""
+    mine, found = jax.jit(lambda env_states: in_split(env_states, "test")), []
+    for first in itertools.count(0, AT_A_TIME):
+        seeds = range(first, first + AT_A_TIME)
+        hit = np.asarray(mine(levels(task, list(seeds))))
+        found += [seed for seed, one in zip(seeds, hit, strict=True) if one]
+        if len(found) >= number:
+            break
+    return found[:number]
+
+
+class Player:
+    """A trainer's students on `number` levels of the simulator at a time.
+
+    Args:
+        trainer: of the run, or of another task that its students can play.
+        number: levels side by side.
+        window: show them in MiniGrid's own window; for one level.
+    """
+
+    def __init__(self, trainer: Trainer, number: int, window: bool = False) -> None:
+        self.envs = [make(trainer.task, window) for _ in range(number)]
+        size = (number, trainer.task.width, trainer.task.height, 4)
+        self._shape, self._max_steps = size, trainer.task.max_steps
+
+        def begin(params: Any, key: jax.Array) -> Any:
+            return trainer.policy(params, key, jnp.arange(number))[0]
+
+        def act(params: Any, key: jax.Array, greedy: Any, carry: Any, look: Any, pickup_position: Any, t: Any) -> Any:
+            index = jnp.arange(number)
+            _, policy = trainer.policy(params, key, index, greedy)
+            carry, logits = policy(carry, from_observation(look, pickup_position), jnp.broadcast_to(t == 0, (number,)))
+            return carry, choose(jax.random.fold_in(key, t), index, logits, greedy)
+
+        self._begin, self._act = jax.jit(begin), jax.jit(act)
+
+    def play(self, params: Any, key: jax.Array, seeds: list[int], greedy: bool = False) -> Episodes:
+        """Plays one episode a level.
+
+        Args:
+            params: of one student.
+            key: random key for its actions.
+            seeds: of the levels, at most `number`.
+            greedy: take the most probable action.
+
+        Returns:
+            numpy arrays, leading axis `len(seeds)`.
+        """
+        look = np.full(self._shape, 4, np.uint8)
+        look[:, 0, 0, 3] = 0  # rows without a level: an agent in a corner
+        for i, seed in enumerate(seeds):
+            look[i] = self.envs[i].reset(seed=seed)[0]
+        pickup_position = np.full((self._shape[0], 2), -1, np.int8)
+        live = np.arange(len(seeds))
+        success, reward, length = np.zeros(len(seeds), bool), np.zeros(len(seeds)), np.zeros(len(seeds), np.int32)
+        carry = self._begin(params, key)
+        for t in range(self._max_steps):
+            carry, actions = self._act(params, key, np.bool_(greedy), carry, look, pickup_position, np.int32(t))
+            actions, still = np.asarray(actions), []
+            for i in live:
+                before = look[i].copy()
+                look[i], paid, terminated, truncated, _ = self.envs[i].step(int(actions[i]))
+                pickup_position[i] = _origin(before, look[i], int(actions[i]), pickup_position[i])
+                success[i] |= paid > 0
+                reward[i] += paid
+                length[i] += 1
+                if not (terminated or truncated):
+                    still.append(i)
+            live = np.asarray(still, int)
+            if not still:
+                break
+        return Episodes(success=success, reward=reward.astype(np.float32), length=length)  # pyright: ignore
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        for env in self.envs:
+            env.close()
+
+
+def _origin(before: np.ndarray, after: np.ndarray, action: int, pickup_position: np.ndarray) -> Any:
+    """Where the agent's carried lay when it was picked up (`types.MemoryMap`), from two observations `uint8[W, H,
+    4]`.
+    """
+    x, y, carries = _agent(after)
+    if carries == EMPTY:
+        return -1
+    _, _, carried = _agent(before)
+    if action == PICKUP and carried == EMPTY:
+        direction = int(after[x, y, 3])
+        return x + DIR_X[direction], y + DIR_Y[direction]
+    return pickup_position
+
+
+def _agent(look: np.ndarray) -> tuple[int, int, int]:
+    """The agent's x and y, and the object it carries (`types.EMPTY` for none)."""
+    x, y = divmod(int(look[..., 3].argmin()), look.shape[1])
+    return x, y, int(look[x, y, 0])
+
+
+def measure(trainer: Trainer, params: Any, key: jax.Array, number: int) -> tuple[Episodes, Episodes]:
+    """Every student on the simulator's first `number` test levels.
+
+    Args:
+        trainer: of the run, or of another task that its students can play.
+        params: leading axis seeds.
+        key: random key for their actions.
+        number: how many.
+
+    Returns:
+        With sampled actions and with the most probable ones; numpy arrays, leading axes (seeds, number).
+    """
+    seeds = test_seeds(trainer.task, number)
+    player = Player(trainer, number)
+    keys = jax.random.split(key, trainer.config.num_seeds)
+
+    def played(greedy: bool) -> Episodes:
+        found = [player.play(_student(params, i), one, seeds, greedy) for i, one in enumerate(keys)]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
+
+    return played(False), played(True)
+
+
+def watch(trainer: Trainer, params: Any, key: jax.Array, number: int, told: Callable[[str], None]) -> Episodes:
+    """The first student on the simulator's first `number` test levels, one after another in MiniGrid's own window.
+
+    Args:
+        trainer, params, key, number: see `measure`.
+        told: hears how each episode ended.
+
+    Returns:
+        numpy arrays, leading axes (1, number).
+
+    Raises:
+        ConfigError: there is no display to open a window on.
+    """
+    import pygame
+
+    player = Player(trainer, 1, window=True)
+    one, found = _student(params, 0), []
+    try:
+        for i, seed in enumerate(test_seeds(trainer.task, number)):
+            episode = player.play(one, jax.random.fold_in(key, i), [seed])
+            how = "succeeded" if episode.success[0] else "failed"
+            told(f"level {i + 1} (reset seed {seed}): {how} after {episode.length[0]} steps")
+            found.append(episode)
+    except pygame.error as error:
+        raise ConfigError(
+            f"--watch needs a display to open a window on ({error}); without it, --simulator minigrid measures"
+        ) from error
+    finally:
+        player.close()
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[None], *found)
+
+
+def _student(params: Any, index: int) -> Any:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[index]), params)

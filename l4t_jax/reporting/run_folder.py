@@ -1,0 +1,304 @@
+"""Figures of a run: intervals, steps to success, and the files of the run folder that hold them.
+
+Host module, imports nothing of the package. All JSON is strict: no NaN, no Infinity.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CONFIG, METRICS, SUMMARY, TEACHER = "config.json", "metrics.jsonl", "summary.json", "teacher.json"
+LOCK = ".lock"
+THRESHOLDS = ("0.50", "0.90", "0.95")
+ENOUGH_LEVELS = 512  # fewer say too little of a success of 0.95
+Z95 = 1.959964
+
+
+class RunFolderError(ValueError):
+    """A folder cannot be a run folder, or is none; the message says why."""
+
+
+def wilson(successes: float, trials: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share.
+
+    Args:
+        successes: how many of `trials`.
+        trials: at least 1.
+    """
+    p, z2 = successes / trials, Z95**2
+    middle = (p + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = Z95 / (1 + z2 / trials) * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials**2))
+    return min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half))  # rounding must not push p out
+
+
+def normal(values: np.ndarray) -> tuple[float, float]:
+    """The normal 95 % interval of a mean."""
+    mean, n = float(np.mean(values)), values.size
+    half = Z95 * float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    return mean - half, mean + half
+
+
+def steps_to_success(
+    steps: list[int], success: list[list[float]], levels: int, thresholds: tuple[str, ...] = THRESHOLDS
+) -> dict[str, list[int | None]]:
+    """Environment steps until validation success had reached a threshold twice in a row.
+
+    Args:
+        steps: of each evaluation, rising.
+        success: of each evaluation, a share a seed.
+        levels: of each evaluation; with fewer than `ENOUGH_LEVELS` nothing is claimed.
+        thresholds: shares of success, written as the keys shall be.
+
+    Returns:
+        threshold -> for each seed the steps of the second evaluation of the first such pair, or None.
+    """
+    seeds = len(success[0]) if success else 0
+    found: dict[str, list[int | None]] = {}
+    for threshold in thresholds:
+        reached = np.asarray(success) >= float(threshold) if success else np.zeros((0, 0), bool)  # (evaluations, seeds)
+        twice = reached[1:] & reached[:-1]
+        found[threshold] = [
+            steps[1 + int(np.argmax(twice[:, seed]))] if levels >= ENOUGH_LEVELS and twice[:, seed].any() else None
+            for seed in range(seeds)
+        ]
+    return found
+
+
+def strict(value: Any) -> Any:
+    """`value` as strict JSON holds it: numpy numbers and arrays as Python's, what is not finite as None."""
+    if isinstance(value, dict):
+        return {str(k): strict(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return strict(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def dumps(value: Any, indent: int | None = None) -> str:
+    """Strict JSON."""
+    return json.dumps(strict(value), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def write(path: Path, value: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
+    whole(path, dumps(value, indent=1) + "\n")
+
+
+def whole(path: Path, content: str | bytes) -> None:
+    """Writes a file, whole or not at all."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        RunFolderError: it is not there, or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise RunFolderError(f"{path} is not JSON: {error}") from error
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run folder's `metrics.jsonl`."""
+    return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
+
+
+def new_folder(run_dir: str | None, default: str) -> Path:
+    """Makes an empty run folder.
+
+    Args:
+        run_dir: the folder asked for, or None.
+        default: the folder where none was asked for; `-2`, `-3`, ... is added if there is one already.
+
+    Raises:
+        RunFolderError: the folder asked for is not empty, or cannot be made.
+    """
+    path = Path(run_dir if run_dir is not None else default)
+    try:
+        if run_dir is not None:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(inner.name != LOCK for inner in path.iterdir()):
+                raise RunFolderError(f"{path} is not empty; pass another --run-dir, or empty it first")
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+            try:
+                candidate.mkdir()
+                return candidate
+            except FileExistsError:
+                number += 1
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        why = error.strerror if isinstance(error, OSError) else error
+        raise RunFolderError(f"the run folder {path} cannot be made: {why}; pass another --run-dir") from error
+
+
+class Lock:
+    """Holds a run folder for one process, until `release` or the process's end, however it ends.
+
+    Raises:
+        RunFolderError: another process holds it, or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import fcntl
+
+        self._path = folder / LOCK
+        while True:
+            try:
+                self._file = self._path.open("a+", encoding="utf-8")
+            except OSError as error:
+                raise RunFolderError(f"{folder} cannot be written: {error.strerror}") from error
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                self._file.seek(0)
+                who = self._file.read().strip() or "another process"
+                self._file.close()
+                raise RunFolderError(f"{folder} is in use by {who}; wait for it, or stop it") from error
+            except OSError:  # a file system without locks: go on as well as can be
+                break
+            try:  # the last holder may have removed the file between our opening and our locking it
+                if os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
+                    break
+            except FileNotFoundError:
+                pass
+            self._file.close()
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without its holder's name
+            self._file.truncate(0)
+            self._file.write(f"process {os.getpid()} on {platform.node()}\n")
+            self._file.flush()
+
+    def release(self) -> None:
+        """Lets go, and removes the lock file."""
+        if not self._file.closed:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+
+class WandbError(ValueError):
+    """Weights & Biases cannot be reached or used; the message says why and what would do."""
+
+
+class Wandb:
+    """A run's curves and summary in a Weights & Biases project: what `--wandb PROJECT` asks for.
+
+    Args:
+        project: its name.
+        folder: the run folder, which holds wandb's own files too.
+        config: the run's settings.
+
+    Raises:
+        WandbError: wandb is not there, or refuses.
+    """
+
+    def __init__(self, project: str, folder: Path, config: dict[str, Any]) -> None:
+        try:
+            import wandb
+
+            settings = wandb.Settings(silent=True, console="off", login_timeout=20)
+            self._run = wandb.init(project=project, dir=str(folder), name=folder.name, config=config, settings=settings)
+        except Exception as error:  # whatever wandb raises, nothing has begun yet
+            shutil.rmtree(folder / "wandb", ignore_errors=True)
+            said = " ".join(str(error).split()).rstrip(".")
+            raise WandbError(
+                f"--wandb {project}: {said}; set WANDB_API_KEY, or WANDB_MODE=offline to keep the curves here"
+            ) from error
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Sends one line of `metrics.jsonl`."""
+        self._run.log(dict(flat(record)), step=record["steps"])
+
+    def close(self, summary: dict[str, Any] | None) -> None:
+        """Ends the run over there; without a summary as a failed one."""
+        if summary is not None:
+            self._run.summary.update(summary)
+        self._run.finish(exit_code=0 if summary is not None else 1)
+
+
+def flat(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """A line of `metrics.jsonl` as curves: (name, value) of what is finite, the mean and each seed's own."""
+    for group in ("train", "validation", "time"):
+        for name, value in record[group].items():
+            values = np.atleast_1d(np.asarray(value, float))
+            if np.isfinite(values).all():
+                yield f"{group}/{name}", float(values.mean())
+                if values.size > 1:
+                    yield from ((f"{group}/{name}/seed {seed}", float(one)) for seed, one in enumerate(values))
+
+
+class Writer:
+    """Writes `metrics.jsonl` and TensorBoard events as a run goes on.
+
+    Both are written by the caller's thread: what cannot be written is an `OSError` there.
+
+    Args:
+        folder: the run folder.
+        records: those of a run that goes on: `metrics.jsonl` then holds these and no others, and TensorBoard, which
+            reads a new events file beside the old ones, is told to forget what those say of later steps.
+    """
+
+    def __init__(self, folder: Path, records: Sequence[dict[str, Any]] = ()) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
+
+        resumed = any(folder.glob("events.out.tfevents.*"))
+        whole(folder / METRICS, "".join(dumps(record) + "\n" for record in records))
+        self._file = (folder / METRICS).open("a", encoding="utf-8")
+        # The name ends in the process: a run may go on within the second in which it was stopped.
+        self._events = EventsWriter(str(folder / "events"), f".{os.getpid()}")
+        if resumed:
+            after = records[-1]["steps"] + 1 if records else 0
+            for event in (
+                Event(step=after, file_version="brain.Event:2"),
+                Event(step=after, session_log=SessionLog(status=SessionLog.START)),
+            ):
+                event.wall_time = time.time()
+                self._events.write_event(event)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Appends one record; `record["steps"]` is its place on the curves."""
+        from tensorboardX.proto.event_pb2 import Event  # pyright: ignore
+        from tensorboardX.summary import scalar
+
+        self._file.write(dumps(record) + "\n")
+        self._file.flush()
+        for name, value in flat(record):
+            event = Event(summary=scalar(name, value), wall_time=time.time(), step=record["steps"])
+            self._events.write_event(event)
+        self._events.flush()
+
+    def close(self) -> None:
+        """Closes the files; what was written is on the disk already."""
+        for file in (self._file, self._events):
+            with contextlib.suppress(OSError):
+                file.close()

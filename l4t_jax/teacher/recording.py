@@ -1,0 +1,343 @@
+"""Asking an LLM for a task's plans, and making a teacher file of its answers.
+
+Host module. Two ways to ask. *Score*: every plan of the finite grammar (`grammar.plans`) gets its log-likelihood as the
+whole answer; normalised over the grammar they are the LLM's distribution over plans, exactly. With `divide_prior` = b
+each likelihood is divided by the plan's own under a state that says nothing, to the power b (contextual calibration),
+which takes away a weak model's liking for a plan wherever it is asked. *Sample*: answers are drawn and parsed; their
+frequencies are the distribution, and those that hold no plan are counted as unusable.
+
+Every answer is kept as it comes (`cache`), so asking again goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+from l4t_jax.envs.task import Task
+from l4t_jax.teacher import file
+from l4t_jax.teacher import prompt as prompts
+from l4t_jax.teacher.backends import Backend, BackendError, Request, Sampling
+from l4t_jax.teacher.cache import Cache
+from l4t_jax.teacher.grammar import Plan, Situation, TooManyStates, plans, situations, write_plan
+from l4t_jax.teacher.parser import parse
+
+Report = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ask:
+    """How to ask. The field's text is the command line's help."""
+
+    ask: Literal["score", "sample"] | None = None
+    """score: the exact likelihood of every plan of the grammar. sample: draw answers and parse them. By default, score
+    where the backend can."""
+    samples: int = 10
+    """Answers drawn for each state (--ask sample)."""
+    temperature: float = 1.0
+    """Temperature of the answers (--ask sample); 0 takes the most probable token each time."""
+    top_p: float = 1.0
+    """Tokens are drawn from the smallest set with this probability (--ask sample)."""
+    max_tokens: int = 64
+    """An answer is cut after so many tokens (--ask sample)."""
+    seed: int = 0
+    """Seed of the answers (--ask sample)."""
+    constrain: Literal["auto", "off"] = "auto"
+    """auto: answers are kept to the plans of the grammar where the backend can. off: free text (--ask sample)."""
+    divide_prior: float = 0.0
+    """Divide each plan's likelihood by its likelihood under a state that says nothing, to this power: 0 not at all,
+    1 in full (--ask score)."""
+    min_p: float = 0.001
+    """Plans less probable than this are left out of the file, and the rest scaled up (--ask score)."""
+    prompt: str | None = None
+    """File with the prompt; the task's own by default."""
+
+    @classmethod
+    def of(cls, settings: Any) -> Ask:
+        """From a run's settings: the attributes of the same names but the seed, which is the run's."""
+        names = [field.name for field in dataclasses.fields(cls) if field.name != "seed"]
+        return cls(**{name: getattr(settings, name) for name in names if hasattr(settings, name)})
+
+    def checked(self, backend: Backend | None) -> Ask:
+        """The same with `ask` decided.
+
+        Raises:
+            BackendError: a value is out of range, or the backend cannot be asked so.
+        """
+        scores = backend is None or backend.scores
+        how = self.ask or ("score" if scores else "sample")
+
+        def require(condition: bool, message: str) -> None:
+            if not condition:
+                raise BackendError(message)
+
+        require(
+            how == "sample" or scores,
+            "--ask score needs a backend that tells likelihoods, such as transformers:MODEL; use --ask sample here",
+        )
+        require(1 <= self.samples <= 10_000, f"--samples must be from 1 to 10000, not {self.samples}")
+        require(0 <= self.temperature <= 10, f"--temperature must be from 0 to 10, not {self.temperature:g}")
+        require(0 < self.top_p <= 1, f"--top-p must be above 0 and at most 1, not {self.top_p:g}")
+        require(1 <= self.max_tokens <= 4096, f"--max-tokens must be from 1 to 4096, not {self.max_tokens}")
+        require(0 <= self.seed < 2**31, f"--seed must be from 0 to {2**31 - 1}, not {self.seed}")
+        require(0 <= self.divide_prior <= 2, f"--divide-prior must be from 0 to 2, not {self.divide_prior:g}")
+        require(0 <= self.min_p < 0.5, f"--min-p must be at least 0 and below 0.5, not {self.min_p:g}")
+        return dataclasses.replace(self, ask=how)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What asking will take, estimated from the length of the texts at four characters a token.
+
+    Attributes:
+        questions: states asked for.
+        requests: answers drawn, or texts scored.
+        tokens_in, tokens_out: of all requests together; out is an upper bound.
+    """
+
+    questions: int
+    requests: int
+    tokens_in: int
+    tokens_out: int
+
+
+def estimate(task: Task, ask: Ask) -> Cost:
+    """What it takes to ask for all states of a task."""
+    asked = situations(task)
+    prompt = prompts.load(task, ask.prompt)
+    heads = [sum(len(m["content"]) for m in prompt.messages(s.state.sentence)) // 4 for s in asked]
+    if ask.ask == "sample":
+        number = len(asked) * ask.samples
+        return Cost(len(asked), number, sum(heads) * ask.samples, number * ask.max_tokens)
+    texts = [[write_plan(plan) for plan in plans(s)] for s in asked]
+    union = {text for some in texts for text in some} if ask.divide_prior else set()
+    lengths = sum(len(text) // 4 + 1 for some in [*texts, list(union)] for text in some)
+    return Cost(len(asked), sum(map(len, texts)) + len(union), sum(heads) + lengths, 0)
+
+
+@dataclasses.dataclass
+class Asker:
+    """Asks a backend for states of a task, one question at a time, and keeps the answers.
+
+    Attributes:
+        task, backend, cache: what it works with; without a cache nothing is kept.
+        ask: how.
+        report: is told in a line what was done.
+    """
+
+    task: Task
+    backend: Backend
+    ask: Ask
+    cache: Cache | None = None
+    report: Report = lambda line: None
+
+    def __post_init__(self) -> None:
+        self.ask = self.ask.checked(self.backend)
+        self.prompt = prompts.load(self.task, self.ask.prompt)
+        self._prior: dict[str, float] = {}
+
+    def state(self, asked: Situation) -> dict[str, Any]:
+        """The teacher file's entry for one symbolic state.
+
+        Raises:
+            BackendError: the backend does not answer.
+            CacheError: the answers cannot be kept.
+        """
+        return self._score(asked) if self.ask.ask == "score" else self._sample(asked)
+
+    def source(self) -> dict[str, Any]:
+        """How the answers were asked for, for the teacher file."""
+        ask = self.ask
+        how: dict[str, Any]
+        if ask.ask == "score":
+            how = {"ask": "score", "divide_prior": ask.divide_prior, "min_p": ask.min_p}
+        else:
+            names = ("samples", "temperature", "top_p", "max_tokens", "seed")
+            how = {"ask": "sample", **{name: getattr(ask, name) for name in names}, "constrained": self._constrains}
+        where = {"file": self.prompt.name, "hash": self.prompt.digest}
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        return {**self.backend.identity, **how, "prompt": where, "date": today}
+
+    @property
+    def _constrains(self) -> bool:
+        return self.ask.constrain == "auto" and self.backend.constrains
+
+    def _question(self, request: Request, **more: Any) -> dict[str, Any]:
+        """What names a kept answer."""
+        return {"backend": self.backend.identity, "messages": list(request.messages), **more}
+
+    # Scoring
+
+    def _likelihoods(self, request: Request, texts: Sequence[str]) -> list[float]:
+        """Log-likelihoods, from the cache where they are known."""
+        question = self._question(request, ask="score", texts=list(texts))
+        kept = self.cache.get(question, "scores") if self.cache else None
+        scores = kept.get("log_likelihood") if kept else None
+        if not (isinstance(scores, list) and len(scores) == len(texts) and all(isinstance(s, float) for s in scores)):
+            scores = [float(s) for s in self.backend.score(request, texts)]
+            if not all(math.isfinite(s) and s <= 1e-3 for s in scores):
+                raise BackendError(
+                    f"the backend gives log-likelihoods such as {max(scores):g}; they must be 0 or below"
+                )
+            if self.cache:
+                self.cache.put(question, "scores", {"log_likelihood": scores})
+        return scores
+
+    def _score(self, asked: Situation) -> dict[str, Any]:
+        ask, choices = self.ask, plans(asked)
+        texts = [write_plan(plan) for plan in choices]
+        scores = self._likelihoods(self._request(asked), texts)
+        logits = scores
+        if ask.divide_prior:
+            prior = self._priors(texts)
+            logits = [score - ask.divide_prior * prior[text] for score, text in zip(scores, texts, strict=True)]
+        largest = max(logits)
+        weights = [math.exp(logit - largest) for logit in logits]
+        p = [weight / sum(weights) for weight in weights]
+        kept = [(share, plan) for share, plan in zip(p, choices, strict=True) if share >= ask.min_p]
+        mass = math.fsum(math.exp(score) for score in scores)
+        return {
+            **_named(asked),
+            "scored": len(choices),
+            "in_grammar": float(f"{mass:.4g}"),  # the probability that a free answer is a plan of the grammar
+            "plans": _plans(kept),
+        }
+
+    def _priors(self, texts: Sequence[str]) -> dict[str, float]:
+        """Log-likelihoods under the content-free state, of all plans of the task at once where they can be listed."""
+        missing = [text for text in texts if text not in self._prior]
+        if missing:
+            try:
+                listed = [write_plan(plan) for one in situations(self.task) for plan in plans(one)]
+            except TooManyStates:
+                listed = []
+            wanted = list(dict.fromkeys([*listed, *missing]))
+            request = Request(self.prompt.messages(prompts.CONTENT_FREE), None)
+            self._prior.update(zip(wanted, self._likelihoods(request, wanted), strict=True))
+        return self._prior
+
+    # Sampling
+
+    def _request(self, asked: Situation) -> Request:
+        choices = [write_plan(plan) for plan in plans(asked)] if self._constrains else None
+        ask = self.ask
+        sampling = Sampling(ask.temperature, ask.top_p, ask.max_tokens, ask.seed)
+        return Request(self.prompt.messages(asked.state.sentence), asked.state, choices, sampling)
+
+    def _sample(self, asked: Situation) -> dict[str, Any]:
+        request = self._request(asked)
+        question = self._question(
+            request, ask="sample", sampling=dataclasses.asdict(request.sampling), choices=request.choices
+        )
+        texts: dict[int, str] = {}
+        for number in range(self.ask.samples):
+            kept = self.cache.get(question, f"{number:04d}") if self.cache else None
+            if kept is not None and isinstance(kept.get("text"), str):
+                texts[number] = kept["text"]
+        missing = [number for number in range(self.ask.samples) if number not in texts]
+        for number, text in self.backend.sample(request, missing) if missing else ():
+            if self.cache:
+                text = self.cache.put(question, f"{number:04d}", {"text": text}).get("text", text)
+            texts[number] = text
+        counts: Counter[Plan] = Counter()
+        unusable = noops = 0
+        for number in sorted(texts):
+            found = parse(texts[number], list(asked.objects), asked.skills)
+            if found.steps is None:
+                unusable += 1
+            else:
+                counts[found.steps] += 1
+                noops += found.noops
+        usable = sum(counts.values())
+        kept = [(count / usable, plan) for plan, count in counts.items()]
+        return {
+            **_named(asked), "answers": len(texts), "unusable": unusable, "noops": noops, "plans": _plans(kept),
+        }  # fmt: skip
+
+
+def _named(asked: Situation) -> dict[str, Any]:
+    return {"sees": list(asked.state.sees), "holds": asked.state.holds}
+
+
+def _plans(found: Iterable[tuple[float, Plan]]) -> list[dict[str, Any]]:
+    """Plans as the file has them: the most probable first, to six digits, summing to 1."""
+    ordered = sorted(found, key=lambda pair: (-pair[0], pair[1]))
+    total = math.fsum(p for p, _ in ordered)
+    return [{"p": round(p / total, 6), "skills": [list(step) for step in plan]} for p, plan in ordered]
+
+
+def record(
+    task: Task,
+    backend: Backend,
+    ask: Ask,
+    cache: Cache | None = None,
+    report: Report = lambda line: None,
+    states: Iterable[int] | None = None,
+) -> dict[str, Any]:
+    """Asks for every symbolic state that can occur, or for the given ids, and makes a teacher file of the answers.
+
+    Args:
+        task: whose states.
+        backend: who answers.
+        ask: how to ask.
+        cache: where answers are kept as they come.
+        report: is told in a line what was done.
+        states: ids of symbolic states.
+
+    Returns:
+        The content of a teacher file (`file.save`).
+
+    Raises:
+        BackendError, CacheError, PromptError: with what would help, and where the answers so far are kept.
+        TooManyStates: with what can be done instead.
+    """
+    asker = Asker(task, backend, ask, cache, report)
+    questions = situations(task, states)
+    entries = []
+    start = time.monotonic()
+    for number, asked in enumerate(questions):
+        try:
+            entry = asker.state(asked)
+        except BackendError as error:
+            if cache is None or not (number or asker.ask.ask == "sample"):
+                raise
+            raise BackendError(
+                f"{error}; the answers so far are kept in {cache.folder}, the same command goes on from there"
+            ) from error
+        entries.append(entry)
+        taken = time.monotonic() - start
+        left = taken / (number + 1) * (len(questions) - number - 1)
+        done = f"[{number + 1}/{len(questions)}] {asked.state.sentence} {summary(entry)}"
+        report(f"{done}; {taken:.0f} s, {left:.0f} s to go")
+    return made(asker, entries, time.monotonic() - start)
+
+
+def made(asker: Asker, entries: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """The content of a teacher file with these states."""
+    model = asker.backend.identity.get("model", "an LLM")
+    how = "scored" if asker.ask.ask == "score" else "sampled"
+    content = {
+        "format": file.FORMAT,
+        "version": file.VERSION,
+        "task": asker.task.name,
+        "made": getattr(asker.backend, "made", "llm"),
+        "about": f"{model}, {how}.",
+        "source": {**asker.source(), "seconds": round(seconds, 1)},
+        "states": entries,
+    }
+    file.check(content, "the new teacher file")
+    return content
+
+
+def summary(entry: dict[str, Any]) -> str:
+    """The most probable plan of a file's state in a line."""
+    if not entry["plans"]:
+        return f"no usable answer of {entry.get('answers', 0)}"
+    best = entry["plans"][0]
+    unusable = f", {entry['unusable']} of {entry['answers']} unusable" if entry.get("unusable") else ""
+    return f"{write_plan(tuple(step) for step in best['skills'])} ({best['p']:.2f}{unusable})"

@@ -1,0 +1,182 @@
+"""Rollouts: every row a real step of the same environment on MiniGrid, and values of the right states."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l4t_jax.agents import controllers
+from l4t_jax.agents.rollout import Envs, begin, rollout
+from l4t_jax.envs import get_task, minigrid
+from l4t_jax.envs.cells import FORWARD, NUM_ACTIONS, TOGGLE, decode_cells
+from l4t_jax.envs.state import MemoryMap, as_observation
+
+NAME, WORLDS, STEPS = "LavaDoorKey", 6, 150
+
+
+def worth(observation, age):
+    """A value that tells every state from every other: of the whole observation, and the steps since the reset."""
+    weight = np.arange(1, observation[0].size + 1, dtype=np.float32).reshape(observation.shape[1:]) % 97
+    return (observation * weight).sum(axis=(1, 2, 3)) % 1009 + 2000.0 * age
+
+
+def counting_student(logits_of):
+    """Acts by `logits_of(key)`, and carries how many steps its episode has taken: its value depends on that too."""
+
+    def act(carry, memory: MemoryMap, reset):
+        age = jnp.where(reset[0], 0, carry) + 1  # this step included
+        observation = as_observation(memory)[0].astype(jnp.float32)
+        weight = jnp.arange(1, observation[0].size + 1, dtype=jnp.float32).reshape(observation.shape[1:]) % 97
+        value = (observation * weight).sum(axis=(1, 2, 3)) % 1009 + 2000.0 * age
+        return age, logits_of(age)[None], value[None]
+
+    return act
+
+
+@pytest.fixture(scope="module")
+def rolled(draw, play):
+    """A rollout on one level, so that the twin can follow through the resets; actions from the teacher at times."""
+    task = get_task(NAME)
+    env = task.make()
+    env_states = draw(NAME, jax.random.key(3), 32)
+    played = play(NAME, env_states, jax.random.key(4), STEPS)
+    won = (played.live() & (played.reward > 0)).any(axis=0)
+    best = np.flatnonzero(won)[np.argmin(played.live().sum(axis=0)[won])]
+    length = int(played.live()[:, best].sum())
+    way = jnp.asarray(played.action[:length, best])  # opens the door
+    level = jax.tree.map(lambda leaf: leaf[best : best + 1], env_states)
+
+    def logits_of(age):
+        """Environments 0 and 1 follow the way to the door, the others act by chance; 2 and 3 never step forward into
+        lava.
+        """
+        led = 60.0 * jax.nn.one_hot(way[jnp.clip(age - 1, 0, length - 1)], NUM_ACTIONS)
+        env_state = jnp.arange(WORLDS)[:, None]
+        standing = jnp.zeros(NUM_ACTIONS).at[FORWARD].set(-60.0)
+        return jnp.select([env_state < 2, env_state < 4], [led, standing], jnp.zeros(NUM_ACTIONS))
+
+    envs = begin(jax.random.key(0), level, WORLDS, jnp.zeros(WORLDS, jnp.int32))
+    # Ages at which environment 1 arrives at the very last step, and others are cut off within the rollout.
+    envs = envs.replace(t=jnp.array([0, 150 - length, 0, 100, 149, 148]))
+    run = jax.jit(partial(rollout, env, counting_student(logits_of), num_steps=STEPS))
+    after, rows = run(jax.random.key(2), envs, level)
+    return task, level, envs, after, jax.tree.map(np.asarray, rows), length
+
+
+def follow(task, level, envs, rows):
+    """The twin's account of the same actions: obs, reset, reward, terminated, truncated, final obs of every row."""
+    cells, agent = np.asarray(decode_cells(level.cells[0])), tuple(int(v) for v in level.agent[0])
+    account = []
+    for i in range(WORLDS):
+        twin = minigrid.make(task.name)
+        observation, reset, column = twin.load_layout(cells, agent), True, []
+        twin.unwrapped.step_count = int(envs.t[i])
+        for action in rows.action[:, i]:
+            then, reward, terminated, truncated, _ = twin.step(int(action))
+            column.append((observation, reset, reward, terminated, truncated, then))
+            reset = terminated or truncated
+            observation = twin.load_layout(cells, agent) if reset else then
+        account.append(column)
+    columns = [[np.array(part) for part in zip(*column, strict=True)] for column in account]  # (N)(6)(T, ...)
+    return [np.stack(part, axis=1) for part in zip(*columns, strict=True)]
+
+
+def test_every_row_is_a_step_of_the_world_and_none_is_dead(rolled):
+    task, level, envs, after, rows, _ = rolled
+    observation, reset, reward, terminated, truncated, _ = follow(task, level, envs, rows)
+    assert rows.action.shape == (STEPS, WORLDS)
+    memory = jax.tree.map(jnp.asarray, rows.memory)
+    np.testing.assert_array_equal(as_observation(memory), observation)
+    np.testing.assert_array_equal(rows.reset, reset)
+    np.testing.assert_allclose(rows.reward, reward, atol=1e-6)
+    np.testing.assert_array_equal(rows.terminated, terminated)
+    np.testing.assert_array_equal(rows.truncated, truncated & ~terminated)
+    done = rows.terminated | rows.truncated
+    np.testing.assert_array_equal(rows.reset[1:], done[:-1])
+    np.testing.assert_array_equal(after.reset, done[-1])
+    # Steps and rows are the same number: each environment's last age follows from where its last episode began.
+    for i in range(WORLDS):
+        ends = np.flatnonzero(done[:, i])
+        expected = STEPS - 1 - ends[-1] if len(ends) else STEPS + int(envs.t[i])
+        assert int(after.t[i]) == expected
+    assert rows.truncated.sum() >= 3 and rows.terminated.sum() > 5 and (rows.reward > 0).sum() > 5
+
+
+def test_the_next_value_is_of_the_state_that_the_action_led_to(rolled):
+    """Within an episode the next row's; where it was cut off the true final state's, not the fresh level's."""
+    task, level, envs, _, rows, _ = rolled
+    observation, reset, _, terminated, truncated, then = follow(task, level, envs, rows)
+    age = np.zeros((STEPS, WORLDS), int)
+    for t in range(STEPS):
+        age[t] = np.where(reset[t], 0, age[t - 1] if t else 0) + 1
+    for t in range(STEPS):
+        np.testing.assert_allclose(rows.value[t], worth(observation[t].astype(np.float32), age[t]))
+        alive = ~terminated[t]
+        expected = worth(then[t].astype(np.float32), age[t] + 1)
+        np.testing.assert_allclose(rows.next_value[t][alive], expected[alive])
+    cut = truncated & ~terminated
+    fresh = worth(observation[:1, 0].astype(np.float32), np.array([1]))
+    assert cut[:-1].any() and (rows.next_value[cut] != fresh).all()
+
+
+def test_a_success_at_the_last_step_is_a_termination(rolled):
+    _, _, _, _, rows, length = rolled
+    end = length - 1  # environment 1 began so old that the door opens at step 150 of its episode
+    assert rows.reward[end, 1] == pytest.approx(0.1, abs=1e-6)
+    assert rows.terminated[end, 1] and not rows.truncated[end, 1] and rows.reset[end + 1, 1]
+    assert rows.action[end, 1] == TOGGLE
+
+
+def test_log_probabilities_are_of_the_actions_taken(rolled):
+    rows = rolled[4]
+    np.testing.assert_allclose(rows.log_prob[:, 2:4], np.log(1 / 6), rtol=1e-6)
+    np.testing.assert_allclose(rows.log_prob[:, 4:], np.log(1 / NUM_ACTIONS), rtol=1e-6)
+    np.testing.assert_allclose(rows.log_prob[:, :2], 0.0, atol=1e-6)
+    share = np.bincount(rows.action[:, 4:].reshape(-1), minlength=NUM_ACTIONS) / rows.action[:, 4:].size
+    np.testing.assert_allclose(share, 1 / NUM_ACTIONS, atol=0.1)  # five standard errors of 300 draws
+
+
+def test_a_draw_inverts_the_distribution_and_never_takes_what_is_impossible():
+    logits = jnp.array([0.3, -1e9, 2.0, -0.5, -1e9, 1.1, -1e9])
+    every = jnp.arange(0, 2**32, 2**16, dtype=jnp.uint32)  # 65,536 words at even distances
+    drawn = np.asarray(controllers.draw(every, jnp.broadcast_to(logits, (len(every), 7)), False))
+    share = np.bincount(drawn, minlength=7) / len(every)
+    np.testing.assert_allclose(share, jax.nn.softmax(logits), atol=2 / len(every))
+    assert (share[[1, 4, 6]] == 0).all()
+    # At either end of the words, whatever the numbers' rounding.
+    many = jax.random.normal(jax.random.key(0), (4096, 7)) * 5
+    many = jnp.where(jax.random.bernoulli(jax.random.key(1), 0.5, many.shape).at[:, 3].set(True), many, -1e9)
+    for word in (0, 255, 2**32 - 256, 2**32 - 1):
+        taken = controllers.draw(jnp.full(len(many), word, jnp.uint32), many, False)
+        assert float(jnp.take_along_axis(many, taken[:, None], axis=1).min()) > -1e8
+    np.testing.assert_array_equal(controllers.draw(every[:4096], many, True), jnp.argmax(many, axis=-1))
+
+
+def test_new_episodes_begin_on_levels_of_the_pool(draw):
+    task = get_task(NAME)
+    env = task.make()
+    pool = draw(NAME, jax.random.key(8), 32)
+
+    def act(carry, memory, reset):
+        return carry, jnp.zeros((1, 32, NUM_ACTIONS)), jnp.zeros((1, 32))
+
+    envs = begin(jax.random.key(0), pool, 32, ())
+    assert isinstance(envs, Envs) and bool(envs.reset.all())
+    envs = envs.replace(t=jnp.full(32, 149))
+    after, rows = jax.jit(partial(rollout, env, act, num_steps=1))(jax.random.key(2), envs, pool)
+    assert bool((rows.terminated | rows.truncated).all())
+    layouts = {np.asarray(cells).tobytes() for cells in pool.cells}
+    drawn = {np.asarray(cells).tobytes() for cells in after.env_state.cells}
+    assert drawn <= layouts and len(drawn) > 10
+    assert (
+        bool(after.reset.all()) and not np.asarray(after.t).any() and (np.asarray(after.env_state.carrying) == 0).all()
+    )
+
+
+def test_a_rollout_longer_than_an_episode_is_refused():
+    env = get_task(NAME).make()
+    envs = Envs(env_state=None, t=jnp.zeros(2, jnp.int32), reset=jnp.ones(2, bool), carry=(), number=jnp.arange(2))
+    with pytest.raises(ValueError, match="151"):
+        rollout(env, lambda *args: args, jax.random.key(0), envs, None, 151)

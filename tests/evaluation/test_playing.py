@@ -1,0 +1,91 @@
+"""Evaluation: each level once, from start to end, and counted as the environment itself would."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l4t_jax.agents.networks import make_student
+from l4t_jax.envs import get_task, minigrid, observe
+from l4t_jax.envs.cells import NUM_ACTIONS, decode_cells
+from l4t_jax.evaluation.playing import play, random_policy, student_policy, teacher_policy
+
+NAME, LEVELS = "LavaDoorKey", 48
+
+
+@pytest.fixture(scope="module")
+def scripted(draw, request):
+    """Levels, actions for each step of each, and the policy that takes them, counting its steps in its carry."""
+    played = request.getfixturevalue("play")(NAME, draw(NAME, jax.random.key(1), LEVELS), jax.random.key(2), 150)
+    actions = jnp.asarray(played.action)  # (150, B)
+
+    def policy(carry, memory, reset):
+        carry = jnp.where(reset, 0, carry)
+        logits = 50.0 * jax.nn.one_hot(actions[carry[0]], NUM_ACTIONS)
+        return carry + 1, logits
+
+    return draw(NAME, jax.random.key(1), LEVELS), np.asarray(actions), policy
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_success_return_and_length_are_the_twins(scripted, greedy):
+    levels, actions, policy = scripted
+    env, twin = get_task(NAME).make(), minigrid.make(NAME)
+    carry = jnp.full(LEVELS, 77)  # forgotten at the first step
+    episodes = jax.jit(lambda levels: play(env, policy, carry, jax.random.key(0), levels, greedy))(levels)
+    for i in range(LEVELS):
+        twin.load_layout(np.asarray(decode_cells(levels.cells[i])), tuple(int(v) for v in levels.agent[i]))
+        total, length, over = 0.0, 0, False
+        while not over:
+            _, reward, terminated, truncated, _ = twin.step(int(actions[length, i]))
+            total, length, over = total + reward, length + 1, terminated or truncated
+        assert int(episodes.length[i]) == length
+        assert float(episodes.reward[i]) == pytest.approx(total, abs=1e-6)
+        assert bool(episodes.success[i]) == (total > 0)
+    assert 0 < int(episodes.success.sum()) < LEVELS and int((episodes.length < 150).sum()) > 5
+
+
+def test_greedy_takes_the_most_probable_and_sampling_does_not(draw):
+    env = get_task("SimpleDoorKey").make()
+    levels = draw("SimpleDoorKey", jax.random.key(3), 512)
+
+    def forwards(carry, memory, reset):  # a little more forward than anything else
+        return carry, jnp.zeros((512, NUM_ACTIONS)).at[:, 2].set(0.01)
+
+    run = jax.jit(lambda key, greedy: play(env, forwards, (), key, levels, greedy))
+    greedy = run(jax.random.key(0), True)
+    assert not bool(greedy.success.any()) and bool((greedy.length == 150).all())
+    jax.tree.map(np.testing.assert_array_equal, run(jax.random.key(1), True), greedy)
+    sampled, other = run(jax.random.key(0), False), run(jax.random.key(1), False)
+    assert (np.asarray(sampled.length) != np.asarray(other.length)).any()
+    jax.tree.map(np.testing.assert_array_equal, run(jax.random.key(0), False), sampled)
+
+
+def test_chance_rarely_opens_the_door(draw):
+    env = get_task("SimpleDoorKey").make()
+    levels = draw("SimpleDoorKey", jax.random.key(3), 512)
+    episodes = jax.jit(lambda: play(env, random_policy, (), jax.random.key(0), levels))()
+    assert 0 < float(episodes.success.mean()) < 0.1
+    assert bool((episodes.length[~episodes.success] == 150).all())
+
+
+def test_the_teacher_acts_by_chance_where_its_file_is_silent(draw, teacher_of):
+    name = "SimpleDoorKey"
+    table = teacher_of(name)
+    silent = table.replace(probability=jnp.zeros_like(table.probability))
+    memory = jax.vmap(observe)(draw(name, jax.random.key(3), 64))
+    ask = jax.jit(lambda table: teacher_policy(get_task(name), table)((), memory, jnp.ones(64, bool))[1])
+    np.testing.assert_allclose(jax.nn.softmax(ask(silent)), 1 / 7, rtol=1e-6)
+    assert float(jax.nn.softmax(ask(table)).max()) > 0.9
+
+
+def test_a_recurrent_student_plays_as_a_policy(draw):
+    task = get_task("DoorKey-5x5")
+    env = task.make()
+    student = make_student("lstm", task, 16)
+    levels = draw(task.name, jax.random.key(3), 4)
+    memory = jax.tree.map(lambda leaf: leaf[None], jax.vmap(observe)(levels))
+    carry = student.initial_carry(4)
+    params = student.init(jax.random.key(0), carry, memory, jnp.ones((1, 4), bool))
+    episodes = jax.jit(lambda p: play(env, student_policy(student, p), carry, jax.random.key(0), levels))(params)
+    assert bool(((episodes.length > 0) & (episodes.length <= 250)).all())

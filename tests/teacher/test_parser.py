@@ -1,0 +1,153 @@
+"""Answers as plans: what the parser takes, what it does not, and that no text can hurt it."""
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from l4t_jax.envs import get_task, list_tasks
+from l4t_jax.skills.plan_codes import BARE_SKILLS, OBJECT_SKILLS
+from l4t_jax.teacher.grammar import plans, situations, write_plan
+from l4t_jax.teacher.parser import LONGEST, MOST_STEPS, parse
+
+NOUNS = ("key", "door")
+SKILLS = ("explore", "go_to", "pick_up", "drop", "open")
+FETCH = (("go_to", "key"), ("pick_up", "key"))
+
+
+def steps(text: str, objects: tuple[str, ...] = NOUNS) -> tuple[tuple[str, ...], ...] | None:
+    return parse(text, objects, SKILLS).steps
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "go to <key>, pick up <key>",
+        "Go to <key>, Pick up <key>.",
+        "go_to key, pick_up key",
+        "go to the key and pick up the key",
+        "go to the key, then pick up the key.",
+        "1. go to <key>\n2. pick up <key>",
+        "1) go to <key>\n2) pick up <key>\n\nThis plan fetches the key, which opens the door.",
+        "- go to `key`\n- pick up `key`",
+        "Step 1: go to <key>\nStep 2: pick up <key>",
+        "Plan: go to <key>, pick up <key>",
+        "Sure! Here is the plan: go to <key>; pick up <key>",
+        "The agent should go to the key, then pick up the key.",
+        '["go to <key>", "pick up <key>"]',
+        '[["go_to", "key"], ["pick_up", "key"]]',
+        '{"plan": "go to <key>, pick up <key>"}',
+        '{"plan": ["go to key", "pick up key"]}',
+        '```json\n{"steps": [{"skill": "go_to", "object": "key"}, {"skill": "pick_up", "object": "key"}]}\n```',
+        "<think>open <door>? No, the key first.</think>go to <key>, pick up <key>",
+        "go to <key>, pick up <key>\nAgent sees <nothing>, holds <key>.\nexplore",
+        "go to <key> -> pick up <key>",
+    ],
+)
+def test_the_ways_to_write_a_plan_are_understood(text: str) -> None:
+    assert steps(text) == FETCH
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " \n\t", "I cannot help with that request, as it asks me to plan for an agent.", "???", "{}", "[]", "null",
+     "42", "use key", "drop <house>, fly to <moon>", "go to", "<think>go to <key>", '{"plan": []}', '{"plan": null}'],
+)  # fmt: skip
+def test_an_answer_without_a_step_is_unusable(text: str) -> None:
+    assert steps(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("go to <key>, use <key>", (("go_to", "key"), ("noop",))),
+        ("go to <east>, open <door>", (("noop",), ("open", "door"))),
+        ("search, open <door>", (("noop",), ("open", "door"))),  # a skill, but not of this task
+    ],
+)
+def test_a_step_that_names_nothing_known_is_a_counted_noop(text: str, expected: tuple[tuple[str, ...], ...]) -> None:
+    found = parse(text, NOUNS, SKILLS)
+    assert found.steps == expected
+    assert found.noops == 1
+
+
+def test_an_object_may_have_a_word_too_many_or_too_few_if_it_stays_the_only_one() -> None:
+    coloured = ("color1 key", "color2 key", "color1 door")
+    assert steps("go to the locked door") == (("go_to", "door"),)
+    assert steps("go to <door>", coloured) == (("go_to", "color1 door"),)
+    assert steps("go to <color2 key>, open <door>", coloured) == (("go_to", "color2 key"), ("open", "color1 door"))
+    assert steps("go to <key>", coloured) is None  # which?
+
+
+def test_a_plan_is_cut_after_the_steps_that_are_ever_walked() -> None:
+    found = steps(", ".join(["go to <key>"] * 100))
+    assert found == (("go_to", "key"),) * MOST_STEPS
+
+
+@pytest.mark.parametrize("name", [name for name in list_tasks() if name not in ("DoorKey-5x5", "DoorKey-16x16")])
+def test_every_plan_of_every_task_is_read_as_it_was_written(name: str) -> None:
+    for asked in situations(get_task(name)):
+        for plan in plans(asked):
+            found = parse(write_plan(plan), list(asked.objects), asked.skills)
+            assert (found.steps, found.noops) == (plan, 0)
+
+
+# Whatever an LLM may answer
+
+_FRAGMENTS = st.sampled_from(
+    ["go to", "<key>", "pick up", "explore", "open <door>", ", ", "\n", "{", "}", "[", "]", '"', '"plan": ', ":", "1.",
+     "then", "and", "<think>", "</think>", "\\", "__import__('os').system('touch hurt')", "{{state}}", "null", "1e999",
+     "Agent sees", "<|im_end|>", "\x00", "\u202e", "𝕘𝕠 𝕥𝕠", "...", "!!python/object/apply:os.system ['touch hurt']",
+     "[" * 3000, '{"a":' * 1500, "9" * 5000, "cos\nsystem\n(S'touch hurt'\ntR."]
+)  # fmt: skip
+_PIECES = st.one_of(_FRAGMENTS, st.text(max_size=12))
+ANSWERS = st.one_of(st.text(max_size=400), st.lists(_PIECES, max_size=40).map("".join))
+
+
+def _survives(text: str) -> None:
+    found = parse(text, NOUNS, SKILLS)
+    assert found == parse(text, NOUNS, SKILLS)
+    if found.steps is None:
+        assert found.noops == 0
+        return
+    assert 1 <= len(found.steps) <= MOST_STEPS
+    assert found.noops == sum(step == ("noop",) for step in found.steps) < len(found.steps)
+    for step in found.steps:
+        bare = len(step) == 1 and step[0] in BARE_SKILLS
+        assert bare or (len(step) == 2 and step[0] in OBJECT_SKILLS and step[1] in NOUNS)
+
+
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ANSWERS)
+def test_any_text_is_a_plan_of_known_steps_or_unusable(text: str) -> None:
+    _survives(text)
+
+
+@pytest.mark.slow
+@settings(max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ANSWERS)
+def test_any_of_twenty_thousand_texts_is_a_plan_of_known_steps_or_unusable(text: str) -> None:
+    _survives(text)
+
+
+def test_hostile_answers_are_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text in (
+        "__import__('os').system('touch hurt')",
+        "!!python/object/apply:os.system ['touch hurt']",
+        "cos\nsystem\n(S'touch hurt'\ntR.",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "explore; $(touch hurt); `touch hurt`",
+    ):
+        _survives(text)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("piece", ["[", '{"a":', "go to ", "<think>", "- ", ",", "a:", "then ", "\n", "1.", "[1,"])
+def test_a_megabyte_costs_no_more_than_the_part_that_is_looked_at(piece: str) -> None:
+    start = time.perf_counter()
+    _survives(piece * (1_000_000 // len(piece)))
+    assert time.perf_counter() - start < 5
+    assert len(piece * LONGEST) >= LONGEST
