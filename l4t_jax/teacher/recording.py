@@ -240,7 +240,8 @@ class Asker:
             if kept is not None and isinstance(kept.get("text"), str):
                 texts[number] = kept["text"]
         missing = [number for number in range(self.ask.samples) if number not in texts]
-        for number, text in self.backend.sample(request, missing) if missing else ():
+        for number, answer in self.backend.sample(request, missing) if missing else ():
+            text = answer if isinstance(answer, str) else answer.text
             if self.cache:
                 text = self.cache.put(question, f"{number:04d}", {"text": text}).get("text", text)
             texts[number] = text

@@ -53,6 +53,21 @@ class Request:
     sampling: Sampling = Sampling()
 
 
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What a model said.
+
+    Attributes:
+        text: of the answer; "" where there is none.
+        fault: why it is not a whole answer, such as `completion.CUT`; None for a whole one.
+        detail: what more is known of the fault: the tokens, the words of a refusal.
+    """
+
+    text: str
+    fault: str | None = None
+    detail: str = ""
+
+
 class Backend(Protocol):
     """What answers for an LLM.
 
@@ -67,8 +82,10 @@ class Backend(Protocol):
     scores: bool
     constrains: bool
 
-    def sample(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
-        """Draws an answer for each number, and yields (number, text) as each is finished, in any order.
+    def sample(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, str | Answer]]:
+        """Draws an answer for each number, and yields (number, answer) as each is finished, in any order.
+
+        A text is a whole answer.
 
         Raises:
             BackendError: it does not answer.
@@ -93,7 +110,7 @@ class Options:
         timeout: seconds that one request may take.
         retries: how often a request that failed for a passing reason is sent again.
         concurrency: requests under way at a time.
-        extra: further fields of each request, such as {"top_k": 0}.
+        extra: further fields of each request, such as {"top_k": 0}; null leaves a field out.
         device: "cpu", "cuda", ...; None takes an accelerator if there is one.
         batch: texts that a local model works on at a time.
         threads: CPU threads of a local model; None leaves it to the library.

@@ -1,39 +1,47 @@
 """Any server that speaks OpenAI's chat API: a hosted one, llama.cpp's, vLLM's, Ollama's, `transformers serve`.
 
-Host module; needs no library beyond Python's own. One request an answer, several under way at a time. A request that
-fails for a passing reason (no connection, a time-out, 408, 409, 425, 429, 5xx, an answer cut short) is sent again, at
-most `retries` times, after the wait the server asks for (Retry-After) or a doubling one; everything has a time limit.
+Host module; importing it imports the `openai` client (extra `llm`), which does all that is HTTP: proxies, redirects,
+compression, certificates, addresses. Two things are done here instead. *Time*: the client limits each read, this module
+the whole request, so that a server that trickles cannot hold a recording up. *Sending again*: the client looks at the
+status alone; this module also knows answers cut short, errors inside a 200, and quotas that waiting does not mend.
 
-The key is read from OPENAI_API_KEY, goes into the Authorization header and nowhere else: what a server says is shown
-and kept only with the key struck out.
+The key is read from OPENAI_API_KEY and goes into the Authorization header and nowhere else: what a server says is shown
+and kept only with the key struck out, and a redirect to another host does not carry it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import email.utils
-import http.client
 import json
 import os
 import queue
 import random
-import socket
 import ssl
 import threading
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from l4t_jax.teacher.backends import BackendError, Options, Request
+from l4t_jax.teacher.backends import Answer, BackendError, Options, Request, completion
+from l4t_jax.teacher.backends.completion import PASSING, Refused
+
+try:
+    import openai
+except ImportError as error:
+    raise BackendError(
+        f"--teacher openai:MODEL needs the extra llm ({error.name} is not installed); pip install openai brings it"
+    ) from error
 
 OPENAI = "https://api.openai.com/v1"
 KEY = "OPENAI_API_KEY"
 LONGEST_BODY = 8 << 20  # bytes; a chat answer has some hundreds
 LONGEST_TEXT = 65_536  # characters of an answer that are kept
 LONGEST_WAIT = 60.0  # seconds waited before a further try, whatever the server asks for
-PASSING = frozenset({408, 409, 425, 429, *range(500, 600)})
+
+Finished = tuple[int, "Answer | Exception"]
 
 
 class _Passing(Exception):
@@ -42,11 +50,12 @@ class _Passing(Exception):
     Args:
         reason: for a person.
         wait: seconds that the server asks to wait; None if it does not say.
+        answer: what to return when no try goes better; None raises.
     """
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
+    def __init__(self, reason: str, wait: float | None = None, answer: Answer | None = None) -> None:
         super().__init__(reason)
-        self.wait = wait
+        self.wait, self.answer = wait, answer
 
 
 class OpenAIBackend:
@@ -54,87 +63,143 @@ class OpenAIBackend:
 
     Args:
         model: as the server names it.
-        options: `base_url`, `timeout`, `retries`, `concurrency` and `extra` are used.
+        options: `base_url`, `timeout`, `retries`, `concurrency` and `extra` are used. A field of `extra` replaces the
+            request's own; null leaves the field out.
+
+    Raises:
+        BackendError: an option is out of range, the address is none, or a key is missing or in the wrong place.
     """
 
     scores = False
     constrains = True
 
     def __init__(self, model: str, options: Options) -> None:
-        base = options.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
-        url = urllib.parse.urlsplit(base)
-        try:
-            port = url.port
-        except ValueError:
-            port = -1
-        if url.scheme not in ("http", "https") or not url.hostname or port == -1:
-            raise BackendError(f"--base-url must be like http://127.0.0.1:8080/v1, not {_without_secrets(base)!r}")
-        if url.username or url.password or url.query:
-            raise BackendError(f"--base-url must hold no user, password or query; put the key into {KEY}")
+        self._key = os.environ.get(KEY, "").strip()
+        self._place = _address(options.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI)
+        self._model, self._options = model, options
         if not (0 < options.timeout <= 3600):
             raise BackendError(f"--timeout must be above 0 and at most 3600 seconds, not {options.timeout:g}")
         if not (0 <= options.retries <= 20 and 1 <= options.concurrency <= 256):
             raise BackendError("--retries must be from 0 to 20 and --concurrency from 1 to 256")
-        self._url, self._model, self._options = url, model, options
-        self._key = os.environ.get(KEY, "").strip()
-        if base == OPENAI and not self._key:
+        if self._place == OPENAI and not self._key:
             raise BackendError(
                 f"OpenAI's server needs a key in the environment variable {KEY}; --base-url names another"
             )
         if any(not " " < letter < "\x7f" for letter in self._key):
             raise BackendError(f"the environment variable {KEY} holds letters that no key has")
-        if self._key and any(self._key in text for text in (model, base, json.dumps(options.extra))):
+        if self._key and any(self._key in text for text in (model, self._place, json.dumps(options.extra))):
             raise BackendError(f"--teacher, --base-url and --extra must not hold the key; {KEY} is the place for it")
-        self._place = urllib.parse.urlunsplit((url.scheme, url.netloc, url.path.rstrip("/"), "", ""))
+        fixed = [name for name in ("model", "messages") if name in options.extra]
+        if fixed:
+            raise BackendError(f"--extra cannot change {fixed[0]!r}; --teacher and --prompt say it")
+        self._changes: dict[str, str | None] = {}  # request fields that the server wants renamed (None: left out)
+        self._client()  # an address or proxy that cannot be used is named before anything is asked
         self.identity: dict[str, Any] = {"backend": "openai", "model": model, "server": self._place}
         if options.extra:
             self.identity["extra"] = options.extra
+
+    def _client(self) -> openai.AsyncOpenAI:
+        """A client, for one event loop. Its own retries are off: the header says why."""
+        try:
+            return openai.AsyncOpenAI(
+                api_key=self._key or "none",
+                base_url=self._place,
+                timeout=self._options.timeout,
+                max_retries=0,
+            )
+        except ImportError as error:
+            raise BackendError(f"the proxy that the environment names cannot be used: {error}") from error
+        except Exception as error:  # httpx or httpx2, whichever the client uses, raises several kinds
+            raise BackendError(
+                f"--base-url {self._place!r}, or the proxy that the environment names, is no address"
+            ) from error
 
     # Asking
 
     def score(self, request: Request, texts: Sequence[str]) -> list[float]:
         raise BackendError("an OpenAI-compatible server tells no likelihoods of given texts; use --ask sample")
 
-    def sample(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
-        """Answers as they come. The first failure ends it; requests under way are still waited for, and kept."""
-        waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for number in numbers:
-            waiting.put(number)
-        done: queue.SimpleQueue[tuple[int, str | BaseException] | None] = queue.SimpleQueue()
-        stop = threading.Event()
+    def sample(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, Answer]]:
+        """Answers as they come. The first failure ends it; requests under way are still waited for, and yielded."""
+        done: queue.SimpleQueue[Finished | None] = queue.SimpleQueue()
+        loop = asyncio.new_event_loop()
+        asking = loop.create_task(self._ask(request, numbers, done))
 
         def work() -> None:
-            with contextlib.suppress(queue.Empty):
-                while not stop.is_set():
-                    number = waiting.get_nowait()
-                    try:
-                        done.put((number, self._answer(request, number, stop)))
-                    except BaseException as error:
-                        stop.set()
-                        done.put((number, error))
-            done.put(None)
+            asyncio.set_event_loop(loop)
+            try:
+                with contextlib.suppress(asyncio.CancelledError):
+                    loop.run_until_complete(asking)
+            except Exception as error:
+                done.put((-1, error))
+            finally:
+                done.put(None)  # before the loop closes: that waits for names being looked up
+                loop.close()
 
-        threads = [
-            threading.Thread(target=work, daemon=True, name=f"openai-{i}")
-            for i in range(min(self._options.concurrency, len(numbers)))
-        ]
-        for thread in threads:
-            thread.start()
-        failure: BaseException | None = None
-        working = len(threads)
+        threading.Thread(target=work, daemon=True, name="openai").start()
+        failure: Exception | None = None
         try:
-            while working:
-                finished = done.get()
-                if finished is None:
-                    working -= 1
-                elif isinstance(finished[1], str):
-                    yield finished[0], finished[1]
+            while (finished := done.get()) is not None:
+                number, answer = finished
+                if isinstance(answer, Answer):
+                    yield number, answer
                 else:
-                    failure = failure or finished[1]
+                    failure = failure or answer
         finally:
-            stop.set()
+            with contextlib.suppress(RuntimeError):  # the loop is closed: all is done
+                loop.call_soon_threadsafe(asking.cancel)
         if failure is not None:
             raise failure
+
+    async def _ask(self, request: Request, numbers: Sequence[int], done: queue.SimpleQueue[Any]) -> None:
+        """Puts (number, answer or failure) into the queue, `concurrency` requests under way at a time."""
+        waiting, stop = iter(numbers), asyncio.Event()
+        async with self._client() as client:
+
+            async def work() -> None:
+                for number in waiting:
+                    if stop.is_set():
+                        return
+                    try:
+                        done.put((number, await self._answer(client, request, number, stop)))
+                    except Exception as error:
+                        stop.set()
+                        done.put((number, error))
+
+            await asyncio.gather(*(work() for _ in range(min(self._options.concurrency, len(numbers)))))
+
+    async def _answer(self, client: openai.AsyncOpenAI, request: Request, number: int, stop: asyncio.Event) -> Answer:
+        """One answer; sends again what fails for a passing reason."""
+        for attempt in range(self._options.retries + 1):
+            try:
+                return await self._once(client, request, number)
+            except _Passing as error:
+                if attempt == self._options.retries or stop.is_set():
+                    if error.answer is not None:
+                        return error.answer
+                    tries = "once" if attempt == 0 else f"{attempt + 1} times"
+                    raise BackendError(f"the server at {self._place} {error} (asked {tries})") from None
+                backoff = min(LONGEST_WAIT, 0.5 * 2**attempt) * random.uniform(0.75, 1.25)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(
+                        stop.wait(), backoff if error.wait is None else min(LONGEST_WAIT, error.wait)
+                    )
+        raise AssertionError("unreachable")
+
+    async def _once(self, client: openai.AsyncOpenAI, request: Request, number: int) -> Answer:
+        """Sends a request until the server takes its form: each turn renames or leaves out one field."""
+        while True:
+            body = self._body(request, number)
+            try:
+                raw = await self._send(client, body)
+                return self._read(raw, request)
+            except Refused as refused:
+                if refused.status in (200, 400, 422):
+                    change = completion.change_for(refused.words, body)
+                    if change is not None and change[0] not in self._options.extra:
+                        self._changes[change[0]] = change[1]
+                if self._body(request, number) == body:
+                    raise self._for_person(refused, body) from None
 
     def _body(self, request: Request, number: int) -> dict[str, Any]:
         sampling = request.sampling
@@ -157,147 +222,187 @@ class OpenAIBackend:
                 "type": "json_schema",
                 "json_schema": {"name": "plan", "strict": True, "schema": schema},
             }
-        return body | self._options.extra
+        named = {self._changes.get(name, name): value for name, value in body.items()}
+        whole = {name: value for name, value in named.items() if name is not None} | self._options.extra
+        return {name: value for name, value in whole.items() if value is not None}
 
-    def _answer(self, request: Request, number: int, stop: threading.Event) -> str:
-        """One answer; sends again what fails for a passing reason."""
-        body = json.dumps(self._body(request, number)).encode()
-        for attempt in range(self._options.retries + 1):
-            try:
-                return self._text(self._send(body))
-            except _Passing as error:
-                if attempt == self._options.retries or stop.is_set():
-                    tries = "once" if attempt == 0 else f"{attempt + 1} times"
-                    raise BackendError(f"the server at {self._place} {error} (asked {tries})") from None
-                backoff = min(LONGEST_WAIT, 0.5 * 2**attempt) * random.uniform(0.75, 1.25)
-                stop.wait(backoff if error.wait is None else min(LONGEST_WAIT, error.wait))
-        raise AssertionError("unreachable")
-
-    def _text(self, raw: bytes) -> str:
-        """The text in a server's answer; "" where the model said nothing."""
-        try:
-            answer = json.loads(raw)
-        except (ValueError, RecursionError):
-            raise _Passing("sends an answer that is not JSON, or is cut short") from None
-        try:
-            text = answer["choices"][0]["message"]["content"]
-        except (KeyError, IndexError, TypeError):
-            raise _Passing("sends an answer without choices[0].message.content") from None
-        return self._redacted(text[:LONGEST_TEXT]) if isinstance(text, str) else ""
-
-    # One request
-
-    def _send(self, body: bytes) -> bytes:
+    async def _send(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> bytes:
         """Sends one request and returns the body of its answer, within the time limit.
 
         Raises:
             _Passing: it may go well when sent again.
-            BackendError: it will not.
+            Refused: the server does not take it.
+            BackendError: it will not go well.
         """
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "l4t-jax"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        limit = self._options.timeout
-        connection = self._connect(limit)
-        late = threading.Event()
-        sockets: list[socket.socket] = []  # kept here: the connection lets go of its own before the body is read
-
-        def give_up() -> None:  # a limit for the whole request: those of sockets are for each read
-            late.set()
-            for open_socket in sockets:
-                with contextlib.suppress(OSError):
-                    open_socket.shutdown(socket.SHUT_RDWR)
-
-        watch = threading.Timer(limit, give_up)
-        watch.daemon = True
-        watch.start()
+        rest = {name: value for name, value in body.items() if name not in ("model", "messages")}
+        headers = {} if self._key else {"Authorization": openai.Omit()}
+        asked = client.chat.completions.with_streaming_response.create(
+            model=body["model"], messages=body["messages"], extra_body=rest, extra_headers=headers
+        )
+        raw, begun = bytearray(), False
         try:
-            connection.connect()
-            sockets.append(connection.sock)
-            if late.is_set():
-                raise TimeoutError
-            connection.request("POST", f"{self._url.path.rstrip('/')}/chat/completions", body, headers)
-            response = connection.getresponse()
-            raw = response.read(LONGEST_BODY + 1)
-            if late.is_set():
-                raise TimeoutError
-        except TimeoutError:
-            raise _Passing(f"did not answer within {limit:g} s") from None
-        except (ConnectionRefusedError, socket.gaierror) as error:
-            raise _Passing(f"cannot be reached: {error.strerror or error}") from None
-        except UnicodeError:  # a name that no address can have
-            raise BackendError(f"--base-url must name a server, not {self._url.hostname!r}") from None
-        except ssl.SSLCertVerificationError as error:
-            raise BackendError(
-                f"the server at {self._place} shows no valid certificate: {error.verify_message}"
-            ) from None
-        except (OSError, http.client.HTTPException) as error:
-            if late.is_set():
-                raise _Passing(f"did not answer within {limit:g} s") from None
-            raise _Passing(f"breaks the connection ({type(error).__name__})") from None
-        finally:
-            watch.cancel()
-            connection.close()
-            for open_socket in sockets:
-                open_socket.close()
-        if len(raw) > LONGEST_BODY:
-            raise BackendError(f"the server at {self._place} sends an answer of more than {LONGEST_BODY >> 20} MiB")
-        if response.status == 200:
-            return raw
-        self._refused(response, raw)
-        raise AssertionError("unreachable")
+            async with asyncio.timeout(self._options.timeout):
+                async with asked as response:
+                    begun = True
+                    async for chunk in response.iter_bytes():
+                        raw += chunk
+                        if len(raw) > LONGEST_BODY:
+                            raise BackendError(
+                                f"the server at {self._place} sends an answer of more than {LONGEST_BODY >> 20} MiB"
+                            )
+        except (TimeoutError, openai.APITimeoutError):
+            raise _Passing(f"did not answer within {self._options.timeout:g} s") from None
+        except openai.APIStatusError as error:
+            self._status(error)
+        except (BackendError, TypeError, AttributeError):  # the last two are mistakes in this program
+            raise
+        except Exception as error:  # the client's own, and under it those of httpx or httpx2
+            if begun:
+                raise _Passing("sends an answer that is not JSON, or is cut short") from None
+            raise self._unreachable(error) from None
+        return bytes(raw)
 
-    def _refused(self, response: http.client.HTTPResponse, raw: bytes) -> None:
+    def _read(self, raw: bytes, request: Request) -> Answer:
+        """The answer in a body, without the key."""
+        try:
+            said = json.loads(raw)
+        except (ValueError, RecursionError):
+            if raw.lstrip().startswith(b"data:"):
+                raise BackendError(
+                    f"the server at {self._place} streams without being asked to; "
+                    "--extra '{\"stream\": false}' tells it"
+                ) from None
+            text = self._shown(raw) if raw.lstrip().startswith(b"<") else ""
+            raise _Passing(f"sends an answer that is not JSON, or is cut short{text}") from None
+        error = completion.error_in(said)
+        if error is not None:
+            status, words = error
+            words = self._redacted(words)
+            if status in PASSING and "insufficient_quota" not in words:
+                raise _Passing(f"answers 200 with an error{_in_brackets(f'{status} {words}')}")
+            raise Refused(status if status else 200, words)
+        answer = completion.read(said, request.sampling.max_tokens)
+        if answer is None:
+            raise _Passing(f"sends an answer without choices[0].message.content{self._shown(raw)}")
+        answer = Answer(self._redacted(answer.text[:LONGEST_TEXT]), answer.fault, self._redacted(answer.detail))
+        if answer.fault == completion.EMPTY:
+            raise _Passing("sends an empty answer", wait=0.0, answer=answer)
+        return answer
+
+    # What goes wrong, in a sentence
+
+    def _status(self, error: openai.APIStatusError) -> None:
         """Raises what an answer other than 200 calls for."""
-        status, said = response.status, self._said(raw)
+        response, status = error.response, error.status_code
+        words = self._redacted(completion.words_of(response.content))
+        if status in PASSING and "insufficient_quota" not in words:
+            raise _Passing(f"answers {status}{_in_brackets(words)}", _wait(response.headers.get("retry-after")))
+        moved = urllib.parse.urlsplit(str(response.url))
+        if response.history and moved.netloc:
+            target = urllib.parse.urlunsplit((moved.scheme, moved.netloc, moved.path, "", ""))
+            words = f"redirected to {_without_secrets(target)}, which --base-url should name; {words}".rstrip("; ")
+        raise Refused(status, words)
+
+    def _for_person(self, refused: Refused, body: dict[str, Any]) -> BackendError:
+        """A request that was refused, as a sentence with the server's own words and what would help."""
+        status, said = refused.status, _in_brackets(refused.words)
         if status in (401, 403):
             has = "holds a key that it does not take" if self._key else "is not set"
-            raise BackendError(
+            return BackendError(
                 f"the server at {self._place} answers {status}: the environment variable {KEY} {has}{said}"
             )
         if status == 404:
-            raise BackendError(
+            return BackendError(
                 f"the server at {self._place} answers 404: it has no model {self._model!r}, or --base-url lacks /v1"
                 f"{said}"
             )
-        if status in PASSING and "insufficient_quota" not in said:
-            raise _Passing(f"answers {status}{said}", _wait(response.getheader("Retry-After")))
+        if status == 200:
+            return BackendError(f"the server at {self._place} answers 200 with an error{said}")
         if status in (400, 422):
-            raise BackendError(
-                f"the server at {self._place} answers {status}, it does not take the request{said}; a server that "
-                "cannot keep to a JSON schema needs --constrain off"
+            help_ = completion.advice(refused.words, body)
+            return BackendError(
+                f"the server at {self._place} answers {status}, it does not take the request{said}{help_}"
             )
-        raise BackendError(f"the server at {self._place} answers {status}{said}")
+        return BackendError(f"the server at {self._place} answers {status}{said}")
 
-    def _said(self, raw: bytes) -> str:
-        """The message in an error's body, in brackets, in one short line and without the key."""
-        text = self._redacted(raw.decode("utf-8", "replace"))[:4096]  # cut only then: half a key would be left
-        with contextlib.suppress(ValueError, RecursionError):
-            parsed = json.loads(raw[:65_536])
-            inner = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
-            if isinstance(inner, dict):
-                text = " ".join(str(inner[name]) for name in ("code", "message") if inner.get(name))
-            else:
-                text = str(inner)
-        line = " ".join(self._redacted(text).split())
-        line = "".join(letter for letter in line if letter.isprintable())[:200]
-        return f" ({line})" if line else ""
+    def _unreachable(self, error: BaseException) -> Exception:
+        """What an error before the answer began calls for."""
+        chain = list(_causes(error))
+        asked = next((url for url in map(_url_of, chain[1:]) if url), "")
+        moved = urllib.parse.urlsplit(asked)
+        elsewhere = moved.netloc and moved.netloc != urllib.parse.urlsplit(self._place).netloc
+        target = f" (redirected to {moved.scheme}://{_without_secrets(moved.netloc)})" if elsewhere else ""
+        for cause in chain:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return BackendError(
+                    f"the server at {self._place} shows no valid certificate: {cause.verify_message}{target}"
+                )
+            if isinstance(cause, UnicodeError):  # a name that no address can have
+                return BackendError(f"--base-url must name a server, not {self._place!r}")
+        for cause in chain:
+            if isinstance(cause, ConnectionRefusedError) or type(cause).__name__ in ("gaierror", "ConnectError"):
+                return _Passing(f"cannot be reached: {self._redacted(_reason(chain))}{target}")
+        inner = chain[1] if len(chain) > 1 else error
+        kind = type(inner).__name__
+        if kind == "ProxyError":
+            return BackendError(f"the proxy on the way to {self._place} refuses: {_without_secrets(str(inner))[:200]}")
+        if kind in ("TooManyRedirects", "UnsupportedProtocol", "InvalidURL", "LocalProtocolError"):
+            return BackendError(f"the server at {self._place} cannot be asked ({kind}){target}")
+        return _Passing(f"breaks the connection ({kind}){target}")
+
+    def _shown(self, raw: bytes) -> str:
+        return _in_brackets(self._redacted(completion.words_of(raw)))
 
     def _redacted(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
 
-    def _connect(self, limit: float) -> http.client.HTTPConnection:
-        """A connection to the server, through the proxy that the environment names."""
-        url = self._url
-        assert url.hostname is not None
-        proxies = {} if urllib.request.proxy_bypass(url.hostname) else urllib.request.getproxies()
-        proxy = urllib.parse.urlsplit(proxies.get("https", "")) if url.scheme == "https" else None
-        if proxy is not None and proxy.hostname:
-            connection = http.client.HTTPSConnection(proxy.hostname, proxy.port, timeout=limit)
-            connection.set_tunnel(url.hostname, url.port or 443)
-            return connection
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        return kind(url.hostname, url.port, timeout=limit)
+
+def _address(base: str) -> str:
+    """A server's address as the client takes it: checked, without spaces around it and without a path's last slash.
+
+    Raises:
+        BackendError: it is none, or holds what may be secret.
+    """
+    base = base.strip()
+    url = urllib.parse.urlsplit(base)
+    try:
+        port = url.port
+    except ValueError:
+        port = -1
+    good = url.scheme in ("http", "https") and url.hostname and port != -1
+    if not good or any(letter.isspace() for letter in url.netloc):
+        raise BackendError(f"--base-url must be like http://127.0.0.1:8080/v1, not {_without_secrets(base)!r}")
+    if url.username or url.password or url.query:
+        raise BackendError(f"--base-url must hold no user, password or query; put the key into {KEY}")
+    path = url.path.rstrip("/").removesuffix("/chat/completions")  # what many pages show is the whole address
+    return urllib.parse.urlunsplit((url.scheme, url.netloc, path, "", ""))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those that it came of, groups opened."""
+    seen = 0
+    while error is not None and seen < 20:
+        seen += 1
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            yield from error.exceptions
+        error = error.__cause__ or error.__context__
+
+
+def _reason(chain: Sequence[BaseException]) -> str:
+    """What the operating system says of a connection that failed."""
+    for error in reversed(chain):
+        if isinstance(error, OSError) and error.errno:
+            return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # names have negative numbers
+    return str(chain[-1])
+
+
+def _url_of(error: Any) -> str:
+    """The address that was being asked, which a redirect may have named; "" where an exception does not know it."""
+    try:
+        return str(error.request.url)
+    except (AttributeError, RuntimeError):  # httpx raises the second where it was not set
+        return ""
 
 
 def _wait(header: str | None) -> float | None:
@@ -309,6 +414,12 @@ def _wait(header: str | None) -> float | None:
     with contextlib.suppress(ValueError, TypeError):
         return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
     return None
+
+
+def _in_brackets(words: str) -> str:
+    """A server's words as one short line in brackets; nothing where it says nothing."""
+    line = "".join(letter for letter in " ".join(words.split()) if letter.isprintable())[:200]
+    return f" ({line})" if line else ""
 
 
 def _without_secrets(url: str) -> str:

@@ -1,0 +1,190 @@
+"""What a chat server's body says: an answer and whether it is a whole one, an error, and what would mend the request.
+
+Host module, without HTTP: it reads JSON that was received. Servers differ from OpenAI's own: content as a list of
+parts, reasoning in a field of its own, null content, an error inside a 200, words under `detail` or in a list.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from typing import Any
+
+from l4t_jax.teacher.backends import Answer
+
+PASSING = frozenset({408, 409, 425, 429, *range(500, 600)})  # statuses after which the same request may go well
+
+# Why an answer is not a whole one. The words stand after a number: "3 cut off at --max-tokens".
+CUT = "cut off at --max-tokens"
+REFUSED = "refused"
+TOOL = "calls of a tool in place of an answer"
+FILTERED = "stopped by the server's content filter"
+REASONING = "reasoning without an answer"
+EMPTY = "empty"
+
+
+class Refused(Exception):
+    """A server does not take a request.
+
+    Args:
+        status: of HTTP.
+        words: the server's own.
+    """
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status, self.words = status, words
+
+
+# Answers
+
+
+def read(said: Any, max_tokens: int) -> Answer | None:
+    """The first answer in a chat completion; None where it has none."""
+    try:
+        choice = said["choices"][0]
+        message = choice.get("message")
+        if message is None and isinstance(choice.get("text"), str):  # a server of plain completions
+            message = {"content": choice["text"]}
+        if not isinstance(message, dict) or not {"content", "refusal", "tool_calls", "function_call"} & set(message):
+            return None
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return None
+    text, refusal, thought = _parts(message.get("content"))
+    end = choice.get("finish_reason")
+    if text.strip():
+        if end == "length":
+            return Answer(text, CUT, f"{max_tokens} tokens")
+        return Answer(text, FILTERED) if end == "content_filter" else Answer(text)
+    refusal = refusal or _string(message.get("refusal"))
+    if refusal:
+        return Answer("", REFUSED, refusal[:200])
+    calls = message.get("tool_calls") or message.get("function_call")
+    if calls:
+        return Answer("", TOOL, _tool(calls))
+    if end == "length":
+        return Answer("", CUT, f"{max_tokens} tokens")
+    if end == "content_filter":
+        return Answer("", FILTERED)
+    reasoned = thought or any(_string(message.get(name)) for name in ("reasoning_content", "reasoning", "thinking"))
+    return Answer("", REASONING if reasoned else EMPTY)
+
+
+def _parts(content: Any) -> tuple[str, str, bool]:
+    """(text, refusal, whether there is reasoning) of a message's content: a string, or a list of parts."""
+    texts: list[str] = []
+    refusal, thought = "", False
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict):
+            kind = str(part.get("type", "text")).lower()
+            if kind == "refusal":
+                refusal = _string(part.get("refusal")) or _string(part.get("text")) or "without a reason"
+            elif "think" in kind or "reason" in kind or part.get("thought") is True:
+                thought = True
+            else:
+                inner = part.get("text", part.get("content"))
+                texts.append(_string(inner.get("value")) if isinstance(inner, dict) else _string(inner))
+    return "\n".join(text for text in texts if text), refusal, thought
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _tool(calls: Any) -> str:
+    """The name of the tool that is called."""
+    with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
+        first = calls[0] if isinstance(calls, list) else calls
+        return str(first.get("function", first)["name"])[:60]
+    return ""
+
+
+# Errors
+
+
+def error_in(said: Any) -> tuple[int | None, str] | None:
+    """(status, words) where a 200 holds an error in place of an answer; None where it does not."""
+    if isinstance(said, list) and said and isinstance(said[0], dict):
+        said = said[0]
+    if not isinstance(said, dict):
+        return None
+    choices = said.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    inner = said.get("error") or (first.get("error") if isinstance(first, dict) else None)
+    if not inner:
+        if choices or not ({"detail", "message", "errors"} & set(said)):
+            return None
+        inner = said
+    code = inner.get("code", inner.get("status", said.get("status"))) if isinstance(inner, dict) else None
+    with contextlib.suppress(TypeError, ValueError):
+        return int(code), words_in(inner)  # type: ignore[arg-type]
+    return None, words_in(inner)
+
+
+def words_of(raw: bytes) -> str:
+    """A server's own words in the body of an error, whatever their form."""
+    with contextlib.suppress(ValueError, RecursionError):
+        return words_in(json.loads(raw[:65_536]))
+    return raw[:65_536].decode("utf-8", "replace")[:4096]
+
+
+def words_in(said: Any, depth: int = 0) -> str:
+    """The words in an error's JSON: {"error": {"code", "message"}}, {"detail": [{"loc", "msg"}]}, a list, a string."""
+    if isinstance(said, str) or depth > 4:
+        return str(said)[:4096]
+    if isinstance(said, list):
+        return "; ".join(words_in(item, depth + 1) for item in said[:4])
+    if not isinstance(said, dict):
+        return str(said)
+    for name in ("error", "detail", "errors"):
+        if said.get(name):
+            return words_in(said[name], depth + 1)
+    where = said.get("loc")
+    place = ".".join(str(step) for step in where) + ":" if isinstance(where, list) else ""
+    words = [str(said[name]) for name in ("code", "message", "msg") if said.get(name)]
+    return " ".join([place, *words] if place else words) or json.dumps(said)[:4096]
+
+
+# Requests that a server does not take
+
+_DEFAULTS: dict[str, Any] = {"top_p": 1.0, "seed": None, "temperature": 1.0}  # None: leaving it out changes no odds
+_UNKNOWN = re.compile(
+    r"unsupported|not support|n't support|not permitted|not allowed|unrecogni[sz]ed|unknown|unexpected|extra input"
+    r"|extra_forbidden|deprecated|cannot both|invalid (field|argument|parameter)"
+)
+_LIMIT = re.compile(r"max_completion_tokens")
+_FORMAT = re.compile(r"response_format|json_schema|json schema|structured output|grammar|guided")
+
+
+def change_for(words: str, body: dict[str, Any]) -> tuple[str, str | None] | None:
+    """(field, its new name or None to leave it out) that a refusal asks for; None where it asks for no such thing.
+
+    `max_tokens` is renamed as reasoning models want it. `top_p`, `seed` and `temperature` are left out where that does
+    not change how answers are drawn: at their defaults, and the seed always.
+    """
+    said = words.lower()
+    if "max_tokens" in body and _LIMIT.search(said):
+        return "max_tokens", "max_completion_tokens"
+    for field, default in _DEFAULTS.items():
+        if field in body and _names(field, said) and (default is None or body[field] == default):
+            return field, None
+    return None
+
+
+def advice(words: str, body: dict[str, Any]) -> str:
+    """What would make a server take a request, to follow its words; nothing where they do not tell."""
+    said = words.lower()
+    if "response_format" in body and _FORMAT.search(said):
+        return "; a server that cannot keep to a JSON schema needs --constrain off"
+    for field in body:
+        if field not in ("model", "messages") and _names(field, said):
+            return f"; --extra '{{\"{field}\": null}}' leaves the field out"
+    return ""
+
+
+def _names(field: str, said: str) -> bool:
+    """Whether a server's words refuse a field."""
+    return re.search(rf"\b{re.escape(field)}\b", said) is not None and _UNKNOWN.search(said) is not None
