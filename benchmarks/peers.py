@@ -82,7 +82,8 @@ def register_towers() -> None:
     import jax
     import jax.numpy as jnp
 
-    from l4t_jax.agents import networks
+    from l4t_jax.agents.students import register_student
+    from l4t_jax.agents.students.layers import Dense
     from l4t_jax.envs.cells import AGENT, DOOR_CLOSED, DOOR_OPEN, colour_of, kind_of
     from l4t_jax.envs.state import MemoryMap
     from l4t_jax.kernels import bits
@@ -119,16 +120,16 @@ def register_towers() -> None:
         def __call__(self, carry: Any, known: Any, reset: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
             x = self.prepare(known) if isinstance(known, MemoryMap) else known
             x = bits.features_first(x).astype(self.dtype)  # the batch last, as the package's own students have it
-            first = nn.tanh(networks.Dense(2 * self.hidden, dtype=self.dtype)(x))  # of both towers, in one product
+            first = nn.tanh(Dense(2 * self.hidden, dtype=self.dtype)(x))  # of both towers, in one product
 
             def tower(x: jax.Array, outputs: int, scale: float) -> jax.Array:
-                y = nn.tanh(networks.Dense(self.hidden, dtype=self.dtype)(x)).astype(jnp.float32)
-                return networks.Dense(outputs, kernel_init=nn.initializers.orthogonal(scale))(y)
+                y = nn.tanh(Dense(self.hidden, dtype=self.dtype)(x)).astype(jnp.float32)
+                return Dense(outputs, kernel_init=nn.initializers.orthogonal(scale))(y)
 
             actor, critic = jnp.split(first, 2)
             return carry, jnp.moveaxis(tower(actor, self.outputs, 0.01), 0, -1), tower(critic, 1, 1.0)[0]
 
-    networks.STUDENTS["towers"] = Towers  # pyright: ignore
+    register_student("towers", Towers)
 
 
 def ours(settings: Settings, algo: str, student: str) -> Call:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from l4t_jax import parallel
-from l4t_jax.agents.networks import make_student
+from l4t_jax.agents.students import make_student
 from l4t_jax.commandline import flag
 from l4t_jax.config import MAY_CHANGE, MOST, Config, ConfigError
 from l4t_jax.envs import Task, UnknownTask, get_task

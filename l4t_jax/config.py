@@ -228,7 +228,7 @@ def _check_kinds(values: dict[str, Any]) -> None:
         if value is None and type(None) in kinds:
             continue
         kind = next(one for one in kinds if one is not type(None))
-        if get_origin(kind) is Literal and name != "student":  # others can be added to those (`networks.STUDENTS`)
+        if get_origin(kind) is Literal and name != "student":  # others can be added to those (`register_student`)
             if not isinstance(value, str) or value not in get_args(kind):
                 raise ConfigError(f"{option} must be one of {', '.join(get_args(kind))}, not {value!r}")
         elif kind is str or name == "student":

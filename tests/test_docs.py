@@ -16,7 +16,7 @@ from docs_commands import PAGES, ROOT
 from jax.experimental.compilation_cache import compilation_cache
 
 from l4t_jax import commandline, run
-from l4t_jax.agents import networks
+from l4t_jax.agents.students import base as students
 from l4t_jax.envs import get_task
 from l4t_jax.skills import library
 from l4t_jax.teacher import __main__ as teacher
@@ -48,7 +48,7 @@ def test_an_example_of_the_documentation_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(networks, "STUDENTS", dict(networks.STUDENTS))
+    monkeypatch.setattr(students, "_STUDENTS", dict(students._STUDENTS))
     monkeypatch.setattr(library, "_OWN", {})
     exec(compile(example(page, heading), f"{page}: {heading}", "exec"), {"__name__": "example"})
     assert said in capsys.readouterr().out

@@ -17,8 +17,8 @@ from flax import struct
 from l4t_jax import parallel
 from l4t_jax.agents import losses
 from l4t_jax.agents.controllers import IMPOSSIBLE
-from l4t_jax.agents.networks import Student, is_recurrent, prepare, run
 from l4t_jax.agents.rollout import Rollout
+from l4t_jax.agents.students import StudentNetwork, is_recurrent, prepare, run
 from l4t_jax.envs.state import MemoryMap
 
 
@@ -80,7 +80,9 @@ def make_batch(
     )  # fmt: skip
 
 
-def loss(student: Student, params: Any, batch: Batch, weights: Weights) -> tuple[jax.Array, dict[str, jax.Array]]:
+def loss(
+    student: StudentNetwork, params: Any, batch: Batch, weights: Weights
+) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The whole loss of a batch, and its terms by name."""
     _, logits, value = run(student, params, batch.carry, batch.memory, batch.reset)
     if batch.allowed is not None:
@@ -135,7 +137,7 @@ def minibatches(key: jax.Array, batch: Batch, number: int, by_world: bool) -> Ba
 
 
 def update(
-    student: Student,
+    student: StudentNetwork,
     optimizer: optax.GradientTransformation,
     key: jax.Array,
     params: Any,

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from l4t_jax.agents.controllers import OverSkills, draw
-from l4t_jax.agents.networks import Student, run
+from l4t_jax.agents.students import StudentNetwork, run
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.state import MemoryMap, State
 from l4t_jax.envs.task import GridTask, Task, observe
@@ -90,7 +90,7 @@ def choose(key: jax.Array, index: jax.Array, logits: jax.Array, greedy: bool | j
     return draw(per_env_bits(key, index, 1)[:, 0], logits, greedy)
 
 
-def student_policy(student: Student, params: Any) -> Policy:
+def student_policy(student: StudentNetwork, params: Any) -> Policy:
     """A student with its parameters as a policy."""
 
     def policy(carry: Any, memory: MemoryMap, reset: jax.Array) -> tuple[Any, jax.Array]:
@@ -102,8 +102,9 @@ def student_policy(student: Student, params: Any) -> Policy:
 
 
 def option_policy(
-    student: Student, params: Any, controller: OverSkills, key: jax.Array, greedy: bool | jax.Array, index: jax.Array
-) -> Policy:
+    student: StudentNetwork, params: Any, controller: OverSkills, key: jax.Array, greedy: bool | jax.Array,
+    index: jax.Array,
+) -> Policy:  # fmt: skip
     """A student over skills: its carry holds the options under way, and its logits leave one action; see `play`."""
 
     def policy(carry: Any, memory: MemoryMap, reset: jax.Array) -> tuple[Any, jax.Array]:

@@ -17,10 +17,10 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from l4t_jax import parallel
-from l4t_jax.agents import losses, networks
+from l4t_jax.agents import losses
 from l4t_jax.agents.controllers import Controller, OverSkills, Primitive
-from l4t_jax.agents.networks import Student, is_recurrent, make_student, run
 from l4t_jax.agents.rollout import Envs, begin, rollout
+from l4t_jax.agents.students import StudentNetwork, is_recurrent, make_student, run, student_names
 from l4t_jax.agents.update import Weights, make_batch, update
 from l4t_jax.config import Config, ConfigError
 from l4t_jax.envs import GridTask, Task, draw_levels, get_task
@@ -90,8 +90,8 @@ class Trainer:
         task = get_task(config.env)
         named = dataclasses.replace(config, env=task.name)  # an alias finds the settings of its task
         resolved = named.resolved(task.max_steps)
-        if resolved.student not in networks.STUDENTS:
-            raise ConfigError(f"--student must be one of {', '.join(networks.STUDENTS)}, not {resolved.student!r}")
+        if resolved.student not in student_names():
+            raise ConfigError(f"--student must be one of {', '.join(student_names())}, not {resolved.student!r}")
         return cls(config=resolved, task=task)
 
     def spread(self) -> Trainer:
@@ -128,7 +128,7 @@ class Trainer:
         return self.task.make()
 
     @functools.cached_property
-    def student(self) -> Student:
+    def student(self) -> StudentNetwork:
         config = self.config
         assert config.student is not None and config.hidden is not None
         return make_student(config.student, self.task, config.hidden, config.dtype, self.controller.outputs)

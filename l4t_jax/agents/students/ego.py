@@ -1,0 +1,46 @@
+"""The default student: an MLP on the memory map as seen from the agent.
+
+Device module. Its input is found in `features`.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from l4t_jax.agents.students.base import Carry, StudentNetwork, register_student
+from l4t_jax.agents.students.features import ego_words, spread
+from l4t_jax.agents.students.layers import Dense
+from l4t_jax.envs.state import MemoryMap
+from l4t_jax.kernels import bits
+
+
+class EgoMLP(StudentNetwork):
+    """The fast default: an MLP on the map centred on the agent and turned with it.
+
+    Its input is a window of cells near the agent, and for each sort of cell (`sorts_of_cell`) which rows and columns
+    of the whole map hold one, relative to the agent. So what it learns holds wherever the agent stands and whichever
+    way it faces.
+    """
+
+    window: int = 7
+
+    def prepare(self, memory: MemoryMap) -> jax.Array:
+        return ego_words(self.task, memory, self.window)
+
+    @nn.compact
+    def __call__(
+        self, carry: Carry, memory: MemoryMap | jax.Array, reset: jax.Array
+    ) -> tuple[Carry, jax.Array, jax.Array]:
+        words = self.prepare(memory) if isinstance(memory, MemoryMap) else memory
+        x = spread(self.task, bits.features_first(words)).astype(self.dtype)
+        for _ in range(2):
+            x = nn.relu(Dense(self.hidden, dtype=self.dtype, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
+        x = x.astype(jnp.float32)
+        logits = Dense(self.outputs, kernel_init=nn.initializers.orthogonal(0.01))(x)
+        value = Dense(1, kernel_init=nn.initializers.orthogonal(1.0))(x)
+        return carry, jnp.moveaxis(logits, 0, -1), value[0]
+
+
+register_student("ego", EgoMLP)

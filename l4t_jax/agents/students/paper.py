@@ -1,0 +1,72 @@
+"""The paper's students: convolutions over the memory map, feed-forward or with an LSTM.
+
+Device module. Source: LLM4Teach, arXiv 2311.13373, and its reference code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from l4t_jax.agents.students.base import Carry, StudentNetwork, register_student
+from l4t_jax.agents.students.layers import Heads, PatchConv, TorchDense
+from l4t_jax.envs.state import MemoryMap, as_observation
+
+
+class PaperEncoder(nn.Module):
+    """The paper's map encoder: the map as raw numbers, three convolutions of 16, 32 and 64 channels, ReLU."""
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, memory: MemoryMap) -> jax.Array:  # (*B,) -> (W * H * 64, *B)
+        x = as_observation(memory)
+        x = jnp.moveaxis(x, (-1, -3, -2), (0, 1, 2)).astype(self.dtype)
+        for features in (16, 32, 64):
+            x = nn.relu(PatchConv(features, dtype=self.dtype)(x))
+        return jnp.moveaxis(x, 0, 2).reshape(-1, *x.shape[3:])
+
+
+class PaperCNN(StudentNetwork):
+    """The paper's student, feed-forward."""
+
+    @nn.compact
+    def __call__(self, carry: Carry, memory: MemoryMap, reset: jax.Array) -> tuple[Carry, jax.Array, jax.Array]:
+        return carry, *Heads(self.hidden, self.outputs, dtype=self.dtype)(PaperEncoder(dtype=self.dtype)(memory))
+
+
+class PaperLSTM(StudentNetwork):
+    """The paper's recurrent student: after the convolutions a ReLU layer and a two-layer LSTM, 256 units each.
+
+    The carry is zeroed where an episode starts, inside the scan over time.
+    """
+
+    layers: int = 2
+
+    def initial_carry(self, batch: int) -> Carry:
+        zeros = jnp.zeros((batch, self.hidden), jnp.float32)
+        return tuple((zeros, zeros) for _ in range(self.layers))
+
+    @nn.compact
+    def __call__(self, carry: Carry, memory: MemoryMap, reset: jax.Array) -> tuple[Carry, jax.Array, jax.Array]:
+        x = nn.relu(TorchDense(self.hidden, dtype=self.dtype)(PaperEncoder(dtype=self.dtype)(memory)))
+
+        def step(student: PaperLSTM, carry: Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[Carry, jax.Array]:
+            x, reset = inputs
+            carry = jax.tree.map(lambda leaf: jnp.where(reset[:, None], 0.0, leaf), carry)
+            new = []
+            for i, state in enumerate(carry):
+                state, x = nn.OptimizedLSTMCell(student.hidden, name=f"lstm_{i}")(state, x)
+                new.append(state)
+            return tuple(new), x
+
+        scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})  # pyright: ignore
+        carry, x = scan(self, carry, (jnp.moveaxis(x, 0, -1).astype(jnp.float32), reset))
+        return carry, *Heads(64, self.outputs, dtype=self.dtype)(jnp.moveaxis(x, -1, 0))
+
+
+register_student("cnn", PaperCNN)
+register_student("lstm", PaperLSTM)

@@ -1,0 +1,65 @@
+"""The default student's input: it moves and turns with the map."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from l4t_jax.agents.students.features import ego_features
+from l4t_jax.envs import get_task
+from l4t_jax.envs.state import MemoryMap
+
+
+def quarter_turn(memory: MemoryMap, size: int) -> MemoryMap:
+    """The whole environment turned by 90 degrees: (x, y) -> (size - 1 - y, x), direction + 1."""
+    cells = jnp.flip(jnp.swapaxes(memory.cells, -2, -1), -2)
+    x, y, d = (memory.agent[..., i] for i in range(3))
+    agent = jnp.stack([size - 1 - y, x, (d + 1) % 4], axis=-1).astype(jnp.int8)
+    ox, oy = memory.pickup_position[..., 0], memory.pickup_position[..., 1]
+    pickup_position = jnp.where(
+        ox[..., None] < 0, memory.pickup_position, jnp.stack([size - 1 - oy, ox], axis=-1).astype(jnp.int8)
+    )
+    return memory.replace(cells=cells, agent=agent, pickup_position=pickup_position)
+
+
+def test_a_quarter_turn_is_one(key):
+    cells = jnp.zeros((5, 5), jnp.uint8).at[3, 1].set(7)  # directly ahead of an agent at (2, 1) that looks right
+    memory = MemoryMap(cells, jnp.array([2, 1, 0], jnp.int8), jnp.uint8(0), jnp.array([-1, -1], jnp.int8))
+    turned = quarter_turn(memory, 5)
+    np.testing.assert_array_equal(turned.agent, [3, 2, 1])
+    assert int(turned.cells[3, 3]) == 7  # below it: ahead of one that looks down
+
+
+def test_the_default_students_input_turns_with_the_world(task_name, random_known, rng):
+    task = get_task(task_name)
+    memory = random_known(rng, (task.width, task.height), 64, inside=False)
+    features = jax.jit(lambda memory: ego_features(task, memory, 7))
+    expected = np.asarray(features(memory))
+    assert expected.shape[0] == 64 and len(np.unique(expected, axis=0)) > 60
+    for _ in range(4):
+        memory = quarter_turn(memory, task.width)
+        np.testing.assert_array_equal(features(memory), expected)
+
+
+def test_the_default_students_input_moves_with_the_world(rng):
+    """A room moved by (2, 1) on a larger map of floor never seen looks the same from within."""
+    task = get_task("DivergedDoorKey")
+    room = rng.choice(np.array([0, 1, 2 | 5 << 4, 5, 12], np.uint8), (10, 8, 8))
+    agent = np.stack([rng.integers(0, 8, 10), rng.integers(0, 8, 10), rng.integers(0, 4, 10)], 1)
+
+    def placed(dx, dy):
+        cells = np.zeros((10, 20, 20), np.uint8)
+        cells[:, 5 + dx : 13 + dx, 6 + dy : 14 + dy] = room
+        where = agent + np.array([5 + dx, 6 + dy, 0])
+        cells[np.arange(10), where[:, 0], where[:, 1]] = 1
+        return MemoryMap(
+            jnp.asarray(cells), jnp.asarray(where, jnp.int8), jnp.zeros(10, jnp.uint8), jnp.full((10, 2), -1, jnp.int8)
+        )
+
+    here, there = (np.asarray(ego_features(task, placed(*by), 7)) for by in ((0, 0), (2, 1)))
+    # What is unseen reaches to the map's edge, so its own share of the features differs; the rest may not.
+    differing = np.flatnonzero((here != there).any(axis=0))
+    cells = 2 * 39 + 7 * 7  # rows and columns as seen from the agent, and the window
+    carried = 1 + sum(role.portable for role in task.objects)
+    _, rest = divmod(here.shape[1] - carried, cells)
+    assert rest == 0
+    assert set((differing // cells).tolist()) <= {0}
