@@ -20,7 +20,7 @@ from typing import Any
 
 import jax
 
-from l4t_jax import api
+from l4t_jax import api, errors, files
 from l4t_jax.config import Config
 from l4t_jax.evaluation import simulator
 from l4t_jax.reporting import run_folder
@@ -93,7 +93,7 @@ def main() -> int:
     for task in given.tasks:
         try:
             found[task] = compare(Config(env=task, heldout_levels=given.levels), given.runs / task)
-        except api.REFUSALS as error:
+        except errors.Refusal as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
         one = found[task]
@@ -106,7 +106,7 @@ def main() -> int:
             flush=True,
         )
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    run_folder.write(given.out, dict(device=loop.device_name(), versions=loop.versions(), tasks=found))
+    files.write_json(given.out, dict(device=loop.device_name(), versions=loop.versions(), tasks=found))
     agree = [
         one["difference"][1] <= 0 <= one["difference"][2] and one["same_levels"]["equal_episodes"] == given.levels
         for one in found.values()

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from l4t_jax import commandline
+from l4t_jax import commandline, errors, files
 from l4t_jax.config import PRESETS, Config, ConfigError
 from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.run_folder import RunFolderError
@@ -127,7 +127,7 @@ def experiments(command: Command) -> list[Experiment]:
     from l4t_jax.envs import get_task
 
     if command.seeds < 2:
-        raise commandline.OptionError(f"--seeds must be at least 2, not {command.seeds}: the intervals are over seeds")
+        raise errors.OptionError(f"--seeds must be at least 2, not {command.seeds}: the intervals are over seeds")
     if command.quick:
         return [_experiment(QUICK_TASK, variant, command.out, QUICK) for variant in QUICK_VARIANTS]
     tasks = dict.fromkeys(get_task(word).name for word in _words(command.tasks))
@@ -167,7 +167,7 @@ def chosen(every: list[Experiment], only: str | None) -> list[Experiment]:
         if word.lower() not in names:
             near = difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.4)
             hint = f"did you mean {' or '.join(names[n].name for n in near)}?" if near else "see --list-experiments"
-            raise commandline.OptionError(f"there is no experiment {word!r}; {hint}")
+            raise errors.OptionError(f"there is no experiment {word!r}; {hint}")
     wanted = {word.lower() for word in _words(only)}
     return [experiment for name, experiment in names.items() if name in wanted]
 
@@ -240,7 +240,7 @@ def teachers_alone(task_name: str, folder: Path, levels: int) -> dict[str, Any]:
     content = file.shipped(task)
     found = {"drawn": evaluate(task, content, levels), "decided": evaluate(task, decided(content), levels)}
     folder.mkdir(parents=True, exist_ok=True)
-    run_folder.write(kept, found)
+    files.write_json(kept, found)
     return found
 
 
@@ -255,7 +255,7 @@ def results(done: list[Experiment], teachers: dict[str, Any], command: str) -> d
         runs.append({**named, **comparison.measured(Path(str(one.config.run_dir)))})
     devices = dict.fromkeys(run.pop("device") for run in runs)
     versions = [run.pop("versions") for run in runs]
-    return run_folder.strict(
+    return files.strict(
         dict(
             command=command,
             device=" and ".join(devices),
@@ -326,7 +326,7 @@ def _reproduce(every: list[Experiment], selected: list[Experiment], out: Path, c
     levels = {experiment.task: experiment.config.heldout_levels for experiment in done}
     teachers = {task: teachers_alone(task, out / TEACHERS, number) for task, number in levels.items()}
     found = results(done, teachers, command)
-    (out / "results.json").write_text(run_folder.dumps(found) + "\n", encoding="utf-8")
+    (out / "results.json").write_text(files.dumps(found) + "\n", encoding="utf-8")
     (out / "table.md").write_text(comparison.markdown(found), encoding="utf-8")
     figures.draw(out, found)
     return found

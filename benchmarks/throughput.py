@@ -18,7 +18,7 @@ from typing import Any
 import timing
 import tyro
 
-from l4t_jax import parallel
+from l4t_jax import errors, parallel
 from l4t_jax.config import PRESETS
 
 RESULTS = Path(__file__).parent / "results"
@@ -116,7 +116,7 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
         one environment step, `config`.
 
     Raises:
-        compilation.TooLarge: the block does not fit into the device's memory.
+        errors.TooLarge: the block does not fit into the device's memory.
     """
     import jax
     import jax.numpy as jnp
@@ -154,7 +154,7 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
         compile_s[name]["bytes"] = needed
         free = compilation.free_bytes()
         if free is not None and needed > free * compilation.HEADROOM:
-            raise compilation.TooLarge(f"{number} environments need {compilation.in_words(needed)}")
+            raise errors.TooLarge(f"{number} environments need {compilation.in_words(needed)}")
         held, table = [trainer.put(made["init"][0](jnp.int32(0)))], trainer.put(table)
         updates = jnp.int32(settings.updates)
 
@@ -316,7 +316,7 @@ def measured(settings: Settings) -> dict[str, Any]:
         try:
             found = one_size(settings, number, pairs=not sweep)
         except Exception as error:  # memory that ran out ends the sweep, anything else is a bug
-            if not sweep or not (isinstance(error, compilation.TooLarge) or compilation.out_of_memory(error)):
+            if not sweep or not (isinstance(error, errors.TooLarge) or compilation.out_of_memory(error)):
                 raise
             stopped = f"memory: {number} environments do not fit"
             break

@@ -14,7 +14,7 @@ from typing import Any
 import comparison
 import tyro
 
-from l4t_jax import api
+from l4t_jax import api, files
 from l4t_jax.config import Config
 from l4t_jax.reporting import run_folder
 from l4t_jax.teacher import file
@@ -118,7 +118,7 @@ def table(runs: list[dict[str, Any]]) -> str:
 def main(settings: Settings) -> None:
     runs = [run(settings, name, steps) for steps in settings.steps for name in TEACHERS]
     result = dict(command="python benchmarks/weak_teachers.py", seeds=settings.seeds, runs=runs, below=below(runs))
-    text = run_folder.dumps(result, indent=1)
+    text = files.dumps(result, indent=1)
     if settings.json:
         print(text)
     else:

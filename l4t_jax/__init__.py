@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from l4t_jax.api import Result, Student, evaluate, load_student, train
-    from l4t_jax.config import Config, ConfigError
-    from l4t_jax.envs import Task, UnknownTask, get_task, list_tasks, register_task
+    from l4t_jax.config import Config
+    from l4t_jax.envs import Task, get_task, list_tasks, register_task
+    from l4t_jax.errors import ConfigError, UnknownTask
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,9 +37,10 @@ __all__ = [
 ]
 
 _HOME = {
+    "Config": "l4t_jax.config",
     **dict.fromkeys(("Result", "Student", "evaluate", "load_student", "train"), "l4t_jax.api"),
-    **dict.fromkeys(("Config", "ConfigError"), "l4t_jax.config"),
-    **dict.fromkeys(("Task", "UnknownTask", "get_task", "list_tasks", "register_task"), "l4t_jax.envs"),
+    **dict.fromkeys(("ConfigError", "UnknownTask"), "l4t_jax.errors"),
+    **dict.fromkeys(("Task", "get_task", "list_tasks", "register_task"), "l4t_jax.envs"),
 }
 
 

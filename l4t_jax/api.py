@@ -16,38 +16,29 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from l4t_jax import parallel
+from l4t_jax import files, parallel
 from l4t_jax.agents.students import make_student
 from l4t_jax.commandline import flag
-from l4t_jax.config import MAY_CHANGE, MOST, Config, ConfigError
-from l4t_jax.envs import Task, UnknownTask, get_task
+from l4t_jax.config import MAY_CHANGE, MOST, Config
+from l4t_jax.envs import Task, get_task
 from l4t_jax.envs.state import MemoryMap, from_observation
+from l4t_jax.errors import CannotWrite, CheckpointError, ConfigError, Interrupted, RunFolderError, UnknownTask
 from l4t_jax.evaluation import heldout
 from l4t_jax.evaluation.playing import Episodes, student_policy
 from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.progress import Progress
-from l4t_jax.reporting.run_folder import RunFolderError, WandbError
 from l4t_jax.teacher import asks_llm, listed, open_live, open_teacher
 from l4t_jax.teacher import file as teacher_file
-from l4t_jax.teacher.backends import BackendError, Options
-from l4t_jax.teacher.cache import CacheError
-from l4t_jax.teacher.file import TeacherFileError
-from l4t_jax.teacher.prompt import PromptError
+from l4t_jax.teacher.backends import Options
 from l4t_jax.teacher.recording import Ask
 from l4t_jax.training import checkpoint, compilation
-from l4t_jax.training.checkpoint import CheckpointError, Which
-from l4t_jax.training.loop import Diverged, Interrupted, Result, Run, Stop, Teacher, again, memory_errors
+from l4t_jax.training.checkpoint import Which
+from l4t_jax.training.loop import Result, Run, Stop, Teacher, again, memory_errors
 from l4t_jax.training.trainer import Trainer
 
-__all__ = ["REFUSALS", "Diverged", "Interrupted", "Result", "Student", "evaluate", "load_student", "train"]
+__all__ = ["Result", "Student", "evaluate", "load_student", "train"]
 
 Simulator = Literal["jax", "minigrid"]
-
-# What a command answers in one sentence; everything else is a bug and shows its traceback.
-REFUSALS = (
-    ConfigError, UnknownTask, TeacherFileError, RunFolderError, CheckpointError, Diverged, WandbError, BackendError,
-    PromptError, CacheError,
-)  # fmt: skip
 
 
 def train(
@@ -141,9 +132,9 @@ def _in_folder(folder: Path, trainer: Trainer, teacher: Teacher, progress: Progr
     try:
         try:
             with _disk_errors(folder):
-                run_folder.write(folder / run_folder.CONFIG, dataclasses.asdict(config))
+                files.write_json(folder / run_folder.CONFIG, dataclasses.asdict(config))
                 if teacher.content is not None:
-                    run_folder.write(folder / run_folder.TEACHER, teacher.content)
+                    files.write_json(folder / run_folder.TEACHER, teacher.content)
             run = Run(trainer, teacher, folder, progress, stop, resumed=False)
         except BaseException:
             lock.release()
@@ -200,7 +191,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
             f"{again(folder)} goes on from the last checkpoint"
         ) from error
     except CheckpointError as error:
-        if not isinstance(error, checkpoint.CannotWrite):
+        if not isinstance(error, CannotWrite):
             raise
         raise CheckpointError(f"{error}; when that is mended, {again(folder)} goes on from there") from error
 
@@ -245,7 +236,7 @@ def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: co
     if saved is None and not path.is_file():  # killed before its teacher was written down
         teacher = _load_teacher(trainer, progress, stack)
         if teacher.content is not None:
-            run_folder.write(path, teacher.content)
+            files.write_json(path, teacher.content)
         return teacher
     content = teacher_file.load(path) if path.is_file() else None
     if saved is not None:
@@ -253,7 +244,7 @@ def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: co
         if content is None and kept is not None:
             progress.notice(f"{path} is missing: the checkpoint's copy is used")
             content = kept
-            run_folder.write(path, content)
+            files.write_json(path, content)
         if (None if content is None else teacher_file.digest(content)) != saved["teacher_hash"]:
             raise RunFolderError(
                 f"{path} is not the teacher that this run learned from (hash {saved['teacher_hash']}); "
@@ -392,7 +383,7 @@ def evaluate(
     _check_fits(trainer, saved)
     sampled, greedy = _played(trainer, saved.params, levels, simulator, watch)
     pooled = heldout.intervals(sampled)
-    return run_folder.strict(
+    return files.strict(
         dict(
             task=task.name,
             levels=levels,

@@ -1,6 +1,7 @@
 """Command lines made from dataclasses by tyro, with every mistake answered in one sentence.
 
-Host module, imports nothing of the package and nothing heavy: `--help` and a mistyped option answer at once.
+Host module, imports nothing of the package but its errors, and nothing heavy: `--help` and a mistyped option answer at
+once.
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from l4t_jax.errors import OptionError
+
 T = TypeVar("T")
 BAD_OPTION = 2  # the exit code for a mistake on the command line
-
-
-class OptionError(ValueError):
-    """A mistake on the command line; the message says what would be right."""
 
 
 def callable_as(module: str, function: Callable[..., Any]) -> None:

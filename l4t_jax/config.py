@@ -1,7 +1,7 @@
 """Every setting of a run, in one frozen dataclass; the command line is made from it.
 
-Imports nothing of the package. A preset is a set of values for the settings that are left at None: what a user gives
-always wins (`Config.resolved`).
+Imports nothing of the package but its errors. A preset is a set of values for the settings that are left at None: what
+a user gives always wins (`Config.resolved`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import dataclasses
 import math
 import types
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from l4t_jax.errors import ConfigError
 
 Algo = Literal["l4t", "ppo", "hrl", "distill"]
 Preset = Literal["fast", "frugal", "paper"]
@@ -214,10 +216,6 @@ class Config:
         )
         if self.algo in ("l4t", "distill"):
             require(self.teacher != "none", f"--algo {self.algo} needs a teacher; --algo ppo runs without one")
-
-
-class ConfigError(ValueError):
-    """A setting is wrong; the message says what would be right."""
 
 
 def _check_kinds(values: dict[str, Any]) -> None:

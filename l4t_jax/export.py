@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from l4t_jax import commandline
+from l4t_jax import commandline, errors, files
 from l4t_jax.run import guarded, json_only, print_json
 
 DESCRIPTION = (
@@ -140,11 +140,11 @@ def export(
         load=LOAD.format(file=file.name, card=card_file.name),
     )
     try:
-        run_folder.whole(file, data)
-        run_folder.write(card_file, card)
+        files.write_whole(file, data)
+        files.write_json(card_file, card)
     except OSError as error:
-        raise run_folder.RunFolderError(f"{error.filename or file} cannot be written: {error.strerror}") from error
-    return file, json.loads(run_folder.dumps(card))
+        raise errors.RunFolderError(f"{error.filename or file} cannot be written: {error.strerror}") from error
+    return file, json.loads(files.dumps(card))
 
 
 def _figures(summary: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from l4t_jax import commandline
 from l4t_jax.config import PRESETS, Config
+from l4t_jax.errors import DamagedCheckpoint, OptionError, Refusal
 
 if TYPE_CHECKING:
     from l4t_jax.api import Result
@@ -63,12 +64,12 @@ def guarded(command: Any) -> int:
             show = warnings.showwarning
             warnings.showwarning = lambda message, category, *rest, **more: (
                 print(f"warning: {message}", file=sys.stderr)
-                if category.__name__ == "DamagedCheckpoint"
+                if issubclass(category, DamagedCheckpoint)
                 else show(message, category, *rest, **more)
             )
             return command()
-    except commandline.OptionError as error:
-        refusal: BaseException = error
+    except Refusal as error:
+        refusal = error
     except KeyboardInterrupt as error:
         print(f"\n{error or 'stopped'}", file=sys.stderr)
         sys.stderr.flush()
@@ -77,12 +78,6 @@ def guarded(command: Any) -> int:
     except BrokenPipeError:  # `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
-        from l4t_jax.api import REFUSALS
-
-        if not isinstance(error, REFUSALS):
-            raise
-        refusal = error
     words = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(refusal))  # of an option, or a file's name
     print(f"error: {words}", file=sys.stderr)
     return commandline.BAD_OPTION
@@ -96,7 +91,7 @@ def _main(argv: Sequence[str]) -> int:
         if command.list_tasks:
             return _list_tasks(command.json)
         if command.resume is not None and command.print_config:
-            raise commandline.OptionError(
+            raise OptionError(
                 "--resume runs with the settings in its folder's config.json; --print-config shows a new run's"
             )
         if command.print_config:
@@ -151,7 +146,7 @@ _out = 1
 
 def print_json(value: Any) -> None:
     """Prints one JSON object on the real standard output."""
-    from l4t_jax.reporting.run_folder import dumps
+    from l4t_jax.files import dumps
 
     text = (dumps(value, indent=1) + "\n").encode()
     while text:

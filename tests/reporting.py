@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from l4t_jax.reporting import run_folder
+from l4t_jax import files
 from l4t_jax.training import loop
 
 
@@ -22,4 +22,4 @@ def reported(name: str, found: dict[str, Any]) -> Iterator[None]:
     yield
     if os.environ.get("L4T_RESULTS"):
         where = dict(date=str(datetime.date.today()), device=loop.device_name(), versions=loop.versions())
-        run_folder.write(Path(os.environ["L4T_RESULTS"]) / f"checks-{name}.json", {**found, **where})
+        files.write_json(Path(os.environ["L4T_RESULTS"]) / f"checks-{name}.json", {**found, **where})

@@ -27,11 +27,12 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import l4t_jax
-from l4t_jax import api, commandline, run
+from l4t_jax import api, commandline, errors, files, run
 from l4t_jax.abstraction import symbolic
 from l4t_jax.config import Config, ConfigError
-from l4t_jax.envs import UnknownTask, get_task
+from l4t_jax.envs import get_task
 from l4t_jax.envs.cells import NUM_ACTIONS
+from l4t_jax.errors import UnknownTask
 from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.progress import Progress
 from l4t_jax.teacher import backends, grammar, live
@@ -288,7 +289,7 @@ def timeless(run_dir: Path) -> list[dict[str, Any]]:
 
 def stopped(folder: Path, number: int = signal.SIGINT, after: int = 1, **settings: Any) -> str:
     """Starts a run of `TINY` and stops it; what it says."""
-    with pytest.raises(api.Interrupted) as error:
+    with pytest.raises(errors.Interrupted) as error:
         l4t_jax.train(TINY, run_dir=str(folder), progress=Stopper(number, after), **settings)
     assert error.value.code == 128 + number
     return str(error.value)
@@ -338,7 +339,7 @@ def test_a_signal_stops_after_a_block_and_the_run_goes_on_to_the_same_end(
 
 
 def test_the_second_signal_stops_at_once(tmp_path: Path) -> None:
-    with pytest.raises(api.Interrupted, match="stopped at once") as error:
+    with pytest.raises(errors.Interrupted, match="stopped at once") as error:
         l4t_jax.train(TINY, run_dir=str(tmp_path / "run"), progress=Stopper(signal.SIGTERM, 1, times=2))
     assert error.value.code == 143
     assert not (tmp_path / "run" / "checkpoints").exists()
@@ -349,7 +350,7 @@ def test_a_signal_before_training_leaves_no_folder(tmp_path: Path) -> None:
         def phase(self, words: str) -> None:
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(api.Interrupted, match="before training began"):
+    with pytest.raises(errors.Interrupted, match="before training began"):
         l4t_jax.train(TINY, run_dir=str(tmp_path / "run"), progress=Early())
     assert not (tmp_path / "run").exists()
 
@@ -413,8 +414,8 @@ def test_another_teacher_file_is_refused_and_a_missing_one_comes_from_the_checkp
     stopped(folder)
     path = folder / "teacher.json"
     content = run_folder.read(path)
-    run_folder.write(path, {**content, "about": "another"})
-    with pytest.raises(run_folder.RunFolderError, match="is not the teacher that this run learned from"):
+    files.write_json(path, {**content, "about": "another"})
+    with pytest.raises(errors.RunFolderError, match="is not the teacher that this run learned from"):
         l4t_jax.train(resume=folder)
     path.unlink()
     heard = Stopper()
@@ -434,7 +435,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
     class Second(Progress):
         def evaluated(self, record: dict[str, Any]) -> None:
             for how in (dict(resume=folder), dict(config=TINY, run_dir=str(folder))):
-                with pytest.raises(run_folder.RunFolderError) as error:
+                with pytest.raises(errors.RunFolderError) as error:
                     l4t_jax.train(**how)
                 said.append(str(error.value))
 
@@ -485,12 +486,12 @@ def test_a_number_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state
         return {**compiled, "block": bad}
 
     monkeypatch.setattr(compilation, "compile_all", poisoned)
-    with pytest.raises(api.Diverged) as error:
+    with pytest.raises(errors.Diverged) as error:
         l4t_jax.train(TINY, run_dir=str(folder))
     words = "at update 3: loss is nan" if where == "loss" else "by update 3: not all parameters are finite"
     assert words in str(error.value) and "(seed 1 of 2, counted from 0)" in str(error.value)
     assert f"the last good state, after 2 updates, is saved in {folder}" in str(error.value)
-    assert isinstance(error.value, api.REFUSALS)
+    assert isinstance(error.value, errors.Refusal)
     assert timeless(folder) == timeless(unbroken)[:1]
     monkeypatch.undo()
     assert 0 < l4t_jax.evaluate(folder)["length"] <= 150
@@ -540,7 +541,7 @@ def test_a_full_disk_ends_in_a_sentence_and_the_run_goes_on_when_there_is_room(
         return  # the other case says it too
     folder = tmp_path / "disk" / "run"
     with full(tmp_path / "disk"):
-        with pytest.raises((run_folder.RunFolderError, checkpoint.CheckpointError)) as error:
+        with pytest.raises((errors.RunFolderError, errors.CheckpointError)) as error:
             l4t_jax.train(TINY, run_dir=str(folder), save_every=0)
         words = str(error.value)
         assert ("No space left on device" if full is small_disk else "File too large") in words, words
@@ -571,7 +572,7 @@ def test_a_folder_that_may_not_be_written_is_refused_before_any_work() -> None:
     with nobody() as folder:
         for run_dir in (folder, folder / "run"):
             spy = Spy()
-            with pytest.raises(run_folder.RunFolderError, match="Permission denied") as error:
+            with pytest.raises(errors.RunFolderError, match="Permission denied") as error:
                 l4t_jax.train(TINY, run_dir=str(run_dir), progress=spy)
             assert str(run_dir) in str(error.value) and spy.phases == []
 
@@ -585,7 +586,7 @@ def test_a_run_in_a_read_only_folder_is_not_resumed_but_evaluated(tmp_path: Path
         shutil.copytree(tmp_path / "run", folder / "run")
         (folder / "run").chmod(0o555)
         os.seteuid(before)
-        with pytest.raises(run_folder.RunFolderError, match=r"run cannot be written: Permission denied"):
+        with pytest.raises(errors.RunFolderError, match=r"run cannot be written: Permission denied"):
             l4t_jax.train(resume=folder / "run")
         assert l4t_jax.evaluate(folder / "run")["levels"] == 24
         os.seteuid(os.getuid())
@@ -706,7 +707,7 @@ def test_the_free_memory_of_this_machine_can_be_told() -> None:
         (dict(teacher="file:/nowhere.json"), TeacherFileError, "/nowhere.json cannot be read"),
         (dict(teacher="none"), ConfigError, "needs a teacher"),
         (dict(num_env=3), ConfigError, "did you mean num_envs"),
-        (dict(run_dir="/proc/nowhere"), run_folder.RunFolderError, "cannot be made"),
+        (dict(run_dir="/proc/nowhere"), errors.RunFolderError, "cannot be made"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_a_sentence(
@@ -716,7 +717,7 @@ def test_a_wrong_setting_is_refused_in_a_sentence(
     with pytest.raises(kind) as error:
         l4t_jax.train(TINY, **settings)
     assert words in str(error.value) and "\n" not in str(error.value)
-    assert isinstance(error.value, api.REFUSALS)
+    assert isinstance(error.value, errors.Refusal)
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
 
 
@@ -727,7 +728,7 @@ def test_a_student_for_other_maps_cannot_play(tiny: tuple[api.Result, Spy]) -> N
 
 @pytest.mark.parametrize("make", [lambda path: path, lambda path: (path / "config.json").write_text("{}") and path])
 def test_a_folder_that_is_no_run_is_refused(make: Callable[[Path], Path], tmp_path: Path) -> None:
-    with pytest.raises(api.REFUSALS):
+    with pytest.raises(errors.Refusal):
         l4t_jax.evaluate(make(tmp_path))
 
 

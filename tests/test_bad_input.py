@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reporting import reported
 
-from l4t_jax import api, commandline, parallel, run
+from l4t_jax import api, commandline, errors, parallel, run
 from l4t_jax.config import MOST, PRESETS, Config
 from l4t_jax.envs import get_task
 from l4t_jax.evaluation import heldout
@@ -61,7 +61,7 @@ MISTAKES = st.lists(st.sampled_from(FIELDS), min_size=1, max_size=4, unique=True
 
 def sentence(error: Exception) -> None:
     """A refusal is one that commands catch, and one line."""
-    assert isinstance(error, (*api.REFUSALS, commandline.OptionError)), repr(error)
+    assert isinstance(error, errors.Refusal), repr(error)
     assert str(error).strip() and "\n" not in str(error), str(error)
 
 
@@ -221,9 +221,9 @@ def test_the_largest_sizes_that_are_taken_can_be_counted() -> None:
     for function, arguments in made.values():
         function.eval_shape(*arguments)
     for name, most in MOST.items():
-        with pytest.raises(api.REFUSALS, match=f"{commandline.flag(name)} must be at most {most}, not {most + 1}"):
+        with pytest.raises(errors.Refusal, match=f"{commandline.flag(name)} must be at most {most}, not {most + 1}"):
             Trainer.create(dataclasses.replace(config, **{name: most + 1}))
-    with pytest.raises(api.REFUSALS, match="can be counted"):
+    with pytest.raises(errors.Refusal, match="can be counted"):
         Trainer.create(dataclasses.replace(config, total_steps=config.total_steps + 1))
 
 
@@ -246,7 +246,7 @@ def test_what_does_not_fit_into_the_memory_is_named(
     monkeypatch.setattr(compilation, "compile_all", compile_all)
     monkeypatch.setattr(compilation, "needed_bytes", lambda compiled: compiled)
     monkeypatch.setattr(compilation, "free_bytes", lambda: 20 * 10**9)
-    with pytest.raises(compilation.TooLarge, match=words):
+    with pytest.raises(errors.TooLarge, match=words):
         api.train(Config(num_envs=8, devices=1, run_dir=str(tmp_path / "run"), **settings))
     assert not (tmp_path / "run").exists()
 

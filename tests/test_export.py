@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import l4t_jax
+from l4t_jax import files
 from l4t_jax.config import Config, ConfigError
 from l4t_jax.envs.state import as_observation
 from l4t_jax.export import export, main
@@ -51,7 +52,7 @@ def saved_run(folder: Path, student: Any, **settings: Any) -> Config:
     noise = jax.tree.unflatten(jax.tree.structure(state.params), list(noise))
     params = jax.tree.map(lambda x, key: x + 0.05 * jax.random.normal(key, x.shape), state.params, noise)
     folder.mkdir()
-    run_folder.write(folder / run_folder.CONFIG, dataclasses.asdict(trainer.config))
+    files.write_json(folder / run_folder.CONFIG, dataclasses.asdict(trainer.config))
     checkpoints = checkpoint.Checkpoints(folder, trainer.config)
     checkpoints.save(1, state.replace(params=params), state.params, {})
     checkpoints.close()
@@ -107,7 +108,7 @@ def test_the_card_says_what_it_is(tmp_path: Path, capfd: pytest.CaptureFixture[s
             "student": {"success": [0.25, 0.5], "greedy": {"success": [0.0, 0.125]}},
         }
     }  # fmt: skip
-    run_folder.write(tmp_path / "run" / run_folder.SUMMARY, summary)
+    files.write_json(tmp_path / "run" / run_folder.SUMMARY, summary)
     out = tmp_path / "mine.bin"
     assert main([str(tmp_path / "run"), "--seed", "1", "--out", str(out), "--json"]) == 0
     card = json.loads(capfd.readouterr().out)

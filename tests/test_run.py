@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from l4t_jax import api, commandline, run
+from l4t_jax import api, commandline, errors, run
 from l4t_jax.config import PRESETS, Config
 from l4t_jax.evaluate import main as evaluate_main
 from l4t_jax.evaluation.playing import Episodes
@@ -58,7 +58,7 @@ def test_a_mistake_is_answered_in_one_sentence(
 
 @pytest.mark.parametrize(
     ("argv", "words"),
-    [([], "RUN is missing"), (["nowhere"], "there is no folder nowhere"), ([".", "--bords", "3"], "--levels")],
+    [([], "RUN is missing"), (["nowhere"], "there is no folder nowhere"), ([".", "--levls", "3"], "--levels")],
 )
 def test_evaluate_answers_in_one_sentence(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert words in refused(argv, capsys, evaluate_main)
@@ -138,7 +138,7 @@ def test_the_default_folder_of_a_second_run_is_numbered(tmp_path: Path) -> None:
     assert run_folder.new_folder(str(asked), default) == asked
     assert run_folder.new_folder(str(asked), default) == asked  # still empty
     (asked / "summary.json").write_text("{}")
-    with pytest.raises(run_folder.RunFolderError, match="is not empty"):
+    with pytest.raises(errors.RunFolderError, match="is not empty"):
         run_folder.new_folder(str(asked), default)
 
 

@@ -26,6 +26,7 @@ from functools import partial
 from l4t_jax.envs import layouts
 from l4t_jax.envs.cells import BLUE, DOOR_CLOSED, DOOR_LOCKED, DOOR_OPEN, GOAL, KEY, LAVA, RED
 from l4t_jax.envs.task import DOORS, Role, Task, door_opened, goal_reached, register_with_navix
+from l4t_jax.errors import UnknownTask
 
 _TASKS: dict[str, Task] = {}
 _ALIASES: dict[str, str] = {}
@@ -38,10 +39,6 @@ STOCK_OBJECTS = (
     Role("goal", (GOAL,)),
 )
 STOCK_SKILLS = ("explore", "search", "go_to", "reach", "pick_up", "drop", "open")
-
-
-class UnknownTask(ValueError):
-    """No task has that name; the message gives the near matches."""
 
 
 def register_task(task: Task) -> Task:

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l4t_jax.config import ConfigError
 from l4t_jax.envs import Task, dynamics
 from l4t_jax.envs.cells import DIR_X, DIR_Y, EMPTY, PICKUP, encode_cells
 from l4t_jax.envs.levels import in_split
 from l4t_jax.envs.state import State, from_observation
+from l4t_jax.errors import ConfigError
 from l4t_jax.evaluation.playing import Episodes, choose
 from l4t_jax.training.trainer import Trainer
 

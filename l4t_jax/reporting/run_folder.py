@@ -1,6 +1,6 @@
 """Figures of a run: intervals, steps to success, and the files of the run folder that hold them.
 
-Host module, imports nothing of the package. All JSON is strict: no NaN, no Infinity.
+Host module.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from l4t_jax.errors import RunFolderError, WandbError
+from l4t_jax.files import dumps, write_whole
+
 CONFIG, METRICS, SUMMARY, TEACHER = "config.json", "metrics.jsonl", "summary.json", "teacher.json"
 LOCK = ".lock"
 THRESHOLDS = ("0.50", "0.90", "0.95")
 ENOUGH_LEVELS = 512  # fewer say too little of a success of 0.95
 Z95 = 1.959964
-
-
-class RunFolderError(ValueError):
-    """A folder cannot be a run folder, or is none; the message says why."""
 
 
 def wilson(successes: float, trials: int) -> tuple[float, float]:
@@ -73,41 +72,6 @@ def steps_to_success(
             for seed in range(seeds)
         ]
     return found
-
-
-def strict(value: Any) -> Any:
-    """`value` as strict JSON holds it: numpy numbers and arrays as Python's, what is not finite as None."""
-    if isinstance(value, dict):
-        return {str(k): strict(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [strict(v) for v in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return strict(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def dumps(value: Any, indent: int | None = None) -> str:
-    """Strict JSON."""
-    return json.dumps(strict(value), indent=indent, allow_nan=False, ensure_ascii=False)
-
-
-def write(path: Path, value: Any) -> None:
-    """Writes a JSON file, whole or not at all."""
-    whole(path, dumps(value, indent=1) + "\n")
-
-
-def whole(path: Path, content: str | bytes) -> None:
-    """Writes a file, whole or not at all."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(content.encode() if isinstance(content, str) else content)
-        beside.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
 
 
 def read(path: Path) -> Any:
@@ -168,45 +132,29 @@ class Lock:
     """
 
     def __init__(self, folder: Path) -> None:
-        import fcntl
+        import filelock
 
         self._path = folder / LOCK
-        while True:
-            try:
-                self._file = self._path.open("a+", encoding="utf-8")
-            except OSError as error:
-                raise RunFolderError(f"{folder} cannot be written: {error.strerror}") from error
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                self._file.seek(0)
-                who = self._file.read().strip() or "another process"
-                self._file.close()
-                raise RunFolderError(f"{folder} is in use by {who}; wait for it, or stop it") from error
-            except OSError:  # a file system without locks: go on as well as can be
-                break
-            try:  # the last holder may have removed the file between our opening and our locking it
-                if os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
-                    break
-            except FileNotFoundError:
-                pass
-            self._file.close()
+        self._lock = filelock.FileLock(self._path, thread_local=False)
+        try:
+            self._lock.acquire(blocking=False)
+        except filelock.Timeout as error:
+            who = ""
+            with contextlib.suppress(OSError):
+                who = self._path.read_text(encoding="utf-8").strip()
+            who = who or "another process"
+            raise RunFolderError(f"{folder} is in use by {who}; wait for it, or stop it") from error
+        except OSError as error:
+            raise RunFolderError(f"{folder} cannot be written: {error.strerror}") from error
         with contextlib.suppress(OSError):  # a full disk: the lock holds without its holder's name
-            self._file.truncate(0)
-            self._file.write(f"process {os.getpid()} on {platform.node()}\n")
-            self._file.flush()
+            self._path.write_text(f"process {os.getpid()} on {platform.node()}\n", encoding="utf-8")
 
     def release(self) -> None:
-        """Lets go, and removes the lock file."""
-        if not self._file.closed:
+        """Lets go, and removes the lock file; a second time does nothing."""
+        if self._lock.is_locked:
             with contextlib.suppress(OSError):
-                self._path.unlink()
-            with contextlib.suppress(OSError):
-                self._file.close()
-
-
-class WandbError(ValueError):
-    """Weights & Biases cannot be reached or used; the message says why and what would do."""
+                self._path.unlink()  # before it is released: filelock takes no lock on a file that is gone
+            self._lock.release()
 
 
 class Wandb:
@@ -272,7 +220,7 @@ class Writer:
         from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
 
         resumed = any(folder.glob("events.out.tfevents.*"))
-        whole(folder / METRICS, "".join(dumps(record) + "\n" for record in records))
+        write_whole(folder / METRICS, "".join(dumps(record) + "\n" for record in records))
         self._file = (folder / METRICS).open("a", encoding="utf-8")
         # The name ends in the process: a run may go on within the second in which it was stopped.
         self._events = EventsWriter(str(folder / "events"), f".{os.getpid()}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from l4t_jax import commandline
+from l4t_jax import commandline, files
 from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.config import PRESETS, Config
 from l4t_jax.evaluation import heldout
@@ -105,7 +105,7 @@ def write(result: Result, teacher_validation: dict[str, Any] | None) -> Path:
         settings=_settings(result.config),
     )
     path = folder / NAME
-    run_folder.whole(path, page)
+    files.write_whole(path, page)
     return path
 
 

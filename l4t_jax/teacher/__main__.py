@@ -11,17 +11,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from l4t_jax.config import ConfigError
-from l4t_jax.envs import Task, UnknownTask, get_task
+from l4t_jax.envs import Task, get_task
+from l4t_jax.errors import ConfigError, Refusal, TeacherFileError, UnknownTask
 from l4t_jax.teacher import file
-from l4t_jax.teacher.backends import BackendError, Options, open_backend
-from l4t_jax.teacher.cache import Cache, CacheError, default_folder
-from l4t_jax.teacher.file import TeacherFileError
-from l4t_jax.teacher.grammar import TooManyStates, situations, write_plan
-from l4t_jax.teacher.prompt import PromptError, load
+from l4t_jax.teacher.backends import Options, open_backend
+from l4t_jax.teacher.cache import Cache, default_folder
+from l4t_jax.teacher.grammar import situations, write_plan
+from l4t_jax.teacher.prompt import load
 from l4t_jax.teacher.recording import Ask, estimate, record
-
-MISTAKES = (TeacherFileError, BackendError, PromptError, CacheError, UnknownTask, TooManyStates, ConfigError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -289,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         chosen.run()
-    except MISTAKES as error:
+    except Refusal as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -8,13 +8,14 @@ at any moment loses only the answers in flight, and two recorders at once share 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from l4t_jax.errors import CacheError
+from l4t_jax.files import write_whole
 
 
 def default_folder() -> Path:
@@ -23,10 +24,6 @@ def default_folder() -> Path:
     if own:
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "l4t_jax" / "answers"
-
-
-class CacheError(OSError):
-    """Answers cannot be kept; the message says where and why."""
 
 
 class Cache:
@@ -61,36 +58,16 @@ class Cache:
         try:
             place.mkdir(parents=True, exist_ok=True)
             if not (place / "question.json").exists():
-                _write(place / "question.json", question)
-            if not _write(place / f"{name}.json", answer):
+                write_whole(place / "question.json", _text(question), keep=True)
+            if not write_whole(place / f"{name}.json", _text(answer), keep=True):
                 kept = self.get(question, name)
                 if kept is not None:
                     return kept
-                _write(place / f"{name}.json", answer, replace=True)  # what stood there could not be read
+                write_whole(place / f"{name}.json", _text(answer))  # what stood there could not be read
         except OSError as error:
             raise CacheError(f"the answers cannot be kept in {self.folder}: {error.strerror or error}") from error
         return answer
 
 
-def _write(path: Path, content: dict[str, Any], replace: bool = False) -> bool:
-    """Writes a whole file or nothing; False where the name is taken and is not to be replaced."""
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(content, stream, ensure_ascii=False, indent=1)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        if replace:
-            os.replace(beside, path)
-            return True
-        try:
-            os.link(beside, path)
-        except FileExistsError:
-            return False
-        except OSError:  # a file system without hard links: the rename is atomic too, the last writer wins
-            os.replace(beside, path)
-        return True
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
+def _text(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"

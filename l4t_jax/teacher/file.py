@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
@@ -27,18 +26,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from l4t_jax import files
 from l4t_jax.abstraction import symbolic
 from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.envs.task import Task
+from l4t_jax.errors import TeacherFileError
 from l4t_jax.skills import plan_codes
 from l4t_jax.teacher.policy import TeacherTable
 
 FORMAT, VERSION = "l4t-teacher", 1
 MADE = ("recorded", "llm", "hand-written")
-
-
-class TeacherFileError(ValueError):
-    """A teacher file cannot be read or does not fit the task; the message says what is wrong and what would do."""
 
 
 def load(source: str | Path) -> dict[str, Any]:
@@ -101,13 +98,10 @@ def save(content: dict[str, Any], path: str | Path) -> None:
     """
     check(content, str(path))
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(dump(content), encoding="utf-8")
-        os.replace(beside, path)
+        files.write_whole(path, dump(content))
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise TeacherFileError(f"the teacher file {path} cannot be written: {error.strerror or error}") from error
 
 

@@ -22,13 +22,10 @@ from l4t_jax.abstraction import symbolic
 from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.envs.cells import GOAL
 from l4t_jax.envs.task import Role, Task
+from l4t_jax.errors import TooManyStates
 from l4t_jax.skills.plan_codes import BARE_SKILLS, SKILLS, Step
 
 Plan = tuple[Step, ...]
-
-
-class TooManyStates(ValueError):
-    """The symbolic states of a task are too many to ask for all of them; the message says what can be done."""
 
 
 MOST_PLANS = 150

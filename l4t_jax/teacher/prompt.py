@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 
 from l4t_jax.envs.task import Task
+from l4t_jax.errors import PromptError
 from l4t_jax.skills.plan_codes import OBJECT_SKILLS
 
 ROLES = ("system", "user", "assistant")
@@ -27,10 +28,6 @@ FIELDS = ("task", "skills", "state")
 CONTENT_FREE = "Agent sees <N/A>, holds <N/A>."
 
 Message = dict[str, str]  # "role" and "content", as every chat API has them
-
-
-class PromptError(ValueError):
-    """A prompt file cannot be used; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,24 +33,13 @@ import numpy as np
 
 from l4t_jax import parallel
 from l4t_jax.config import MAY_CHANGE, Config
+from l4t_jax.errors import CannotWrite, CheckpointError, DamagedCheckpoint
 
 Which = Literal["last", "best"]
 FOLDER = "checkpoints"
 KEPT = 3  # the newest so many checkpoints
 _ARRAYS, _HOST, _SUMS = "arrays", "host.json", "SHA256SUMS"
 _PART = ".part-"  # begins the name of a checkpoint that is being written or deleted
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is missing, cannot be written, or is not this run's; the message says which."""
-
-
-class CannotWrite(CheckpointError):
-    """A checkpoint cannot be written; the message says why, and which one is whole."""
-
-
-class DamagedCheckpoint(UserWarning):
-    """A checkpoint is damaged, and the one before it is used; the message names both."""
 
 
 def config_hash(config: Config) -> str:

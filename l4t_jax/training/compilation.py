@@ -16,13 +16,7 @@ from typing import Any
 
 import jax
 
-from l4t_jax.config import ConfigError
-
 HEADROOM = 0.9  # share of the free memory that a program may take: the runtime and the host need some too
-
-
-class TooLarge(ConfigError):
-    """The run does not fit into the device's memory; the message names a number of environments that does."""
 
 
 def keep_compiled() -> None:

@@ -25,8 +25,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l4t_jax import parallel
+from l4t_jax import files, parallel
 from l4t_jax.config import Config
+from l4t_jax.errors import DamagedCheckpoint, Diverged, Interrupted, TooLarge
 from l4t_jax.evaluation import heldout
 from l4t_jax.evaluation.playing import Episodes
 from l4t_jax.reporting import run_folder
@@ -36,23 +37,6 @@ from l4t_jax.teacher.live import LiveTeacher
 from l4t_jax.teacher.policy import TeacherTable
 from l4t_jax.training import checkpoint, compilation
 from l4t_jax.training.trainer import Trainer
-
-
-class Interrupted(KeyboardInterrupt):
-    """The run was stopped by Ctrl-C or SIGTERM; the message says how to go on.
-
-    Args:
-        words: the message.
-        number: the signal's; a process that ends by it exits with 128 and this (`code`).
-    """
-
-    def __init__(self, words: str, number: int = signal.SIGINT) -> None:
-        super().__init__(words)
-        self.code = 128 + number
-
-
-class Diverged(ValueError):
-    """A number of the training is not finite; the message says at which update, and where the last good state is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,13 +131,13 @@ class Run:
         needed = _program_bytes_at_least(self.trainer)
         free = compilation.free_bytes()
         if free is not None and needed > free * compilation.HEADROOM:
-            raise compilation.TooLarge(_too_large(self.trainer, self.table, needed, free))
+            raise TooLarge(_too_large(self.trainer, self.table, needed, free))
         longest = max(end - begin for begin, end in itertools.pairwise([0, *self.ends]))
         made = training_programs(self.trainer, self.table, longest)
         params = made["block"][1][0].params
         needed = 4 * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))  # gradients and Adam's moments too
         if free is not None and needed > free * compilation.HEADROOM:
-            raise compilation.TooLarge(
+            raise TooLarge(
                 f"a student of --hidden {config.hidden} needs at least {compilation.in_words(needed)} of memory and "
                 f"{compilation.in_words(free)} are free; try a smaller --hidden or fewer --num-seeds"
             )
@@ -164,12 +148,12 @@ class Run:
         largest = max(sizes, key=sizes.__getitem__)
         if free is not None and sizes[largest] > free * compilation.HEADROOM:
             if largest in ("levels", "student", "others", "picture"):
-                raise compilation.TooLarge(
+                raise TooLarge(
                     f"evaluating needs at least {compilation.in_words(sizes[largest])} of memory and "
                     f"{compilation.in_words(free)} are free; try fewer "
                     "--validation-levels, --heldout-levels or --num-seeds"
                 )
-            raise compilation.TooLarge(_too_large(self.trainer, self.table, sizes[largest], free))
+            raise TooLarge(_too_large(self.trainer, self.table, sizes[largest], free))
         return compiled
 
     def train(self) -> None:
@@ -223,8 +207,8 @@ class Run:
         """Takes over the newest whole checkpoint, if there is one; the number of updates done."""
         assert self._checkpoints is not None
         template = jax.eval_shape(lambda: _initial(self.trainer, 0))
-        with warnings.catch_warnings(record=True, category=checkpoint.DamagedCheckpoint) as said:
-            warnings.simplefilter("always", checkpoint.DamagedCheckpoint)
+        with warnings.catch_warnings(record=True, category=DamagedCheckpoint) as said:
+            warnings.simplefilter("always", DamagedCheckpoint)
             saved = self._checkpoints.restore(template)
         for warning in said:
             self.progress.notice(str(warning.message))
@@ -271,7 +255,7 @@ class Run:
                 env_steps_per_s=steps * self.seeds / self.seconds["train"],
             ),
         )
-        record = run_folder.strict(record)
+        record = files.strict(record)
         self.records.append(record)
         self._keep_best(record["validation"])
         assert self._writer is not None
@@ -288,7 +272,7 @@ class Run:
         assert live is not None
         if live.meet(met.tolist()):
             self.table = self.measure.table = self.trainer.put(live.table)
-        run_folder.write(self.folder / run_folder.TEACHER, live.content)
+        files.write_json(self.folder / run_folder.TEACHER, live.content)
 
     def _keep_best(self, validation: dict[str, list[float]]) -> None:
         """Of each seed, keeps the parameters just evaluated if they did better than all before."""
@@ -340,7 +324,7 @@ class Run:
         )  # fmt: skip
         updates = self.records[-1]["updates"] if self.records else 0
         best = self._kept.params if self.best is None else self.best
-        self._checkpoints.save(updates, self._kept, best, json.loads(run_folder.dumps(host)))
+        self._checkpoints.save(updates, self._kept, best, json.loads(files.dumps(host)))
         if wait:
             self._checkpoints.wait()
         self._saved = time.monotonic()
@@ -386,7 +370,7 @@ class Run:
                 config.validation_levels,
             ),
         )
-        summary = run_folder.strict(summary)
+        summary = files.strict(summary)
         self.progress.phase("drawing")
         student, shown = self.measure.traces(params, config.seed, "test", 0)
         pictures.pictures(self.folder, trainer.task, self.table, student, shown)
@@ -396,7 +380,7 @@ class Run:
             records=self.records, heldout=episodes,
         )  # fmt: skip
         webpage.write(result, self.teacher_validation)
-        run_folder.write(self.folder / run_folder.SUMMARY, summary)  # the last file: it says that the run is finished
+        files.write_json(self.folder / run_folder.SUMMARY, summary)  # the last file: it says that the run is finished
         self._summary = summary
         return result
 
@@ -487,7 +471,7 @@ def memory_errors(config: Config) -> Iterator[None]:
         if not compilation.out_of_memory(error):
             raise
         assert config.num_envs is not None
-        raise compilation.TooLarge(
+        raise TooLarge(
             f"the device's memory ran out with --num-envs {config.num_envs}; "
             f"try --num-envs {max(config.num_envs // 4, 1)}"
         ) from error

@@ -22,10 +22,11 @@ from l4t_jax.agents.controllers import Controller, OverSkills, Primitive
 from l4t_jax.agents.rollout import Envs, begin, rollout
 from l4t_jax.agents.students import StudentNetwork, is_recurrent, make_student, run, student_names
 from l4t_jax.agents.update import Weights, make_batch, update
-from l4t_jax.config import Config, ConfigError
+from l4t_jax.config import Config
 from l4t_jax.envs import GridTask, Task, draw_levels, get_task
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.state import State
+from l4t_jax.errors import ConfigError
 from l4t_jax.evaluation import playing
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
 

@@ -13,6 +13,7 @@ import reproduce
 from PIL import Image
 from reproduce import CORRUPTED, TASKS, VARIANTS, Command, Experiment, experiments
 
+from l4t_jax import errors, files
 from l4t_jax.reporting import run_folder
 from l4t_jax.teacher import file
 from l4t_jax.training.trainer import Trainer
@@ -34,7 +35,7 @@ def write_run(experiment: Experiment, seeds: int = 5, evaluations: int = 20) -> 
     config = Trainer.create(experiment.config).config
     folder = Path(str(config.run_dir))
     folder.mkdir(parents=True)
-    run_folder.write(folder / run_folder.CONFIG, dataclasses.asdict(config))
+    files.write_json(folder / run_folder.CONFIG, dataclasses.asdict(config))
     end, half = ENDS[experiment.variant]
     assert config.total_steps is not None
     total = config.total_steps
@@ -49,7 +50,7 @@ def write_run(experiment: Experiment, seeds: int = 5, evaluations: int = 20) -> 
         for step, row in zip(steps, success, strict=True):
             clock = dict(train_s=step * seeds / rate, evaluate_s=0.0, env_steps_per_s=rate)
             validation = {"success": row.tolist(), "return": (0.9 * row).tolist(), "length": [1.0] * seeds}
-            out.write(run_folder.dumps(dict(steps=step, validation=validation, time=clock)) + "\n")
+            out.write(files.dumps(dict(steps=step, validation=validation, time=clock)) + "\n")
     last = np.clip(end + rng.normal(0, 0.005, seeds), 0, 1)
     alone = {"success": 0.57, "return": 0.5, "length": 80.0}
     summary = {
@@ -63,7 +64,7 @@ def write_run(experiment: Experiment, seeds: int = 5, evaluations: int = 20) -> 
         },
         "steps_to_success": run_folder.steps_to_success(steps, success.tolist(), 512),
     }  # fmt: skip
-    run_folder.write(folder / run_folder.SUMMARY, summary)
+    files.write_json(folder / run_folder.SUMMARY, summary)
 
 
 def made_up(out: Path, **settings: Any) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def test_the_table_says_what_the_runs_came_to(both: tuple[Path, dict[str, Any]])
     assert "ahead of PPO alone; the intervals do not overlap" in text
     assert "Teacher corrupted with probability 1: final success 0.9" in text and "not below the lower end" in text
     assert not any(one["harmed"] for one in results["harmed"])
-    assert len(run_folder.dumps(results)) < 60_000
+    assert len(files.dumps(results)) < 60_000
 
 
 def test_only_runs_of_as_many_steps_are_set_against_each_other(both: tuple[Path, dict[str, Any]]) -> None:
@@ -235,7 +236,7 @@ def test_a_finished_experiment_is_not_run_again_and_an_interrupted_one_starts_an
 def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
     write_run(experiments(Command(out=str(tmp_path), tasks="DoorKey-5x5"))[0])
     other = experiments(Command(out=str(tmp_path), tasks="DoorKey-5x5", seeds=3))[0]
-    with pytest.raises(run_folder.RunFolderError, match="--num-seeds 5, not 3; pass another --out"):
+    with pytest.raises(errors.RunFolderError, match="--num-seeds 5, not 3; pass another --out"):
         reproduce.finished(other)
 
 

@@ -11,8 +11,9 @@ import navix
 import numpy as np
 import pytest
 
-from l4t_jax.envs import Task, UnknownTask, get_task, layouts, list_tasks, register_task, registry, task
+from l4t_jax.envs import Task, get_task, layouts, list_tasks, register_task, registry, task
 from l4t_jax.envs.cells import NUM_ACTIONS
+from l4t_jax.errors import UnknownTask
 
 
 def own_task(**changes):

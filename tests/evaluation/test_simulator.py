@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax import api
+from l4t_jax import api, files
 from l4t_jax.config import Config, ConfigError
 from l4t_jax.envs import get_task
 from l4t_jax.envs.levels import in_split
@@ -44,7 +44,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory, built: tuple[Trainer, Any]) 
     trainer, state = built
     folder = tmp_path_factory.mktemp("runs") / "untrained"
     folder.mkdir()
-    run_folder.write(folder / run_folder.CONFIG, dataclasses.asdict(trainer.config))
+    files.write_json(folder / run_folder.CONFIG, dataclasses.asdict(trainer.config))
     kept = checkpoint.Checkpoints(folder, trainer.config)
     kept.save(0, state, state.params, {})
     kept.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from l4t_jax import errors
 from l4t_jax.reporting import run_folder
 
 RECORD = dict(
@@ -64,7 +65,7 @@ def test_a_refusal_of_wandb_is_one_sentence_and_leaves_nothing(tmp_path: Path, m
     fake: Any = types.ModuleType("wandb")
     fake.Settings, fake.init = dict, init
     monkeypatch.setitem(sys.modules, "wandb", fake)
-    with pytest.raises(run_folder.WandbError) as refused:
+    with pytest.raises(errors.WandbError) as refused:
         run_folder.Wandb("mine", tmp_path, {})
     assert str(refused.value).startswith("--wandb mine: No API key configured; set WANDB_API_KEY, or WANDB_MODE=off")
     assert "\n" not in str(refused.value) and not any(tmp_path.iterdir())

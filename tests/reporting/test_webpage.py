@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from l4t_jax import files
 from l4t_jax.config import Config
 from l4t_jax.evaluation.playing import Episodes
 from l4t_jax.reporting import run_folder, webpage
@@ -53,7 +54,7 @@ def result(tmp_path: Path) -> Result:
         Image.new("P", (38, 38)).save(tmp_path / f"{who}.gif")
     plans = [{"p": 0.25, "skills": [["explore"]]}, {"p": 0.75, "skills": [["go_to", "key"], ["pick_up", "key"]]}]
     states = [{"sees": ["key"], "holds": None, "plans": plans}, {"sees": [], "holds": "key", "plans": []}]
-    run_folder.write(tmp_path / run_folder.TEACHER, {"about": "Made <by hand>", "states": states})
+    files.write_json(tmp_path / run_folder.TEACHER, {"about": "Made <by hand>", "states": states})
     records = [
         dict(steps=n, train=dict(distill_weight=1 / n), validation=dict(success=[0.5, 0.7], **{"return": [0.3, 0.4]}))
         for n in (100, 200)

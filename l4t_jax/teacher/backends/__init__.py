@@ -12,11 +12,8 @@ from typing import Any, Protocol
 
 from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.envs.task import Task
+from l4t_jax.errors import BackendError
 from l4t_jax.teacher.prompt import Message
-
-
-class BackendError(RuntimeError):
-    """A backend cannot be used or does not answer; the message is one sentence that says what would help."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,86 @@
+"""What a command answers in one sentence: every such error of the package.
+
+The lowest module: imports nothing of the package, and anything may import it. Any other exception is a bug, and a
+command shows its traceback.
+"""
+
+from __future__ import annotations
+
+import signal
+
+
+class Refusal(Exception):
+    """Base of the errors whose message is one sentence that says what is wrong and what would be right."""
+
+
+class ConfigError(Refusal, ValueError):
+    """A setting is wrong; the message says what would be right."""
+
+
+class OptionError(Refusal, ValueError):
+    """A mistake on the command line; the message says what would be right."""
+
+
+class TooLarge(ConfigError):
+    """The run does not fit into the device's memory; the message says what it needs and what is free."""
+
+
+class UnknownTask(Refusal, ValueError):
+    """No task has that name; the message gives the near matches."""
+
+
+class RunFolderError(Refusal, ValueError):
+    """A folder cannot be a run folder, or is none; the message says why."""
+
+
+class CheckpointError(Refusal, ValueError):
+    """A checkpoint is missing, cannot be written, or is not this run's; the message says which."""
+
+
+class CannotWrite(CheckpointError):
+    """A checkpoint cannot be written; the message says why, and which one is whole."""
+
+
+class Diverged(Refusal, ValueError):
+    """A number of the training is not finite; the message says at which update, and where the last good state is."""
+
+
+class WandbError(Refusal, ValueError):
+    """Weights & Biases cannot be reached or used; the message says why and what would do."""
+
+
+class TeacherFileError(Refusal, ValueError):
+    """A teacher file cannot be read or does not fit the task; the message says what is wrong and what would do."""
+
+
+class TooManyStates(Refusal, ValueError):
+    """The symbolic states of a task are too many to ask for all of them; the message says what can be done."""
+
+
+class PromptError(Refusal, ValueError):
+    """A prompt file cannot be used; the message says why."""
+
+
+class BackendError(Refusal, RuntimeError):
+    """A backend cannot be used or does not answer; the message is one sentence that says what would help."""
+
+
+class CacheError(Refusal, OSError):
+    """Answers cannot be kept; the message says where and why."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped by Ctrl-C or SIGTERM; the message says how to go on.
+
+    Args:
+        words: the message.
+        number: the signal's; a process that ends by it exits with 128 and this (`code`).
+    """
+
+    def __init__(self, words: str, number: int = signal.SIGINT) -> None:
+        super().__init__(words)
+        self.code = 128 + number
+
+
+class DamagedCheckpoint(UserWarning):
+    """A checkpoint is damaged, and the one before it is used; the message names both."""

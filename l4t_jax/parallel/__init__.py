@@ -1,0 +1,33 @@
+"""Many devices and processes, and what it takes for a run to be the same on any number of them.
+
+Imports nothing of the package but the errors. A program runs on every device on its own share of the environments
+(`on_each`); what is needed of all environments (gradients, means) is summed over the mesh by name. An environment's
+random numbers come from its id (`per_env_keys`), so they do not depend on the device.
+"""
+
+from l4t_jax.parallel.collectives import all_gather, mean, shard, sum_of
+from l4t_jax.parallel.mesh import AXIS, FEWEST_ENVS, MOST_ON_CPU, cores, cpu_devices, make_mesh, on_each, put, specs
+from l4t_jax.parallel.processes import broadcast, everywhere, is_main, join
+from l4t_jax.parallel.random_numbers import per_env_bits, per_env_keys
+
+__all__ = [
+    "AXIS",
+    "FEWEST_ENVS",
+    "MOST_ON_CPU",
+    "all_gather",
+    "broadcast",
+    "cores",
+    "cpu_devices",
+    "everywhere",
+    "is_main",
+    "join",
+    "make_mesh",
+    "mean",
+    "on_each",
+    "per_env_bits",
+    "per_env_keys",
+    "put",
+    "shard",
+    "specs",
+    "sum_of",
+]

@@ -1,0 +1,52 @@
+"""Sums, means and parts over the devices of a mesh, within a program that runs on each of them.
+
+Device module, imports nothing of the package. `axis` is the mesh axis that the environments are spread over; None on a
+single device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+
+def mean(tree: Any, axis: str | None) -> Any:
+    """The mean over devices of arrays of one dtype, in one reduction; without an axis the arrays themselves."""
+    if axis is None:
+        return tree
+    flat, back = ravel_pytree(tree)
+    return back(jax.lax.pmean(flat, axis))
+
+
+def sum_of(tree: Any, axis: str | None) -> Any:
+    """The sum over devices of arrays, in one reduction, `float32`."""
+    tree = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)
+    if axis is None:
+        return tree
+    flat, back = ravel_pytree(tree)
+    return back(jax.lax.psum(flat, axis))
+
+
+def shard(rows: Any, axis: str | None) -> Any:
+    """This device's part of rows that every device has, leading axis; the last device's may repeat the last row."""
+    if axis is None:
+        return rows
+    total = jax.tree.leaves(rows)[0].shape[0]
+    own = -(-total // jax.lax.axis_size(axis))
+    index = jnp.minimum(jax.lax.axis_index(axis) * own + jnp.arange(own), total - 1)
+    return jax.tree.map(lambda leaf: leaf[index], rows)
+
+
+def all_gather(parts: Any, total: int, axis: str | None, rows: int = 0) -> Any:
+    """Inverse of `shard`, on every device: axis `rows` of the parts joined, and its first `total` kept."""
+    if axis is None:
+        return parts
+
+    def join(leaf: jax.Array) -> jax.Array:
+        at = rows % leaf.ndim
+        return jax.lax.slice_in_dim(jax.lax.all_gather(leaf, axis, axis=at, tiled=True), 0, total, axis=at)
+
+    return jax.tree.map(join, parts)

@@ -1,0 +1,80 @@
+"""The processes of a run on many hosts: how they find each other, and what they agree on.
+
+Host code; imports nothing of the package but the errors.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import jax
+import numpy as np
+
+from l4t_jax.errors import ConfigError
+
+_joined: int | None = 1  # processes of this run, None where jax found them by itself
+
+
+def joined() -> int | None:
+    """How many processes `join` brought together, 1 without it; None where jax found them by itself."""
+    return _joined
+
+
+def join(asked: bool) -> None:
+    """Joins the other processes of the run, for a command, before jax is first used.
+
+    Where `JAX_COORDINATOR_ADDRESS` (HOST:PORT of the first process), `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID` say how,
+    and on a TPU pod; if `asked`, also where jax finds it out by itself (SLURM, Open MPI, Kubernetes).
+
+    Raises:
+        ConfigError: nothing says how, or the others do not answer.
+    """
+    global _joined
+    by_hand = "JAX_NUM_PROCESSES" in os.environ
+    if not (asked or by_hand or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")):
+        return
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        settings: dict[str, Any] = {}
+        if by_hand:
+            settings = dict(
+                coordinator_address=os.environ["JAX_COORDINATOR_ADDRESS"],
+                num_processes=int(os.environ["JAX_NUM_PROCESSES"]), process_id=int(os.environ["JAX_PROCESS_ID"]),
+                cluster_detection_method="deactivate",
+            )  # fmt: skip
+        jax.distributed.initialize(**settings)
+    except KeyError as error:
+        raise ConfigError(
+            f"{error.args[0]} is not set: many processes need JAX_COORDINATOR_ADDRESS (HOST:PORT of the first), "
+            "JAX_NUM_PROCESSES and JAX_PROCESS_ID (0, 1, ...)"
+        ) from error
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"the processes of this run cannot be joined ({str(error).splitlines()[0]}); set JAX_COORDINATOR_ADDRESS, "
+            "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or leave --distributed out"
+        ) from error
+    _joined = settings.get("num_processes")
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes and prints: the first, or the only one."""
+    return jax.process_index() == 0
+
+
+def broadcast(flag: bool) -> bool:
+    """What the first process says, for decisions that look at a clock, a signal or a disk; all must ask."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(flag)))
+
+
+def everywhere(x: jax.Array) -> Any:
+    """An array that is spread over many hosts, whole on each of them; all must ask. Others as they are."""
+    if not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated:
+        return x
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(x, tiled=True)
