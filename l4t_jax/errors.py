@@ -65,6 +65,10 @@ class BackendError(Refusal, RuntimeError):
     """A backend cannot be used or does not answer; the message is one sentence that says what would help."""
 
 
+class NoPlans(BackendError):
+    """Not one answer holds a plan, so there is no teacher to make of them; the message says what the answers were."""
+
+
 class CacheError(Refusal, OSError):
     """Answers cannot be kept; the message says where and why."""
 

@@ -48,8 +48,14 @@ class Cache:
             return None
         return answer if isinstance(answer, dict) else None
 
-    def put(self, question: dict[str, Any], name: str, answer: dict[str, Any]) -> dict[str, Any]:
+    def put(self, question: dict[str, Any], name: str, answer: dict[str, Any], replace: bool = False) -> dict[str, Any]:
         """Keeps an answer and returns the one that is kept: an earlier one, if another recorder was faster.
+
+        Args:
+            question: what was asked.
+            name: of the answer.
+            answer: to keep.
+            replace: an earlier one goes.
 
         Raises:
             CacheError: it cannot be written.
@@ -59,7 +65,7 @@ class Cache:
             place.mkdir(parents=True, exist_ok=True)
             if not (place / "question.json").exists():
                 write_whole(place / "question.json", _text(question), keep=True)
-            if not write_whole(place / f"{name}.json", _text(answer), keep=True):
+            if not write_whole(place / f"{name}.json", _text(answer), keep=not replace):
                 kept = self.get(question, name)
                 if kept is not None:
                     return kept

@@ -1,33 +1,70 @@
 """An LLM's answer as a plan: text in, steps or "unusable" out. It reads, and does nothing else with the text.
 
-Host module. It takes plans as the prompt asks for them ("go to <key>, pick up <key>"), numbered or bulleted, as words
-in a sentence or two, or as JSON (a list, or an object with one); `JSON` has a limit of depth, so a hostile answer costs
-no more than a long one. A step that names no skill of the task, or no object it can name, becomes ("noop",), as in the
-recorded tables: it ends the plan there. An answer without a single step is unusable.
+Host module. `reasoning.final` takes the reasoning away, `structured` finds steps in JSON, `prose` in everything else:
+both cut an answer into *fragments*, and here a fragment becomes steps. A step that names no skill of the task, or no
+object it can name, becomes ("noop",), as in the recorded tables: it ends the plan there, and is counted. An answer
+without a single step is unusable. `tests/teacher/data/answers.json` has 250 answers with their right reading.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import html
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from l4t_jax.skills.plan_codes import OBJECT_SKILLS, SKILLS, Step
+from l4t_jax.teacher import prose, structured
+from l4t_jax.teacher.reasoning import final
 
 LONGEST = 16_384  # characters that are looked at; no plan is longer
 MOST_STEPS = 8  # steps that are kept: a walk along a plan hardly gets so far
 NOOP: Step = ("noop",)
 
-_PLAN_FIELDS = ("plan", "steps", "skills", "actions", "answer")
-_FILLERS = frozenset(
-    ["the", "a", "an", "this", "that", "its", "your", "to", "towards", "agent", "should", "must", "will", "can", "then",
-     "next", "first", "finally", "and"]
-)  # fmt: skip
-_SPLIT = re.compile(r"\n|[,;]|\.(?=\s|$)|->|→|\bthen\b|\band\b")
-_NUMBERING = re.compile(r"^\s*(?:step\s*)?\(?\d{1,3}\s*[.):]\s*|^\s*[-*•+]\s+")
-_OTHER_SIDE = re.compile(r"^\s*(?:agent sees\b|user\b|<\|)", re.IGNORECASE)  # the model goes on to ask itself
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_FILLERS = _set("the a an this that its your to at object near")
+_PRONOUNS = _set("it them one")
+# What may stand before a skill: "The agent should first", "I will then", "The best plan is to".
+_LEAD = _set(
+    """
+    the a agent player robot i you we ll d s let lets us should would must will can could need needs have has want
+    please first firstly second secondly third thirdly finally lastly next then now immediately best optimal right
+    only simply just step steps action skill move thing plan answer is are be do so ok okay sure start begin proceed
+    continue by with also my your try it in order case recommend suggest propose think believe
+    """
+)
+_TO_AFTER = _set("is are need needs have has want be do proceed continue start begin try would should best")
+_MODALS = _set("should must will would can could is be needs need has have")
+_MODIFIERS = _set("to be first then now also just simply next immediately go")
+_TURNS = _set("not t never cannot if when unless before after once so because that which who since until while")
+_SEQUENCE = _set("then next finally lastly first second third now and")
+# How talk begins. It is no step, however short.
+_TALK = _set(
+    """
+    because since so as if when while where which that this these it there but however note good great ok okay sure
+    yes no not don dont do never avoid hope let here certainly absolutely of for in on at using done thanks thank
+    the a an reason explanation thought to once after until before user assistant given based assuming although
+    though thus therefore hence otherwise else alternatively instead feel happy end json text plaintext markdown
+    python from i you we my your agent is are cannot can unless without with by sees holds seeing holding nothing me
+    option current currently necessary needed possible
+    """
+)
+# Things that other agents can do. A fragment that begins so is a step, however long; the skills are taken out below.
+_VERBS = _set(
+    """
+    use unlock walk turn take grab push pull toggle insert approach navigate head return carry place put find face
+    get wait enter cross leave exit collect retrieve fetch bring equip locate throw rotate teleport fly run
+    """
+)
+# After these words an object is not the skill's own any more.
+_BETWEEN = _set("with of for by behind in on and then from next beside using")
+_TURN_END = re.compile(r"<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|EOT)\|>|</s>|<end_of_turn>|<eos>")
+_SAID_OF = _set("is isn are was would will not cannot can has does requires seems makes won wouldn may might")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,130 +85,197 @@ def parse(text: str, objects: Collection[str], skills: Collection[str]) -> Parse
 
     Args:
         text: anything.
-        objects: the objects that a plan may name.
-        skills: the skills that it may use.
+        objects: names of the objects that a plan may name.
+        skills: names of the skills that it may use.
     """
-    text = text[:LONGEST]
-    text = re.sub(r"<think>.*?(?:</think>|\Z)", "", text, flags=re.DOTALL)
-    known = sorted({*SKILLS, *skills} - {"noop"}, key=lambda skill: (-len(skill), skill))  # longer names first
-    fragments = _from_json(text, known)
-    if fragments is None:
-        fragments = _from_prose(text, known)
-    steps: list[Step] = []
-    for fragment in fragments:
-        step = _step(fragment, objects, skills, known)
-        if step is not None:
-            steps.append(step)
-        if len(steps) == MOST_STEPS:
-            break
-    noops = sum(step == NOOP for step in steps)
-    return Parsed(None) if noops == len(steps) else Parsed(tuple(steps), noops)
+    text = clean(final(text))
+    reader = Reader(objects, skills)
+    for fragments in (structured.fragments(text, reader), prose.fragments(text, reader)):
+        steps = reader.steps(fragments)
+        if any(step != NOOP for step in steps):
+            return Parsed(steps, sum(step == NOOP for step in steps))
+    return Parsed(None)
 
 
-def _words(text: str) -> list[str]:
-    """Lower-case words without brackets, quotes and filler."""
-    bare = re.sub(r"[^\w\s]", " ", text.lower()).replace("_", " ")
-    return [word for word in bare.split() if word not in _FILLERS]
+def clean(text: str) -> str:
+    """The part of a text that is looked at; entities and full-width letters become what they stand for."""
+    text = text[: 2 * LONGEST].lstrip()
+    text = next((turn for turn in _TURN_END.split(text) if turn.strip()), "")  # what follows is another's turn
+    if "&" in text:
+        text = html.unescape(html.unescape(text))
+    text = unicodedata.normalize("NFKC", text).replace("\u200b", "").replace("\ufeff", "")
+    if "\\n" in text and "\n" not in text.strip():  # a string of another program, line ends written out
+        text = text.replace("\\n", "\n")
+    return text[:LONGEST]
 
 
-def _unlabelled(fragment: str) -> str:
-    """Without what stands before a colon: "The plan: explore"."""
-    return fragment.rsplit(":", 1)[-1]
+def words(text: str) -> list[str]:
+    """Lower-case words without brackets and quotes; goTo, go_to, go-to and GoTo are two words."""
+    bare = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text.replace("'", " ").replace("’", " "))
+    said = re.sub(r"[^\w]|_", " ", bare).lower().split()
+    return ["to" if word in ("towards", "toward") else word for word in said]
 
 
-def _step(fragment: str, objects: Collection[str], skills: Collection[str], known: Sequence[str]) -> Step | None:
-    """The step that a fragment of an answer says; None where it says nothing that looks like one."""
-    words = _words(_unlabelled(fragment))
-    if not words:
-        return None
-    for skill in known:
-        name = [word for word in skill.split("_") if word not in _FILLERS]
-        if words[: len(name)] != name:
-            continue
-        if skill not in skills:
-            return NOOP
+class Reader:
+    """Reads fragments as steps, for one task.
+
+    Args:
+        objects: names of the objects that a plan may name.
+        skills: names of the skills that it may use.
+    """
+
+    def __init__(self, objects: Collection[str], skills: Collection[str]) -> None:
+        self._skills = frozenset(skills)
+        self._objects = {tuple(words(name)): name for name in objects}
+        known = {*SKILLS, *skills} - {"noop"}
+        forms: list[tuple[tuple[str, ...], str, bool]] = []  # words that a fragment may begin with, skill, -ing
+        for skill in known:
+            first, *rest = skill.split("_")
+            forms += [((first, *rest), skill, False), ((first + "s", *rest), skill, False)]
+            stems = {first, first + first[-1], first[:-1] if first.endswith("e") else first}
+            forms += [((stem + "ing", *rest), skill, True) for stem in stems]
+            if rest:
+                forms.append(((first + "".join(rest),), skill, False))  # goto, pickup
+        self._forms = sorted(forms, key=lambda form: (-len(form[0]), form))
+
+    # Fragments
+
+    def steps(self, fragments: Sequence[prose.Fragment]) -> tuple[Step, ...]:
+        """The steps that fragments say, at most `MOST_STEPS`."""
+        found: list[Step] = []
+        for fragment in fragments:
+            found += self._steps(fragment, found[-1] if found else None)
+            if len(found) >= MOST_STEPS:
+                break
+        return tuple(found[:MOST_STEPS])
+
+    def begins(self, text: str) -> bool:
+        """Whether a text begins with a skill, of this task or another, perhaps after a label."""
+        return any(self._skill(said)[0] is not None for said in _labelled(text))
+
+    def orders(self, text: str) -> bool:
+        """Whether a text begins with a skill as one orders it: "open the door", and not "it can open the door"."""
+        said = words(text)
+        while said and said[0] in _SEQUENCE:
+            said = said[1:]
+        return self._skill(said, lead=False)[0] is not None
+
+    def counts(self, text: str) -> bool:
+        """Whether a text that begins with no skill is a step all the same: one that cannot be done."""
+        said = words(text)
+        if said and said[0] in _TALK:
+            return False
+        bare = self._bare(said)
+        if not bare or bare[0] in _TALK:
+            return False
+        return bare[0] in _VERBS or len(bare) <= 3 or (len(bare) <= 6 and re.search(r"<[^<>]+>", text) is not None)
+
+    def is_skill(self, text: str) -> bool:
+        """Whether a text is the name of a skill and nothing else."""
+        skill, rest = self._skill(words(text))
+        return skill is not None and not rest
+
+    def takes_object(self, text: str) -> bool:
+        """Whether a text is the name of a skill that wants an object, and nothing else."""
+        skill, rest = self._skill(words(text))
+        return skill in OBJECT_SKILLS and not rest
+
+    def _steps(self, fragment: prose.Fragment, before: Step | None) -> list[Step]:
+        """The steps in one fragment: several where nothing stands between them."""
+        for said in _labelled(fragment.text):
+            skill, rest = self._skill(said)
+            if skill is None:
+                continue
+            found: list[Step] = []
+            while skill is not None:
+                step, rest = self._step(skill, rest, found[-1] if found else before)
+                if step is None:
+                    break
+                found.append(step)
+                while rest and rest[0] in _SEQUENCE:
+                    rest = rest[1:]
+                skill, rest = self._skill(rest, lead=False)
+            if found:
+                return found
+            return [NOOP] if fragment.listed else []
+        if fragment.listed:
+            return [NOOP] if words(re.sub(r"^[\W\d_]+", "", fragment.text)) else []
+        return [NOOP] if self.counts(fragment.text) else []
+
+    def _bare(self, said: list[str]) -> list[str]:
+        """Words without what may stand before a skill."""
+        start = 0
+        while start < len(said) and (
+            said[start] in _LEAD or said[start].isdigit() or (said[start] == "to" and said[start - 1] in _TO_AFTER)
+        ):
+            start += 1
+        return said[start:]
+
+    def _skill(self, said: list[str], lead: bool = True) -> tuple[str | None, list[str]]:
+        """(skill that words begin with or None, the words after it)."""
+        bare = self._bare(said) if lead else said
+        for form, skill, ing in self._forms:
+            if tuple(bare[: len(form)]) == form:
+                rest = bare[len(form) :]
+                if ing and len(bare) == len(said) and self._object(rest, None)[1]:
+                    continue  # "Opening the door needs a key" is talk
+                return skill, rest
+            if len(form) == 2 and form[1] == "up" and bare[:1] == [form[0]] and "up" in bare[2:6]:  # pick the key up
+                at = bare.index("up")
+                return skill, bare[1:at] + bare[at + 1 :]
+            if form == ("go", "to") and bare[:1] == ["go"] and self._object(bare[1:2], None)[0]:  # go key
+                return skill, bare[1:]
+        for at in range(min(10, len(said)) if lead else 0):  # "The most sensible thing would be to explore"
+            if said[at] in _TURNS:
+                break
+            if said[at] in _MODALS:
+                rest = said[at + 1 :]
+                while rest and rest[0] in _MODIFIERS and rest[:2] != ["go", "to"]:
+                    rest = rest[1:]
+                skill, after = self._skill(rest, lead=False)
+                if skill is not None:
+                    return skill, after
+        return None, bare
+
+    def _step(self, skill: str, rest: list[str], before: Step | None) -> tuple[Step | None, list[str]]:
+        """(step of a skill, the words after it); None in place of a step where it is only spoken of."""
+        if rest and rest[0] in _SAID_OF:
+            return None, rest
+        if "or" in rest:  # which of them?
+            return NOOP, []
         if skill not in OBJECT_SKILLS:
-            return (skill,)
-        role = _noun(words[len(name) :], objects)
-        return NOOP if role is None else (skill, role)
-    # Not a skill: a short fragment is taken for a step of the plan that cannot be done, a long one for talk.
-    return NOOP if len(words) <= 3 else None
+            return (NOOP if skill not in self._skills else (skill,)), rest
+        name, after = self._object(rest, before)
+        if after and after[0] in _SAID_OF:
+            return None, after
+        if skill not in self._skills or name is None:
+            return NOOP, []
+        return (skill, name), after
+
+    def _object(self, rest: list[str], before: Step | None) -> tuple[str | None, list[str]]:
+        """(object that words name first, the words after it): in full after at most two words more, or in short."""
+        said = [word for word in rest if word not in _FILLERS]
+        if not said:
+            return None, []
+        if said[0] in _PRONOUNS and before is not None and len(before) == 2:
+            return before[1], said[1:]
+        for start in range(min(3, len(said))):
+            for length in range(min(6, len(said) - start), 0, -1):
+                phrase = tuple(said[start : start + length])
+                if phrase in self._objects:
+                    return self._objects[phrase], said[start + length :]
+                if start == 0:  # "door" for the only door, whatever its colour
+                    longer = [name for name in self._objects if name[-length:] == phrase]
+                    if len(longer) == 1:
+                        return self._objects[longer[0]], said[length:]
+            if said[start] in _BETWEEN:
+                break
+        return None, said
 
 
-def _noun(words: list[str], objects: Collection[str]) -> str | None:
-    """The one object whose name the words say, in full, with a word too many before or too few of its own."""
-    if not words:
-        return None
-    said = " ".join(words)
-    by_words = {" ".join(_words(role)): role for role in objects}
-    if said in by_words:
-        return by_words[said]
-    longer = {role for name, role in by_words.items() if said.endswith(" " + name)}
-    shorter = {role for name, role in by_words.items() if name.endswith(" " + said)}
-    for found in (longer, shorter):
-        if len(found) == 1:
-            return found.pop()
-    return None
-
-
-def _from_prose(text: str, known: Sequence[str]) -> list[str]:
-    """The fragments of the first stretch of lines that say steps."""
-    fragments: list[str] = []
-    for line in text.splitlines():
-        if _OTHER_SIDE.match(line) and not line.lstrip().startswith("<|im_start|>assistant"):
-            break
-        pieces = _SPLIT.split(_NUMBERING.sub("", line))
-        mine = [piece for piece in pieces if _begins_with_skill(piece, known)]
-        if mine:
-            fragments += pieces
-        elif fragments:
-            break  # what follows the plan is talk
-    if fragments:
-        return fragments
-    return [piece for line in text.splitlines()[:MOST_STEPS] for piece in _SPLIT.split(_NUMBERING.sub("", line))]
-
-
-def _begins_with_skill(fragment: str, known: Sequence[str]) -> bool:
-    words = _words(_unlabelled(fragment))
-    names = ([word for word in skill.split("_") if word not in _FILLERS] for skill in known)
-    return any(words[: len(name)] == name for name in names)
-
-
-def _from_json(text: str, known: Sequence[str]) -> list[str] | None:
-    """The steps in the first JSON list or object that holds some; None where there is none."""
-    decoder = json.JSONDecoder()
-    starts = [match.start() for match in re.finditer(r"[\[{]", text)][:16]
-    for start in starts:
-        try:
-            value, _ = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            continue
-        steps = _steps_in(value, known, depth=0)
-        if steps:
-            return steps
-    return None
-
-
-def _steps_in(value: Any, known: Sequence[str], depth: int) -> list[str]:
-    """The steps in a JSON value as fragments of text."""
-    if depth > 4:
-        return []
-    if isinstance(value, str):
-        return _from_prose(value, known)
-    if isinstance(value, dict):
-        fields = {str(key).lower(): inner for key, inner in value.items()}
-        for field in _PLAN_FIELDS:
-            if field in fields:
-                return _steps_in(fields[field], known, depth + 1)
-        flat = [inner for inner in fields.values() if isinstance(inner, str)]
-        return [" ".join(flat)] if flat else []  # {"skill": "go to", "object": "key"}
-    if isinstance(value, list):
-        if value and all(isinstance(item, str) for item in value) and _is_one_step(value):
-            return [" ".join(value)]  # ["go_to", "key"]
-        return [step for item in value[: 2 * MOST_STEPS] for step in _steps_in(item, known, depth + 1)]
-    return []
-
-
-def _is_one_step(words: list[str]) -> bool:
-    """Whether a list such as ["go_to", "key"] is one step rather than a list of steps."""
-    return len(words) == 2 and words[0].strip().lower().replace(" ", "_") in OBJECT_SKILLS
+def _labelled(text: str) -> list[list[str]]:
+    """A text as words, and again after each colon in it: "Step 1: explore", "go to <key>: it is near"."""
+    pieces = text.split(":")
+    if len(pieces) > 6:
+        return [words(text), words(pieces[-1])]
+    return [words(":".join(pieces[start:])) for start in range(len(pieces))]

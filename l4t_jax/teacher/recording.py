@@ -6,7 +6,8 @@ each likelihood is divided by the plan's own under a state that says nothing, to
 which takes away a weak model's liking for a plan wherever it is asked. *Sample*: answers are drawn and parsed; their
 frequencies are the distribution, and those that hold no plan are counted as unusable.
 
-Every answer is kept as it comes (`cache`), so asking again goes on where it stopped.
+Every usable answer is kept as it comes (`cache`), so asking again goes on where it stopped. One that is empty, cut off
+or without a plan is not: after the fault is mended it is asked for again.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from l4t_jax.envs.task import Task
+from l4t_jax.errors import NoPlans
 from l4t_jax.teacher import file
 from l4t_jax.teacher import prompt as prompts
-from l4t_jax.teacher.backends import Backend, BackendError, Request, Sampling
+from l4t_jax.teacher.backends import Answer, Backend, BackendError, Request, Sampling
+from l4t_jax.teacher.backends.completion import CUT, REASONING
 from l4t_jax.teacher.cache import Cache
 from l4t_jax.teacher.grammar import Plan, Situation, TooManyStates, plans, situations, write_plan
-from l4t_jax.teacher.parser import parse
+from l4t_jax.teacher.parser import Parsed, parse
+from l4t_jax.teacher.reasoning import final, whole
 
 Report = Callable[[str], None]
+NO_PLAN = "without a plan"  # a fault beside those of `backends.completion`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Ask:
         require(1 <= self.samples <= 10_000, f"--samples must be from 1 to 10000, not {self.samples}")
         require(0 <= self.temperature <= 10, f"--temperature must be from 0 to 10, not {self.temperature:g}")
         require(0 < self.top_p <= 1, f"--top-p must be above 0 and at most 1, not {self.top_p:g}")
-        require(1 <= self.max_tokens <= 4096, f"--max-tokens must be from 1 to 4096, not {self.max_tokens}")
+        require(1 <= self.max_tokens <= 131_072, f"--max-tokens must be from 1 to 131072, not {self.max_tokens}")
         require(0 <= self.seed < 2**31, f"--seed must be from 0 to {2**31 - 1}, not {self.seed}")
         require(0 <= self.divide_prior <= 2, f"--divide-prior must be from 0 to 2, not {self.divide_prior:g}")
         require(0 <= self.min_p < 0.5, f"--min-p must be at least 0 and below 0.5, not {self.min_p:g}")
@@ -139,6 +144,7 @@ class Asker:
     def __post_init__(self) -> None:
         self.ask = self.ask.checked(self.backend)
         self.prompt = prompts.load(self.task, self.ask.prompt)
+        self.faults: Counter[tuple[str, str]] = Counter()  # (what was wrong, more of it) of answers that came
         self._prior: dict[str, float] = {}
 
     def state(self, asked: Situation) -> dict[str, Any]:
@@ -234,31 +240,53 @@ class Asker:
         question = self._question(
             request, ask="sample", sampling=dataclasses.asdict(request.sampling), choices=request.choices
         )
-        texts: dict[int, str] = {}
+        read: dict[int, Parsed] = {}
         for number in range(self.ask.samples):
             kept = self.cache.get(question, f"{number:04d}") if self.cache else None
             if kept is not None and isinstance(kept.get("text"), str):
-                texts[number] = kept["text"]
-        missing = [number for number in range(self.ask.samples) if number not in texts]
+                found = self._parse(asked, kept["text"])
+                if found.steps is not None:
+                    read[number] = found
+        missing = [number for number in range(self.ask.samples) if number not in read]
         for number, answer in self.backend.sample(request, missing) if missing else ():
-            text = answer if isinstance(answer, str) else answer.text
-            if self.cache:
-                text = self.cache.put(question, f"{number:04d}", {"text": text}).get("text", text)
-            texts[number] = text
-        counts: Counter[Plan] = Counter()
-        unusable = noops = 0
-        for number in sorted(texts):
-            found = parse(texts[number], list(asked.objects), asked.skills)
-            if found.steps is None:
-                unusable += 1
-            else:
-                counts[found.steps] += 1
-                noops += found.noops
-        usable = sum(counts.values())
-        kept = [(count / usable, plan) for plan, count in counts.items()]
+            read[number] = self._take(asked, question, number, Answer(answer) if isinstance(answer, str) else answer)
+        counts = Counter(read[number].steps for number in sorted(read))
+        unusable = counts.pop(None, 0)
+        shares = [(count / (len(read) - unusable), plan) for plan, count in counts.items() if plan is not None]
+        noops = sum(found.noops for found in read.values())
         return {
-            **_named(asked), "answers": len(texts), "unusable": unusable, "noops": noops, "plans": _plans(kept),
+            **_named(asked), "answers": len(read), "unusable": unusable, "noops": noops, "plans": _plans(shares),
         }  # fmt: skip
+
+    def _take(self, asked: Situation, question: dict[str, Any], number: int, answer: Answer) -> Parsed:
+        """Reads an answer that came, and keeps it if it is whole and of use; another recorder's is taken if it is."""
+        text = whole(final(answer.text)) if answer.fault else answer.text
+        found = self._parse(asked, text)
+        if answer.fault is not None:
+            self.faults[answer.fault, answer.detail] += 1
+        elif found.steps is None:
+            self.faults[NO_PLAN, _quoted(answer.text)] += 1
+        elif self.cache:
+            kept = self.cache.put(question, f"{number:04d}", {"text": text}).get("text")
+            other = self._parse(asked, kept) if isinstance(kept, str) and kept != text else found
+            if other.steps is not None:
+                return other
+            self.cache.put(question, f"{number:04d}", {"text": text}, replace=True)  # an answer that was of no use
+        return found
+
+    def _parse(self, asked: Situation, text: str) -> Parsed:
+        return parse(text, list(asked.objects), asked.skills)
+
+    def what_failed(self) -> str:
+        """The answers that were of no use, by their fault: "3 cut off at --max-tokens (64 tokens), 1 empty"."""
+        faults: dict[str, Counter[str]] = {}
+        for (fault, detail), count in self.faults.items():
+            faults.setdefault(fault, Counter())[detail] += count
+        parts = []
+        for fault, details in sorted(faults.items(), key=lambda item: -item[1].total()):
+            detail = details.most_common(1)[0][0]
+            parts.append(f"{details.total()} {fault}" + (f" ({detail})" if detail else ""))
+        return ", ".join(parts)
 
 
 def _named(asked: Situation) -> dict[str, Any]:
@@ -295,6 +323,7 @@ def record(
 
     Raises:
         BackendError, CacheError, PromptError: with what would help, and where the answers so far are kept.
+        NoPlans: not one answer holds a plan.
         TooManyStates: with what can be done instead.
     """
     asker = Asker(task, backend, ask, cache, report)
@@ -315,7 +344,25 @@ def record(
         left = taken / (number + 1) * (len(questions) - number - 1)
         done = f"[{number + 1}/{len(questions)}] {asked.state.sentence} {summary(entry)}"
         report(f"{done}; {taken:.0f} s, {left:.0f} s to go")
+    _refuse_useless(entries, asker)
+    if asker.faults:
+        report(f"of {sum(entry['answers'] for entry in entries)} answers {asker.what_failed()}")
     return made(asker, entries, time.monotonic() - start)
+
+
+def _refuse_useless(entries: list[dict[str, Any]], asker: Asker) -> None:
+    """Raises `NoPlans` where not one answer holds a plan: a file of them would look like a teacher and be none."""
+    if not entries or any(entry["plans"] for entry in entries):
+        return
+    answers = sum(entry.get("answers", 0) for entry in entries)
+    help_ = "; raise --max-tokens" if any(fault in (CUT, REASONING) for fault, _ in asker.faults) else ""
+    raise NoPlans(f"none of the {answers} answers holds a plan, so there is no teacher: {asker.what_failed()}{help_}")
+
+
+def _quoted(text: str) -> str:
+    """The beginning of an answer, for a message."""
+    line = "".join(letter for letter in " ".join(text[:400].split()) if letter.isprintable())
+    return f"such as {line[:60]!r}" if line else ""
 
 
 def made(asker: Asker, entries: list[dict[str, Any]], seconds: float) -> dict[str, Any]:

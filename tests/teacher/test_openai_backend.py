@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from l4t_jax.envs import get_task
+from l4t_jax.errors import NoPlans
 from l4t_jax.teacher import __main__ as command
 from l4t_jax.teacher import recording as asking
 from l4t_jax.teacher.backends import Answer, BackendError, Options, Request, Sampling, open_backend
@@ -289,6 +290,11 @@ ANSWERS: dict[str, tuple[Any, int, int]] = {  # what the model says -> unusable 
 def test_an_odd_answer_is_counted(name: str, tmp_path: Path) -> None:
     text, unusable, noops = ANSWERS[name]
     with serve(lambda h, body: h.say(text)) as server:
+        if unusable == 3:  # in every state: there is no teacher, and nothing to keep
+            with pytest.raises(NoPlans, match="none of the 18 answers holds a plan"):
+                asking.record(TASK, backend(server), Ask(samples=3), Cache(tmp_path))
+            assert not list(tmp_path.rglob("*.json"))
+            return
         content = asking.record(TASK, backend(server), Ask(samples=3), Cache(tmp_path))
     assert [s["unusable"] for s in content["states"]] == [unusable] * 6
     assert [s["noops"] for s in content["states"]] == [noops] * 6

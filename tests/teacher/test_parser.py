@@ -1,5 +1,6 @@
 """Answers as plans: what the parser takes, what it does not, and that no text can hurt it."""
 
+import json
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from l4t_jax.envs import get_task, list_tasks
 from l4t_jax.skills.plan_codes import BARE_SKILLS, OBJECT_SKILLS
 from l4t_jax.teacher.grammar import plans, situations, write_plan
 from l4t_jax.teacher.parser import LONGEST, MOST_STEPS, parse
+from l4t_jax.teacher.reasoning import final, whole
 
 NOUNS = ("key", "door")
 SKILLS = ("explore", "go_to", "pick_up", "drop", "open")
@@ -151,3 +153,55 @@ def test_a_megabyte_costs_no_more_than_the_part_that_is_looked_at(piece: str) ->
     _survives(piece * (1_000_000 // len(piece)))
     assert time.perf_counter() - start < 5
     assert len(piece * LONGEST) >= LONGEST
+
+
+# Answers as people's models write them
+
+CORPUS = json.loads((Path(__file__).parent / "data" / "answers.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("form", sorted({answer["form"] for answer in CORPUS}))
+def test_answers_as_models_write_them_have_their_right_reading(form: str) -> None:
+    wrong = []
+    for answer in CORPUS:
+        if answer["form"] == form:
+            found = parse(answer["text"], NOUNS, SKILLS)
+            read = None if found.steps is None else [list(step) for step in found.steps]
+            if read != answer["plan"]:
+                wrong.append((answer["text"], answer["plan"], read))
+    assert wrong == []
+
+
+def test_the_corpus_holds_two_hundred_answers_and_more() -> None:
+    assert len({answer["text"] for answer in CORPUS}) >= 200
+    assert sum(answer["plan"] is None for answer in CORPUS) >= 20
+
+
+@pytest.mark.parametrize(
+    "mark", ["<think>", "</think>", "[THINK]", "<|channel|>final", "assistantfinal", "```thinking "]
+)
+def test_eight_megabytes_of_marks_are_read_in_a_moment(mark: str) -> None:
+    start = time.perf_counter()
+    final(mark * (8_000_000 // len(mark)))
+    assert time.perf_counter() - start < 5
+
+
+def test_what_follows_the_last_mark_counts_however_long_the_reasoning_was() -> None:
+    thought = "open <door>, " * 100_000
+    for text in (f"<think>{thought}</think>explore", f"{thought}</think>explore"):
+        assert steps(text) == (("explore",),)
+        assert final(text) == "explore"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("explore. I would do so bec", "explore."),
+        ("go to <key>\nAgent sees", "go to <key>"),
+        ("go to <key>, pick up <k", ""),
+        ('{"plan": "expl', ""),
+        ("", ""),
+    ],
+)
+def test_of_an_answer_that_was_cut_off_its_whole_lines_and_sentences_count(text: str, left: str) -> None:
+    assert whole(text) == left

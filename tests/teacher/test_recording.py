@@ -190,14 +190,6 @@ def test_answers_become_frequencies_and_what_is_no_plan_is_counted() -> None:
     assert distribution(entry) == pytest.approx({"explore": 4 / 6, "go to <key>, noop": 2 / 6}, abs=1e-5)
 
 
-def test_a_state_without_a_usable_answer_gives_no_guidance(tmp_path: Path) -> None:
-    content = asking.record(TASK, Fake(["who knows"]), Ask(ask="sample", samples=3))
-    file.save(content, tmp_path / "vain.json")
-    content = file.load(tmp_path / "vain.json")
-    assert len(file.missing(TASK, content)) == 6
-    assert not np.asarray(file.to_table(TASK, content).probability).any()
-
-
 def test_a_backend_that_can_keep_to_the_grammar_is_told_it() -> None:
     fake = Fake()
     fake.constrains = True
@@ -360,24 +352,6 @@ def test_a_file_answers_for_an_llm() -> None:
     got = distribution(of(content, "key", "door"))
     assert set(got) <= set(want)
     assert sum(abs(got.get(plan, 0) - p) for plan, p in want.items()) / 2 < 0.12
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        (Ask(samples=0), "--samples must be"),
-        (Ask(temperature=-1), "--temperature must be"),
-        (Ask(top_p=0), "--top-p must be"),
-        (Ask(max_tokens=0), "--max-tokens must be"),
-        (Ask(seed=-1), "--seed must be"),
-        (Ask(divide_prior=3), "--divide-prior must be"),
-        (Ask(min_p=0.5), "--min-p must be"),
-        (Ask(ask="score"), "--ask score needs a backend that tells likelihoods"),
-    ],
-)
-def test_a_wrong_setting_is_named(settings: Ask, said: str) -> None:
-    with pytest.raises(BackendError, match=said):
-        asking.record(TASK, Fake(scores=False), settings)
 
 
 # No state outside the table

@@ -27,6 +27,7 @@ from typing import Any
 
 from l4t_jax.teacher.backends import Answer, BackendError, Options, Request, completion
 from l4t_jax.teacher.backends.completion import PASSING, Refused
+from l4t_jax.teacher.reasoning import final
 
 try:
     import openai
@@ -284,7 +285,9 @@ class OpenAIBackend:
         answer = completion.read(said, request.sampling.max_tokens)
         if answer is None:
             raise _Passing(f"sends an answer without choices[0].message.content{self._shown(raw)}")
-        answer = Answer(self._redacted(answer.text[:LONGEST_TEXT]), answer.fault, self._redacted(answer.detail))
+        text = final(answer.text)  # before it is cut to what is kept: reasoning may be long, and comes first
+        fault = completion.REASONING if answer.text.strip() and not text else answer.fault
+        answer = Answer(self._redacted(text)[:LONGEST_TEXT], fault, self._redacted(answer.detail))
         if answer.fault == completion.EMPTY:
             raise _Passing("sends an empty answer", wait=0.0, answer=answer)
         return answer

@@ -1,0 +1,63 @@
+"""What a model says in the end: an answer without the reasoning before it, and the part of a cut answer that is whole.
+
+Host module; imports nothing of the package. Models mark their reasoning in many ways, and servers, chat templates and
+tokenizers drop some of the marks: the opening one most often, since it belongs to the prompt. So what counts is what
+follows the *last closing* mark, or stands in the final channel; what follows an opening mark that is never closed is
+reasoning that was cut off.
+"""
+
+from __future__ import annotations
+
+import re
+
+_NAMES = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|reflection|scratch_?pad|inner_monologue|cot)"
+_TAGS = (  # (opening, closing) marks, of each family of models
+    (rf"<{_NAMES}(?:\s[^<>]*)?>", rf"</{_NAMES}\s*>"),  # DeepSeek, Qwen, Claude, Seed
+    (r"\[THINK(?:ING)?\]", r"\[/THINK(?:ING)?\]"),  # Mistral
+    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),  # Sky-T1, OpenThinker
+    (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # Cohere
+    (r"◁think▷", r"◁/think▷"),  # Kimi
+    (r"<unused94>", r"<unused95>"),  # Gemma
+    (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),  # Apertus
+)
+_OPENING = re.compile("|".join(opening for opening, _ in _TAGS), re.IGNORECASE)
+_CLOSING = re.compile("|".join(closing for _, closing in _TAGS), re.IGNORECASE)
+_FENCE = re.compile(r"\s*```(?:thinking|thoughts?|reasoning)\b", re.IGNORECASE)  # models without a mark of their own
+
+# OpenAI's harmony format: <|channel|>analysis<|message|>...<|end|><|start|>assistant<|channel|>final<|message|>...
+_CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*(?:<\|message\|>)?")
+_END = re.compile(r"<\|(?:end|return|call|start)\|>")
+# The same after a tokenizer has dropped its special tokens: "analysisThe key is near.assistantfinalgo to <key>".
+_BARE = re.compile(r"assistant\s*final(?=\W|[a-z\d])")
+_BARE_START = re.compile(r"\s*(?:assistant\s*)?analysis")
+_ROLES = re.compile(r"<\|(?:START|END)_RESPONSE\|>|<\|(?:begin|end)_of_solution\|>", re.IGNORECASE)
+
+
+def final(text: str) -> str:
+    """The answer in a text, without reasoning; "" where it holds nothing else."""
+    channels = list(_CHANNEL.finditer(text))
+    if channels:
+        last = [match for match in channels if match.group(1).lower() == "final"]
+        return _END.split(text[last[-1].end() :])[0].strip() if last else ""
+    bare = _BARE_START.match(text)
+    if bare is not None:
+        parts = _BARE.split(text)
+        if len(parts) > 1 or text[bare.end() : bare.end() + 1].isupper():  # "analysisThe": a mark, no word
+            return parts[-1].strip() if len(parts) > 1 else ""
+    fence = _FENCE.match(text)
+    if fence is not None:
+        _, _, text = text[fence.end() :].partition("\n```")
+    closed = [match.end() for match in _CLOSING.finditer(text)]
+    after = text[closed[-1] :] if closed else text
+    opened = _OPENING.search(after)
+    after = after[: opened.start()] if opened is not None else after
+    first = _OPENING.search(text)
+    if closed and first is not None and not after.strip():  # the reasoning stands behind the answer
+        after = text[: first.start()]
+    return _ROLES.sub("", after).strip()
+
+
+def whole(text: str) -> str:
+    """The part of a cut answer that was surely said in full: all its lines and sentences but the last."""
+    ends = [match.end() for match in re.finditer(r"\n|[.!?](?=\s)", text.rstrip("\n"))]
+    return text[: ends[-1]].rstrip() if ends else ""
