@@ -5,6 +5,7 @@ Host module, imports nothing of the package.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import math
@@ -46,6 +47,23 @@ def write_whole(path: Path, content: str | bytes, keep: bool = False) -> bool:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file as people's editors write it: UTF-8 or UTF-16, with or without a mark, any line ends.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is neither.
+    """
+    raw = Path(path).expanduser().read_bytes()
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = raw.decode("utf-16")
+    elif b"\0" in raw[:4]:  # UTF-16 without a mark: one byte of each plain letter is zero
+        text = raw.decode("utf-16-be" if raw[:1] == b"\0" else "utf-16-le")
+    else:
+        text = raw.decode("utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def write_json(path: Path, value: Any) -> None:

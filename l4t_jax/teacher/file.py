@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
+import msgspec
 import numpy as np
 
 from l4t_jax import files
@@ -45,9 +47,11 @@ def load(source: str | Path) -> dict[str, Any]:
         TeacherFileError: it is not there, not JSON, or not a teacher file of this version.
     """
     try:
-        text = Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TeacherFileError(f"the teacher file {source} cannot be read: {error}") from error
+        text = files.read_text(source)
+    except OSError as error:
+        raise TeacherFileError(f"the teacher file {source} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError:
+        raise TeacherFileError(f"the teacher file {source} cannot be read: it is no text in UTF-8 or UTF-16") from None
     try:
         content = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -122,6 +126,47 @@ def describe(content: dict[str, Any], how: str) -> str:
     return f"{how} ({content['made']})"
 
 
+class _Plan(msgspec.Struct):
+    p: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    skills: list[Annotated[list[str], msgspec.Meta(min_length=1)]]
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _State(msgspec.Struct):
+    sees: list[str]
+    holds: str | None
+    plans: list[_Plan]
+    answers: _Count = 0
+    unusable: _Count = 0
+    noops: _Count = 0
+
+
+class _TeacherFile(msgspec.Struct):
+    format: Literal["l4t-teacher"]
+    version: Literal[1]
+    made: Literal["recorded", "llm", "hand-written"]
+    task: str
+    states: list[_State]
+
+
+_COUNT = "must be a whole number of at least 0"
+_RIGHT = {  # what a field must be
+    "format": f'must be "{FORMAT}"',
+    "version": f"must be {VERSION}, the one that this program reads",
+    "made": f"must be one of {', '.join(MADE)}",
+    "task": "must name the task",
+    "states": "must list the states, each an object",
+    "sees": "must list names",
+    "holds": "must be a name or null",
+    "plans": "must list plans, each an object",
+    "p": "must be a number from 0 to 1",
+    "skills": 'must list steps such as ["go_to", "key"]',
+    **dict.fromkeys(("answers", "unusable", "noops"), _COUNT),
+}
+
+
 def check(content: Any, name: str) -> None:
     """Raises `TeacherFileError` unless `content` is a teacher file of this version."""
 
@@ -129,58 +174,38 @@ def check(content: Any, name: str) -> None:
         if not condition:
             raise TeacherFileError(f"{name}: {message}")
 
-    require(
-        isinstance(content, dict) and content.get("format") == FORMAT,
-        f'no teacher file: "format" must be "{FORMAT}"',
-    )
-    require(
-        content.get("version") == VERSION,
-        f'"version" is {content.get("version")!r}; this program reads {VERSION}',
-    )
-    require(content.get("made") in MADE, f'"made" must be one of {", ".join(MADE)}')
-    require(isinstance(content.get("task"), str), '"task" must name the task')
-    states: Any = content.get("states")
-    require(isinstance(states, list), '"states" must be a list')
+    try:
+        checked = msgspec.convert(content, _TeacherFile)
+    except msgspec.ValidationError as error:
+        raise TeacherFileError(f"{name}: {_sentence(error)}") from None
     seen: set[tuple[Any, ...]] = set()
-    for number, state in enumerate(states):
+    for number, state in enumerate(checked.states):
         where = f"state {number}"
-        require(isinstance(state, dict), f"{where} must be an object")
-        sees, holds, plans = state.get("sees"), state.get("holds"), state.get("plans")
-        require(
-            isinstance(sees, list) and all(isinstance(s, str) for s in sees),
-            f'{where}: "sees" must list names',
-        )
-        held = "holds" in state and (holds is None or isinstance(holds, str))
-        require(held, f'{where}: "holds" must be a name or null')
-        key = (*sees, "|", holds)
+        key = (*state.sees, "|", state.holds)
         require(
             key not in seen,
-            f"{where} says the same as an earlier one ({Symbolic(tuple(sees), holds).sentence})",
+            f"{where} says the same as an earlier one ({Symbolic(tuple(state.sees), state.holds).sentence})",
         )
         seen.add(key)
-        for count in ("answers", "unusable", "noops"):
-            number = state.get(count, 0)
-            require(
-                isinstance(number, int) and not isinstance(number, bool) and number >= 0,
-                f'{where}: "{count}" must be a whole number of at least 0, not {number!r}',
-            )
-        asked_in_vain = 0 < state.get("answers", 0) == state.get("unusable", 0)
-        require(isinstance(plans, list), f'{where}: "plans" must be a list')
-        require(len(plans) > 0 or asked_in_vain, f'{where}: "plans" must list at least one plan')
-        if not plans:
+        if 0 < state.answers == state.unusable and not state.plans:
             continue  # asked, and not one answer was of use: no guidance
-        total = 0.0
-        for entry in plans:
-            require(isinstance(entry, dict), f"{where}: a plan must be an object")
-            p, steps = entry.get("p"), entry.get("skills")
-            number_like = isinstance(p, (int, float)) and not isinstance(p, bool)
-            require(number_like and 0.0 <= p <= 1.0, f'{where}: "p" must be from 0 to 1, not {p!r}')
-            good = isinstance(steps, list) and all(
-                isinstance(step, list) and step and all(isinstance(word, str) for word in step) for step in steps
-            )
-            require(good, f'{where}: "skills" must list steps such as ["go_to", "key"]')
-            total += p
+        require(len(state.plans) > 0, f'{where}: "plans" must list at least one plan')
+        total = sum(plan.p for plan in state.plans)
         require(abs(total - 1.0) < 1e-3, f"{where}: the probabilities sum to {total:g}, not 1")
+
+
+def _sentence(error: msgspec.ValidationError) -> str:
+    """What is wrong and where, of "Expected `float`, got `str` - at `$.states[0].plans[1].p`"."""
+    reason, _, path = str(error).partition(" - at ")
+    missing_ = re.search(r"required field `(\w+)`", reason)
+    steps = re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", path)
+    fields = [field for field, _ in steps if field]
+    field = missing_[1] if missing_ else fields[-1] if fields else "format"
+    places = re.findall(r"\.(states|plans)\[(\d+)\]", path)
+    where = ", ".join(f"{kind[:-1]} {number}" for kind, number in places)
+    if field == "format":
+        where = "no teacher file"
+    return f'{where}: "{field}" {_RIGHT[field]}'.removeprefix(": ")
 
 
 def to_table(task: Task, content: dict[str, Any]) -> TeacherTable:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 
 from l4t_jax.skills.plan_codes import OBJECT_SKILLS, SKILLS, Step
 from l4t_jax.teacher import prose, structured
-from l4t_jax.teacher.reasoning import final
+from l4t_jax.teacher.reasoning import final, whole
 
 LONGEST = 16_384  # characters that are looked at; no plan is longer
 MOST_STEPS = 8  # steps that are kept: a walk along a plan hardly gets so far
@@ -95,6 +95,22 @@ def parse(text: str, objects: Collection[str], skills: Collection[str]) -> Parse
         if any(step != NOOP for step in steps):
             return Parsed(steps, sum(step == NOOP for step in steps))
     return Parsed(None)
+
+
+def parse_cut(text: str, objects: Collection[str], skills: Collection[str]) -> Parsed:
+    """The plan in an answer that was cut off; unusable unless it surely ended before the cut.
+
+    It must begin with the plan (what begins otherwise may be reasoning whose marks were cut off too), and something
+    that is no step must follow it.
+    """
+    said = final(text)
+    kept = whole(said)
+    first = next((line for line in kept.splitlines() if line.strip()), "")
+    begins = Reader(objects, skills).orders(re.sub(r"^\W*\d*\W*", "", first)) or first.lstrip()[:1] in ("{", "[", "`")
+    if not begins or re.search(r"[^\W\d_]", said[len(kept) :]) is None:
+        return Parsed(None)
+    found = parse(kept, objects, skills)
+    return found if found == parse(said, objects, skills) else Parsed(None)
 
 
 def clean(text: str) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from l4t_jax.envs.task import Task
 from l4t_jax.errors import PromptError
+from l4t_jax.files import read_text
 from l4t_jax.skills.plan_codes import OBJECT_SKILLS
 
 ROLES = ("system", "user", "assistant")
@@ -65,9 +66,12 @@ def load(task: Task, path: str | Path | None = None) -> Prompt:
     """
     if path is not None:
         try:
-            return parse(task, Path(path).read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise PromptError(f"the prompt file {path} cannot be read: {error}") from error
+            text = read_text(path)
+        except OSError as error:
+            raise PromptError(f"the prompt file {path} cannot be read: {error.strerror or error}") from error
+        except UnicodeDecodeError:
+            raise PromptError(f"the prompt file {path} cannot be read: it is no text in UTF-8 or UTF-16") from None
+        return parse(task, text, str(path))
     folder = resources.files("l4t_jax.teacher") / "data" / "prompts"
     own = folder / f"{task.name}.txt"
     found = own if own.is_file() else folder / "default.txt"
@@ -80,14 +84,15 @@ def parse(task: Task, text: str, name: str) -> Prompt:
     Raises:
         PromptError: it has no sections, an unknown field, or not {state} once, in its last section.
     """
-    pieces = re.split(r"^\[(\w+)\][ \t]*$", text, flags=re.MULTILINE)
-    roles, bodies = pieces[1::2], [body.strip() for body in pieces[2::2]]
+    pieces = re.split(r"^[ \t]*\[(\w+)\][ \t]*:?[ \t]*$", text, flags=re.MULTILINE)
+    roles, bodies = [role.lower() for role in pieces[1::2]], [body.strip() for body in pieces[2::2]]
 
     def require(condition: bool, message: str) -> None:
         if not condition:
             raise PromptError(f"the prompt file {name} {message}")
 
-    require(not pieces[0].strip() and bool(roles), "must begin with a section such as [system]")
+    require(bool(roles), "must begin with a section such as [user], alone on a line, and has none")
+    require(not pieces[0].strip(), "must begin with a section such as [system], and has text before the first")
     for role in roles:
         require(role in ROLES, f"has a section [{role}]; there are {', '.join(f'[{r}]' for r in ROLES)}")
     require("system" not in roles[1:], "may have a [system] section only at its beginning")

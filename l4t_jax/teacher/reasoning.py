@@ -57,6 +57,15 @@ def final(text: str) -> str:
     return _ROLES.sub("", after).strip()
 
 
+def opening_at_end(prompt: str) -> str:
+    """The mark that a prompt ends with, where it opens the reasoning for the model; "" where it opens none."""
+    tail = prompt.rstrip()[-40:]
+    for match in _OPENING.finditer(tail):
+        if match.end() == len(tail):
+            return match.group()
+    return ""
+
+
 def whole(text: str) -> str:
     """The part of a cut answer that was surely said in full: all its lines and sentences but the last."""
     ends = [match.end() for match in re.finditer(r"\n|[.!?](?=\s)", text.rstrip("\n"))]

@@ -28,7 +28,7 @@ from l4t_jax.teacher.backends import Answer, Backend, BackendError, Request, Sam
 from l4t_jax.teacher.backends.completion import CUT, REASONING
 from l4t_jax.teacher.cache import Cache
 from l4t_jax.teacher.grammar import Plan, Situation, TooManyStates, plans, situations, write_plan
-from l4t_jax.teacher.parser import Parsed, parse
+from l4t_jax.teacher.parser import Parsed, parse, parse_cut
 from l4t_jax.teacher.reasoning import final, whole
 
 Report = Callable[[str], None]
@@ -259,13 +259,12 @@ class Asker:
         }  # fmt: skip
 
     def _take(self, asked: Situation, question: dict[str, Any], number: int, answer: Answer) -> Parsed:
-        """Reads an answer that came, and keeps it if it is whole and of use; another recorder's is taken if it is."""
+        """Reads an answer that came, and keeps it if it is of use; another recorder's is taken in its place."""
         text = whole(final(answer.text)) if answer.fault else answer.text
-        found = self._parse(asked, text)
-        if answer.fault is not None:
-            self.faults[answer.fault, answer.detail] += 1
-        elif found.steps is None:
-            self.faults[NO_PLAN, _quoted(answer.text)] += 1
+        found = parse_cut(answer.text, list(asked.objects), asked.skills) if answer.fault else self._parse(asked, text)
+        if found.steps is None:
+            fault = (answer.fault, answer.detail) if answer.fault else (NO_PLAN, _quoted(answer.text))
+            self.faults[fault] += 1
         elif self.cache:
             kept = self.cache.put(question, f"{number:04d}", {"text": text}).get("text")
             other = self._parse(asked, kept) if isinstance(kept, str) and kept != text else found

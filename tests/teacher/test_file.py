@@ -94,13 +94,26 @@ def changed(path, value):
         (changed(["states", 0, "plans", 0, "p"], -1), "p"),
         (changed(["states", 0, "plans", 0, "skills"], [["go_to", 3]]), "skills"),
         (changed(["states"], GOOD["states"] * 2), "Agent sees <key>"),
+        (changed(["states"], [3]), r'state 0: "states" must list the states, each an object$'),
+        (changed(["states", 0, "plans", 0], []), r'state 0, plan 0: "plans" must list plans, each an object$'),
+        (changed(["states", 0, "plans", 0, "p"], "1"), r'state 0, plan 0: "p" must be a number from 0 to 1$'),
+        (changed(["states", 0, "plans", 0, "p"], float("nan")), r'"p" must be a number from 0 to 1$'),
+        (changed(["states", 0, "answers"], 1.5), r'state 0: "answers" must be a whole number of at least 0$'),
+        (changed(["states", 0, "plans", 0, "skills"], [[]]), r'must list steps such as \["go_to", "key"\]$'),
+        (
+            {name: value for name, value in GOOD.items() if name != "made"},
+            r'"made" must be one of recorded, llm, hand-wr',
+        ),
+        (changed(["states", 0], {"sees": [], "plans": []}), r'state 0: "holds" must be a name or null$'),
+        (changed(["version"], True), "version"),
     ],
 )
 def test_what_is_no_teacher_file_is_refused_with_what_is_wrong(content, reason, tmp_path):
     path = tmp_path / "teacher.json"
     path.write_text(json.dumps(content))
-    with pytest.raises(file.TeacherFileError, match=reason):
+    with pytest.raises(file.TeacherFileError, match=reason) as caught:
         file.load(path)
+    assert "\n" not in str(caught.value) and "$" not in str(caught.value)
 
 
 def test_a_good_file_is_read(tmp_path):
@@ -108,6 +121,16 @@ def test_a_good_file_is_read(tmp_path):
     path.write_text(json.dumps(GOOD))
     assert file.load(path) == GOOD
     assert file.digest(GOOD) == file.digest(json.loads(json.dumps(GOOD))) != file.digest(changed(["about"], "x"))
+
+
+@pytest.mark.parametrize(
+    "form", [("utf-8", "\n"), ("utf-8-sig", "\r\n"), ("utf-16", "\r\n"), ("utf-16-le", "\n"), ("utf-16-be", "\r")]
+)
+def test_a_file_is_read_as_any_editor_writes_it(form, tmp_path):
+    encoding, end = form
+    path = tmp_path / "teacher.json"
+    path.write_bytes(json.dumps(GOOD, indent=1).replace("\n", end).encode(encoding))
+    assert file.load(path) == GOOD
 
 
 @pytest.mark.parametrize("text", [None, "{", "\xff"])

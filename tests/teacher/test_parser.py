@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from l4t_jax.envs import get_task, list_tasks
 from l4t_jax.skills.plan_codes import BARE_SKILLS, OBJECT_SKILLS
 from l4t_jax.teacher.grammar import plans, situations, write_plan
-from l4t_jax.teacher.parser import LONGEST, MOST_STEPS, parse
+from l4t_jax.teacher.parser import LONGEST, MOST_STEPS, parse, parse_cut
 from l4t_jax.teacher.reasoning import final, whole
 
 NOUNS = ("key", "door")
@@ -205,3 +205,24 @@ def test_what_follows_the_last_mark_counts_however_long_the_reasoning_was() -> N
 )
 def test_of_an_answer_that_was_cut_off_its_whole_lines_and_sentences_count(text: str, left: str) -> None:
     assert whole(text) == left
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("go to <key>, pick up <key>\nThis fetches the k", FETCH),
+        ("explore. I would do so bec", (("explore",),)),
+        ('{"plan": ["go to <key>", "pick up <key>"]}\nHere the', FETCH),
+        ("go to <key>\nAgent sees <", (("go_to", "key"),)),
+        ("go to <key>, pick up <k", None),
+        ("1. go to <key>\n2. pick up <k", None),  # a step is lost
+        ("1. go to <key>\n2", None),
+        ("Okay, so I need to open <door>. But wait, the", None),  # reasoning, its opening mark in the prompt
+        ("open <door> is what I would try. Hmm, but", None),
+        ("<think>open <door>. Then expl", None),
+    ],
+)
+def test_a_cut_answer_counts_only_if_its_plan_ended_before_the_cut(
+    text: str, expected: tuple[tuple[str, ...], ...] | None
+) -> None:
+    assert parse_cut(text, NOUNS, SKILLS).steps == expected

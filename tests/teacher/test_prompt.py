@@ -34,6 +34,19 @@ def test_a_user_replaces_it_with_a_file(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_file_is_read_as_any_editor_writes_it(encoding: str, end: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_bytes(SMALL.replace("\n", end).encode(encoding))
+    assert prompt.load(TASK, path).sections == prompt.parse(TASK, SMALL, "mine.txt").sections
+
+
+def test_sections_are_known_in_any_case() -> None:
+    text = "[System]:\nYou plan. {task}\n [USER] \n{state}\n"
+    assert prompt.parse(TASK, text, "mine.txt").sections == prompt.parse(TASK, SMALL, "mine.txt").sections
+
+
 def test_its_hash_is_that_of_what_it_says() -> None:
     texts = {"one": SMALL, "same": SMALL + "\n", "other": "[user]\n{state}"}
     one, same, other = (prompt.parse(TASK, text, name) for name, text in texts.items())
@@ -44,7 +57,8 @@ def test_its_hash_is_that_of_what_it_says() -> None:
     ("text", "said"),
     [
         ("You plan. {state}", "must begin with a section"),
-        ("", "must begin with a section"),
+        ("", "must begin with a section such as .user., alone on a line, and has none$"),
+        ("You plan.\n[user]\n{state}", "must begin with a section such as .system., and has text before the first$"),
         ("[robot]\n{state}", r"has a section \[robot\]"),
         ("[user]\nhello", "must say {state} once"),
         ("[user]\n{state}\n[assistant]\nexplore", "must say {state} once"),

@@ -61,7 +61,7 @@ def test_a_batch_with_a_shared_prefix_scores_as_one_text_alone(smollm2: Any) -> 
 
     texts = choices("key")
     together = smollm2.score(request("key"), texts)
-    head = smollm2._tokens(request("key").messages)
+    head, _ = smollm2._prompt(request("key").messages, 1, 1)
     for text, score in zip(texts, together, strict=True):
         tail = smollm2._answer_tokens(text)
         with torch.inference_mode():
@@ -81,14 +81,14 @@ def test_an_answer_depends_on_its_number_alone(smollm2: Any) -> None:
 def test_constrained_answers_keep_to_the_grammar(smollm2: Any) -> None:
     allowed = choices("key", "door")
     found = dict(smollm2.sample(request("key", "door", choices=allowed), range(24)))
-    assert set(found.values()) <= set(allowed)
+    assert {answer.text for answer in found.values()} <= set(allowed)
     assert len(set(found.values())) > 2
 
 
 def test_free_answers_come_as_often_as_their_likelihood_says(smollm2: Any) -> None:
     texts = ["explore", "go to <key>", "pick up <key>"]
     expected = [math.exp(score) for score in smollm2.score(request("key"), texts)]
-    answers = [text for _, text in smollm2.sample(request("key", sampling=Sampling(max_tokens=10)), range(200))]
+    answers = [a.text for _, a in smollm2.sample(request("key", sampling=Sampling(max_tokens=10)), range(200))]
     for text, p in zip(texts, expected, strict=True):
         assert abs(answers.count(text) / 200 - p) < 4 * math.sqrt(p * (1 - p) / 200) + 0.005
 
@@ -137,7 +137,7 @@ def server() -> Iterator[str]:
 
 
 def _counts(backend: Any, number: int) -> dict[str, int]:
-    answers = [text for _, text in backend.sample(request("key", sampling=Sampling(max_tokens=16)), range(number))]
+    answers = [a.text for _, a in backend.sample(request("key", sampling=Sampling(max_tokens=16)), range(number))]
     return {text: answers.count(text) for text in answers}
 
 

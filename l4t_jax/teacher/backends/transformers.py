@@ -9,6 +9,7 @@ for, in whatever batches), and an answer can be kept to given choices by masking
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import importlib
 import importlib.util
@@ -18,7 +19,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from l4t_jax.teacher.backends import BackendError, Options, Request
+from l4t_jax.teacher.backends import Answer, BackendError, Options, Request
+from l4t_jax.teacher.backends.chat_template import answer_text, end_tokens, longest, prompt_text, prompt_tokens, room
+from l4t_jax.teacher.backends.completion import CUT
 from l4t_jax.teacher.prompt import Message
 
 try:  # by name: the extra is not there when types are checked
@@ -67,7 +70,9 @@ class TransformersBackend:
             reason = said[0] if said else type(error).__name__
             raise BackendError(f"the model {model!r} cannot be loaded: {reason}") from error
         config = self._model.config
-        self._ends = _end_tokens(self._tokenizer, self._model)
+        self._ends = end_tokens(self._tokenizer, self._model.generation_config, config)
+        self._limit = longest(self._tokenizer, config)
+        self._text = ""  # of the last prompt
         self._last: list[int] = []  # tokens of the last prompt
         self._head: list[int] = []  # tokens that it began with as the one before did, and their key-value cache
         self._head_cache: Any = None
@@ -81,34 +86,20 @@ class TransformersBackend:
 
     # Prompts
 
-    def _tokens(self, messages: Sequence[Message]) -> list[int]:
-        """The tokens of a chat, up to where the answer begins."""
-        tokenizer = self._tokenizer
-        if getattr(tokenizer, "chat_template", None) is None:
-            return tokenizer("\n\n".join(message["content"] for message in messages) + "\n")["input_ids"]
-        try:
-            text = self._chat(messages)
-        except Exception as error:  # some templates know no system message: it goes before the first of the user
-            if messages[0]["role"] != "system":
-                raise BackendError(f"the model's chat template fails: {error}") from error
-            first, second, *rest = messages
-            joined = {"role": "user", "content": f"{first['content']}\n\n{second['content']}"}
-            text = self._chat([joined, *rest])
-        return tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    def _chat(self, messages: Sequence[Message]) -> str:
-        return self._tokenizer.apply_chat_template(
-            list(messages), add_generation_prompt=True, tokenize=False, enable_thinking=False
-        )
+    def _prompt(self, messages: Sequence[Message], wanted: int, least: int) -> tuple[list[int], int]:
+        """(tokens of a chat up to where the answer begins, how many the answer may have); see `chat_template.room`."""
+        self._text = prompt_text(self._tokenizer, messages)
+        tokens = prompt_tokens(self._tokenizer, self._text)
+        return tokens, room(tokens, self._limit, wanted, least)
 
     def _answer_tokens(self, text: str) -> list[int]:
         """The tokens of a whole answer, the one that ends it included."""
         return [*self._tokenizer(text, add_special_tokens=False)["input_ids"], self._ends[0]]
 
     @torch.inference_mode()
-    def _read(self, messages: Sequence[Message]) -> tuple[Any, Any]:
+    def _read(self, tokens: list[int]) -> tuple[Any, Any]:
         """The prompt's key-value cache, and the log-probabilities (V,) of the answer's first token."""
-        tokens, head = self._tokens(messages), self._head
+        head = self._head
         if not head or len(head) >= len(tokens) or tokens[: len(head)] != head:
             alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(self._last, tokens[:-1], strict=False))
             head = self._head = tokens[: len(list(alike))]
@@ -123,10 +114,11 @@ class TransformersBackend:
 
     @torch.inference_mode()
     def score(self, request: Request, texts: Sequence[str]) -> list[float]:
-        cache, first = self._read(request.messages)
+        answers = [self._answer_tokens(text) for text in texts]
+        most = max(map(len, answers))
+        cache, first = self._read(self._prompt(request.messages, most, most)[0])
         first = torch.log_softmax(first, dim=-1)
         prefix = cache.get_seq_length()
-        answers = [self._answer_tokens(text) for text in texts]
         by_length = sorted(range(len(answers)), key=lambda i: len(answers[i]))
         found = [0.0] * len(answers)
         for start in range(0, len(answers), self._batch):
@@ -151,17 +143,21 @@ class TransformersBackend:
         return found
 
     @torch.inference_mode()
-    def sample(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
-        cache, first = self._read(request.messages)
-        allowed = None if request.choices is None else _tree([self._answer_tokens(t) for t in request.choices])
+    def sample(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, Answer]]:
+        choices = [self._answer_tokens(text) for text in request.choices or ()]
+        least = min(request.sampling.max_tokens, max(map(len, choices), default=1))
+        tokens, most = self._prompt(request.messages, request.sampling.max_tokens, least)
+        cache, first = self._read(tokens)
+        allowed = _tree(choices) if choices else None
+        request = dataclasses.replace(request, sampling=dataclasses.replace(request.sampling, max_tokens=most))
         for start in range(0, len(numbers), self._batch):
             yield from self._sample(request, numbers[start : start + self._batch], copy.deepcopy(cache), first, allowed)
 
     def _sample(
         self, request: Request, numbers: Sequence[int], cache: Any, first: Any, allowed: dict[int, Any] | None
-    ) -> Iterator[tuple[int, str]]:
+    ) -> Iterator[tuple[int, Answer]]:
         """A batch of answers, drawn token by token; each is yielded when it ends."""
-        sampling = request.sampling
+        sampling, prompt = request.sampling, self._text
         asked = repr([dict(message) for message in request.messages])
         generators = [_generator(f"{sampling.seed + number} {asked}") for number in numbers]
         live = list(range(len(numbers)))  # rows of the cache, as indices into `numbers`
@@ -178,8 +174,10 @@ class TransformersBackend:
                     nodes[i] = inner[token]
                 if token not in self._ends:
                     texts[i].append(token)
-                if token in self._ends or (nodes[i] is not None and not nodes[i]) or position == sampling.max_tokens:
-                    yield numbers[i], self._tokenizer.decode(texts[i], skip_special_tokens=True)
+                ended = token in self._ends or (nodes[i] is not None and not nodes[i])
+                if ended or position == sampling.max_tokens:
+                    text = answer_text(self._tokenizer, texts[i], prompt)
+                    yield numbers[i], Answer(text) if ended else Answer(text, CUT, f"{position} tokens")
                 else:
                     stay.append(row)
                     tokens.append(token)
@@ -222,15 +220,6 @@ def _tree(sequences: Sequence[Sequence[int]]) -> dict[int, Any]:
         for token in sequence:
             node = node.setdefault(token, {})
     return root
-
-
-def _end_tokens(tokenizer: Any, model: Any) -> list[int]:
-    """The tokens that end an answer, the usual one first; the end of the line for a model that knows no chat."""
-    if getattr(tokenizer, "chat_template", None) is None:
-        return [tokenizer("\n", add_special_tokens=False)["input_ids"][-1]]
-    named = getattr(model.generation_config, "eos_token_id", None)
-    listed = named if isinstance(named, list) else [named]
-    return [token for token in dict.fromkeys([tokenizer.eos_token_id, *listed]) if token is not None]
 
 
 def _local(model: str) -> Path | None:
