@@ -229,8 +229,8 @@ def teachers_alone(task_name: str, folder: Path, levels: int) -> dict[str, Any]:
         one alike; "decided": always the most probable plan.
     """
     from l4t_jax.envs import get_task
+    from l4t_jax.evaluation.teachers import evaluate_teacher
     from l4t_jax.teacher import file
-    from l4t_jax.teacher.__main__ import evaluate
     from l4t_jax.teacher.corrupt import decided
 
     kept = folder / f"{task_name}-alone.json"
@@ -238,7 +238,10 @@ def teachers_alone(task_name: str, folder: Path, levels: int) -> dict[str, Any]:
         return found
     task = get_task(task_name)
     content = file.shipped(task)
-    found = {"drawn": evaluate(task, content, levels), "decided": evaluate(task, decided(content), levels)}
+    found = {
+        "drawn": evaluate_teacher(task, content, levels),
+        "decided": evaluate_teacher(task, decided(content), levels),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(kept, found)
     return found

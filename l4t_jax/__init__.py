@@ -5,7 +5,8 @@
     result = l4t_jax.train(l4t_jax.Config(env="DoorKey"))
     print(result.summary["heldout"]["student"]["success"])
 
-Importing the package is cheap: each name below is imported when it is first used.
+Importing the package is cheap: each name below is imported when it is first used, and the tasks are registered with
+navix when navix is imported.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from l4t_jax import navix_hook
+from l4t_jax.errors import missing_platform
+
 if TYPE_CHECKING:
-    from l4t_jax.api import Result, Student, evaluate, load_student, train
+    from l4t_jax.api import Result, evaluate, train
     from l4t_jax.config import Config
     from l4t_jax.envs import Task, get_task, list_tasks, register_task
     from l4t_jax.errors import ConfigError, UnknownTask
+    from l4t_jax.extensions import load_extension
+    from l4t_jax.student import Student, load_student
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,6 +37,7 @@ __all__ = [
     "evaluate",
     "get_task",
     "list_tasks",
+    "load_extension",
     "load_student",
     "register_task",
     "train",
@@ -38,7 +45,9 @@ __all__ = [
 
 _HOME = {
     "Config": "l4t_jax.config",
-    **dict.fromkeys(("Result", "Student", "evaluate", "load_student", "train"), "l4t_jax.api"),
+    "load_extension": "l4t_jax.extensions",
+    **dict.fromkeys(("Result", "evaluate", "train"), "l4t_jax.api"),
+    **dict.fromkeys(("Student", "load_student"), "l4t_jax.student"),
     **dict.fromkeys(("ConfigError", "UnknownTask"), "l4t_jax.errors"),
     **dict.fromkeys(("Task", "get_task", "list_tasks", "register_task"), "l4t_jax.envs"),
 }
@@ -47,10 +56,19 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
+    try:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    except (RuntimeError, AssertionError) as error:
+        missing = missing_platform(error)
+        if missing is None:
+            raise
+        raise missing from None
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
+
+
+navix_hook.install()

@@ -1,32 +1,32 @@
-"""Training and evaluating from Python: `train`, `evaluate`, `load_student`.
+"""Training and evaluating from Python: `train`, `evaluate`; `load_student` is in `student`.
 
 Host module. What a command or a notebook asks for is looked through here, and refused in one sentence where it cannot
-be; the run itself is `loop.Run`.
+be; the run itself is `loop.Run`. All of it computes in 32 bits, whatever JAX_ENABLE_X64 says.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 
-from l4t_jax import files, parallel
-from l4t_jax.agents.students import make_student
-from l4t_jax.commandline import flag
-from l4t_jax.config import MAY_CHANGE, MOST, Config
-from l4t_jax.envs import Task, get_task
-from l4t_jax.envs.state import MemoryMap, from_observation
-from l4t_jax.errors import CannotWrite, CheckpointError, ConfigError, Interrupted, RunFolderError, UnknownTask
+from l4t_jax import extensions, parallel
+from l4t_jax.config import MAY_CHANGE, MOST, Config, Settings, shallow
+from l4t_jax.envs import get_task
+from l4t_jax.errors import CannotWrite, CheckpointError, ConfigError, Interrupted, RunFolderError
 from l4t_jax.evaluation import heldout
-from l4t_jax.evaluation.playing import Episodes, student_policy
+from l4t_jax.evaluation.playing import Episodes
+from l4t_jax.files import strict, write_json
 from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.progress import Progress
+from l4t_jax.saved import SavedRun, open_run, own_shapes, read_settings, saved_shapes
+from l4t_jax.student import Student, load_student
 from l4t_jax.teacher import asks_llm, listed, open_live, open_teacher
 from l4t_jax.teacher import file as teacher_file
 from l4t_jax.teacher.backends import Options
@@ -69,19 +69,17 @@ def train(
     progress = progress or Progress()
     try:
         stop = Stop()
-        with stop.listening():
+        with stop.listening(), jax.enable_x64(False):
             if resume is None:
                 return _train(_with_settings(config or Config(), settings), progress, stop)
             given = settings if config is None else {**_not_default(config), **settings}
-            _with_settings(Config(), given)
-            return _go_on(Path(resume), given, progress, stop)
+            given = {name: getattr(_with_settings(Config(), given), name) for name in given}
+            return _go_on(Path(resume).expanduser(), given, progress, stop)
     finally:
         progress.close()
 
 
 def _with_settings(config: Config, settings: dict[str, Any]) -> Config:
-    import difflib
-
     fields = [field.name for field in dataclasses.fields(Config)]
     for name in settings:
         if name not in fields:
@@ -93,14 +91,27 @@ def _with_settings(config: Config, settings: dict[str, Any]) -> Config:
 
 
 def _not_default(config: Config) -> dict[str, Any]:
-    default = dataclasses.asdict(Config())
-    return {name: value for name, value in dataclasses.asdict(config).items() if value != default[name]}
+    default = shallow(Config())
+    return {name: value for name, value in shallow(config).items() if value != default[name]}
+
+
+def with_extensions(config: Config) -> Config:
+    """The settings with their extensions loaded, each with the hash of its file.
+
+    Raises:
+        ConfigError: an extension cannot be loaded.
+    """
+    if not isinstance(config.imports, tuple):
+        raise ConfigError(f"`imports` must be Python files or modules, not {config.imports!r}")
+    imports = tuple(extensions.as_import(one) for one in config.imports)
+    extensions.load_all(imports, strict=True)
+    return dataclasses.replace(config, imports=imports)
 
 
 def _train(config: Config, progress: Progress, stop: Stop) -> Result:
     """A new run, in a new folder."""
     compilation.keep_compiled()
-    trainer = Trainer.create(config).spread()
+    trainer = Trainer.create(with_extensions(config)).spread()
     with contextlib.ExitStack() as stack:
         teacher = _load_teacher(trainer, progress, stack)
         config = trainer.config
@@ -132,9 +143,9 @@ def _in_folder(folder: Path, trainer: Trainer, teacher: Teacher, progress: Progr
     try:
         try:
             with _disk_errors(folder):
-                files.write_json(folder / run_folder.CONFIG, dataclasses.asdict(config))
+                write_json(folder / run_folder.CONFIG, dataclasses.asdict(config))
                 if teacher.content is not None:
-                    files.write_json(folder / run_folder.TEACHER, teacher.content)
+                    write_json(folder / run_folder.TEACHER, teacher.content)
             run = Run(trainer, teacher, folder, progress, stop, resumed=False)
         except BaseException:
             lock.release()
@@ -151,8 +162,8 @@ def _in_folder(folder: Path, trainer: Trainer, teacher: Teacher, progress: Progr
 def _go_on(folder: Path, given: dict[str, Any], progress: Progress, stop: Stop) -> Result:
     """A run whose folder is there already."""
     if jax.process_count() > 1:
-        raise ConfigError("--resume is for one process; a run on many hosts cannot go on yet")
-    config, task = _read_config(folder)
+        raise ConfigError("`resume` is for one process; a run on many hosts cannot go on yet")
+    config, task = read_settings(folder, given.get("imports", ()), strict=True)
     config = _agreed(config, folder, given)
     stop.words = f"stopped before training went on; {again(folder)} starts it again"
     if (folder / run_folder.SUMMARY).is_file():
@@ -196,7 +207,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         raise CheckpointError(f"{error}; when that is mended, {again(folder)} goes on from there") from error
 
 
-def _agreed(config: Config, folder: Path, given: dict[str, Any]) -> Config:
+def _agreed(config: Settings, folder: Path, given: dict[str, Any]) -> Settings:
     """A saved run's settings with those of the given that may change.
 
     Raises:
@@ -212,13 +223,16 @@ def _agreed(config: Config, folder: Path, given: dict[str, Any]) -> Config:
         elif name == "run_dir":
             same = Path(value).absolute() == folder.absolute()
             saved = str(folder)
+        elif name == "imports":
+            same = {extensions.as_import(one).sha256 for one in value} <= {one.sha256 for one in saved}
+            value, saved = " ".join(map(str, value)), " ".join(one.name for one in saved) or "none"
         else:
             same = value == saved
         if not same:
+            may = " and ".join(f"`{name}`" for name in MAY_CHANGE if name != "run_dir")
             raise ConfigError(
-                f"{flag(name)} {value} contradicts the run in {folder}, which has {saved}: a run goes on with its own "
-                f"settings ({' and '.join(flag(name) for name in MAY_CHANGE if name != 'run_dir')} may change); for "
-                "others, start a new one without --resume"
+                f"`{name}={value}` contradicts the run in {folder}, which has {saved}: a run goes on with its own "
+                f"settings ({may} may change); for others, start a new one without `resume`"
             )
     config = dataclasses.replace(config, **free)
     config.check(get_task(config.env).max_steps)
@@ -236,7 +250,7 @@ def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: co
     if saved is None and not path.is_file():  # killed before its teacher was written down
         teacher = _load_teacher(trainer, progress, stack)
         if teacher.content is not None:
-            files.write_json(path, teacher.content)
+            write_json(path, teacher.content)
         return teacher
     content = teacher_file.load(path) if path.is_file() else None
     if saved is not None:
@@ -244,7 +258,7 @@ def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: co
         if content is None and kept is not None:
             progress.notice(f"{path} is missing: the checkpoint's copy is used")
             content = kept
-            files.write_json(path, content)
+            write_json(path, content)
         if (None if content is None else teacher_file.digest(content)) != saved["teacher_hash"]:
             raise RunFolderError(
                 f"{path} is not the teacher that this run learned from (hash {saved['teacher_hash']}); "
@@ -256,7 +270,7 @@ def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: co
     return Teacher(name, content, trainer.put(teacher_file.to_table(trainer.task, content)))
 
 
-def _finished(folder: Path, config: Config) -> Result:
+def _finished(folder: Path, config: Settings) -> Result:
     return Result(
         summary=run_folder.read(folder / run_folder.SUMMARY), run_dir=folder, config=config,
         params=checkpoint.restore_params(folder), records=run_folder.read_records(folder), heldout={},
@@ -270,7 +284,7 @@ def _load_teacher(trainer: Trainer, progress: Progress, stack: contextlib.ExitSt
     if not config.taught:
         return Teacher("none")
     if jax.process_count() > 1 and asks_llm(spec):
-        raise ConfigError(f"many processes cannot share {spec}: `teacher record` first, and pass --teacher file:PATH")
+        raise ConfigError(f"many processes cannot share {spec}: `teacher record` first, and pass `teacher=file:PATH`")
     how = Ask.of(config), Options.of(config), config.cache, progress.notice
     if not listed(spec, task):
         live = stack.enter_context(open_live(spec, task, *how))
@@ -285,59 +299,6 @@ def _load_teacher(trainer: Trainer, progress: Progress, stack: contextlib.ExitSt
     return Teacher(name, content, trainer.put(teacher_file.to_table(task, content)))
 
 
-# --- A run that is over -------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class _Saved:
-    """A run folder, read."""
-
-    config: Config
-    task: Task
-    params: Any
-
-
-def _read_config(folder: Path) -> tuple[Config, Task]:
-    """The settings of the run in a folder, and its task.
-
-    Raises:
-        RunFolderError: it is not a run folder.
-    """
-    if not folder.is_dir():
-        raise RunFolderError(
-            f"there is no folder {folder}; give the folder that a run left, such as runs/SimpleDoorKey-l4t-0"
-        )
-    if not (folder / run_folder.CONFIG).is_file():
-        inner = sorted(path.parent.name for path in folder.glob(f"*/{run_folder.CONFIG}"))
-        hint = f"; did you mean {folder / inner[0]}?" if inner else f": it has no {run_folder.CONFIG}"
-        raise RunFolderError(f"{folder} is not a run folder{hint}")
-    values = run_folder.read(folder / run_folder.CONFIG)
-    try:
-        config = Config(**values)
-        task = get_task(config.env)
-        config.check(task.max_steps)
-    except (TypeError, ConfigError, UnknownTask) as error:
-        raise RunFolderError(f"{folder / run_folder.CONFIG} does not hold a run's settings: {error}") from error
-    return config, task
-
-
-def _open(run_dir: str | Path, which: Which) -> _Saved:
-    folder = Path(run_dir)
-    config, task = _read_config(folder)
-    saved = _Saved(config=config, task=task, params=checkpoint.restore_params(folder, which))
-    theirs = {name: shape[1:] for name, shape in checkpoint.shapes(saved.params).items()}
-    mine = _own_shapes(Trainer(config=config, task=task))
-    if mine != theirs:
-        host = checkpoint.newest_host(folder) or {}
-        raise CheckpointError(f"the student in {folder} {checkpoint.misfit(theirs, mine, host)}")
-    return saved
-
-
-def _own_shapes(trainer: Trainer) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the parameters of a trainer's student."""
-    return checkpoint.shapes(jax.eval_shape(trainer.init, jax.random.key(0)).params)
-
-
 def evaluate(
     run_dir: str | Path,
     *,
@@ -346,6 +307,7 @@ def evaluate(
     checkpoint: Which = "last",
     simulator: Simulator = "jax",
     watch: Callable[[str], None] | None = None,
+    imports: Sequence[extensions.Importable] = (),
 ) -> dict[str, Any]:
     """Measures a saved run's students again on held-out levels.
 
@@ -356,6 +318,7 @@ def evaluate(
         checkpoint: "last", or "best" by success on the validation levels.
         simulator: "jax", or "minigrid": Farama's, on the first levels of its own that are in the test split.
         watch: shows the first student on MiniGrid in a window, sampled actions only; hears how each episode ended.
+        imports: extensions to load beside those of the run, which are loaded by themselves.
 
     Returns:
         `success`, `return` and `length` (means over levels and seeds, actions sampled), `levels`, `task`,
@@ -369,23 +332,20 @@ def evaluate(
             installed, does not know the task or has no display.
     """
     if watch is not None and simulator != "minigrid":
-        raise ConfigError("--watch shows MiniGrid's own window; add --simulator minigrid")
+        raise ConfigError("`watch` shows MiniGrid's own window; add `simulator=minigrid`")
     compilation.keep_compiled()
-    saved = _open(run_dir, checkpoint)
-    if levels is None:
-        levels = saved.config.heldout_levels if watch is None else 10
-    if not 1 <= levels <= MOST["heldout_levels"]:
-        raise ConfigError(f"--levels must be from 1 to {MOST['heldout_levels']}, not {levels}")
-    task = saved.task if env is None else get_task(env)
-    steps = min(saved.config.steps, task.max_steps)
-    config = dataclasses.replace(saved.config, env=task.name, num_steps=steps, devices=None)
-    trainer = Trainer(config=config, task=task).spread()
-    _check_fits(trainer, saved)
-    sampled, greedy = _played(trainer, saved.params, levels, simulator, watch)
+    with jax.enable_x64(False):
+        saved = open_run(run_dir, checkpoint, imports)
+        if levels is None:
+            levels = saved.settings.heldout_levels if watch is None else 10
+        if not 1 <= levels <= MOST["heldout_levels"]:
+            raise ConfigError(f"`levels` must be from 1 to {MOST['heldout_levels']}, not {levels}")
+        trainer = _evaluating(saved, env)
+        sampled, greedy = _played(trainer, saved.params, levels, simulator, watch)
     pooled = heldout.intervals(sampled)
-    return files.strict(
+    return strict(
         dict(
-            task=task.name,
+            task=trainer.task.name,
             levels=levels,
             checkpoint=checkpoint,
             simulator=simulator,
@@ -395,6 +355,24 @@ def evaluate(
             greedy=None if greedy is None else heldout.averages(greedy),
         )
     )
+
+
+def _evaluating(saved: SavedRun, env: str | None) -> Trainer:
+    """A trainer that plays the saved students on another task, or on their own.
+
+    Raises:
+        UnknownTask, ConfigError: there is no such task, or it is not for these students.
+    """
+    task = saved.task if env is None else get_task(env)
+    steps = min(saved.settings.num_steps, task.max_steps)
+    settings = dataclasses.replace(saved.settings, env=task.name, num_steps=steps, devices=None)
+    trainer = Trainer(config=settings, task=task).spread()
+    if own_shapes(trainer) != saved_shapes(saved):
+        raise ConfigError(
+            f"this student ({saved.settings.student}, trained on {saved.task.name}) cannot play {task.name}: "
+            "its network is made for other maps or objects"
+        )
+    return trainer
 
 
 def _played(
@@ -415,83 +393,3 @@ def _played(
     players.use(compilation.compile_all(made))
     sampled = players.students(params, config.seed, "test", levels)
     return sampled, players.students(params, config.seed, "test", levels, greedy=True)
-
-
-def _check_fits(trainer: Trainer, saved: _Saved) -> None:
-    """Raises `ConfigError` unless the saved parameters are those of the trainer's student."""
-    if _own_shapes(trainer) != {name: shape[1:] for name, shape in checkpoint.shapes(saved.params).items()}:
-        raise ConfigError(
-            f"this student ({saved.config.student}, trained on {saved.task.name}) cannot play {trainer.task.name}: "
-            "its network is made for other maps or objects"
-        )
-
-
-class Student:
-    """A trained student that acts.
-
-    A recurrent one remembers what it has seen since the last `reset`; call that at the start of every episode.
-    """
-
-    def __init__(self, config: Config, task: Task, params: Any) -> None:
-        assert config.student is not None and config.hidden is not None
-        self.config, self.task, self.params = config, task, params
-        self.network = make_student(config.student, task, config.hidden, config.dtype)
-        self._logits = jax.jit(self._forward)
-        self.reset()
-
-    def reset(self) -> None:
-        """Begins a new episode."""
-        self._carry: Any = self.network.initial_carry(1)  # pyright: ignore
-        self._fresh = True
-
-    def _forward(self, carry: Any, known: MemoryMap, fresh: jax.Array) -> tuple[Any, jax.Array]:
-        known = jax.tree.map(lambda leaf: leaf[None], known)
-        carry, logits = student_policy(self.network, self.params)(carry, known, fresh[None])
-        return carry, logits[0]
-
-    def logits(self, observation: Any) -> jax.Array:
-        """Scores of the seven actions, `float32[7]`; a recurrent student takes it as the next step of its episode.
-
-        Args:
-            observation: `uint8[W, H, 4]` as the task's navix environment gives it, or a `MemoryMap`.
-        """
-        known = observation
-        if not isinstance(observation, MemoryMap):
-            shape = (self.task.width, self.task.height, 4)
-            observation = jnp.asarray(observation)
-            if observation.shape != shape:
-                raise ValueError(f"an observation of {self.task.name} has shape {shape}, not {observation.shape}")
-            known = from_observation(observation.astype(jnp.uint8), jnp.full((2,), -1, jnp.int8))
-        self._carry, logits = self._logits(self._carry, known, jnp.asarray(self._fresh))
-        self._fresh = False
-        return logits
-
-    def act(self, observation: Any, key: jax.Array | None = None) -> int:
-        """An action, one of MiniGrid's seven: drawn with `key`, or without one the most probable.
-
-        Args:
-            observation: see `logits`.
-            key: random key.
-        """
-        logits = self.logits(observation)
-        return int(jnp.argmax(logits) if key is None else jax.random.categorical(key, logits))
-
-
-def load_student(run_dir: str | Path, *, seed: int = 0, checkpoint: Which = "last") -> Student:
-    """A saved student.
-
-    Args:
-        run_dir: the run folder.
-        seed: which of the run's students, counted from 0.
-        checkpoint: "last", or "best" by success on the validation levels.
-
-    Raises:
-        RunFolderError, CheckpointError: `run_dir` is not a run folder, or holds no student yet.
-        ConfigError: the run has no such seed.
-    """
-    saved = _open(run_dir, checkpoint)
-    if saved.config.algo == "hrl":
-        raise ConfigError("a student of --algo hrl chooses skills, not actions; `evaluate` plays it")
-    if not 0 <= seed < saved.config.num_seeds:
-        raise ConfigError(f"the run has {saved.config.num_seeds} students, counted from 0; there is no {seed}")
-    return Student(saved.config, saved.task, jax.tree.map(lambda leaf: jnp.asarray(leaf[seed]), saved.params))

@@ -1,25 +1,30 @@
 """Command lines made from dataclasses by tyro, with every mistake answered in one sentence.
 
-Host module, imports nothing of the package but its errors, and nothing heavy: `--help` and a mistyped option answer at
-once.
+Host module, for the command modules alone. Imports nothing heavy: `--help` and a mistyped option answer at once. The
+layers below name a setting (`num_envs`); `in_options` writes it as the option (--num-envs).
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import difflib
 import inspect
 import math
+import os
+import re
+import shlex
 import sys
 import types
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from l4t_jax.errors import OptionError
+from l4t_jax.errors import OptionError, Refusal, missing_platform
 
-T = TypeVar("T")
 BAD_OPTION = 2  # the exit code for a mistake on the command line
+RENAMED = {"imports": "import"}  # fields whose option has another name: this one is a word of Python's
 
 
 def callable_as(module: str, function: Callable[..., Any]) -> None:
@@ -49,7 +54,40 @@ def docs(cls: type) -> dict[str, str]:
 
 def flag(name: str) -> str:
     """A field's option."""
-    return "--" + name.replace("_", "-")
+    return "--" + RENAMED.get(name, name).replace("_", "-")
+
+
+def settings_of(cls: type) -> list[str]:
+    """The fields of a command: the settings that `in_options` knows."""
+    return [field.name for field in dataclasses.fields(cls)]
+
+
+def in_options(message: str, names: Iterable[str]) -> str:
+    """A message from the layers below, as a command says it.
+
+    `num_envs` in backticks becomes --num-envs and `num_envs=64` --num-envs 64; a name with an underscore needs no
+    backticks. `train(resume='FOLDER')` becomes the command that goes on with a run.
+
+    Args:
+        message: of an error.
+        names: the settings that are options of the command.
+    """
+    known = set(names)
+
+    def resumed(match: re.Match[str]) -> str:
+        return f"`python -m l4t_jax.run --resume {shlex.quote(ast.literal_eval(match[1]))}`"
+
+    def quoted(match: re.Match[str]) -> str:
+        if match[1] not in known:
+            return match[0]
+        return flag(match[1]) + (f" {match[2][1:]}" if match[2] else "")
+
+    message = re.sub(r"`train\(resume=('[^'\n]*'|\"[^\"\n]*\")\)`", resumed, message)
+    message = re.sub(r"`([a-z]\w*)(=[^`\n]*)?`", quoted, message)
+    bare = "|".join(sorted((name for name in known if "_" in name), key=len, reverse=True))
+    if bare:
+        message = re.sub(rf"(?<![\w./'\"=-])({bare})(?![\w/'\"=]|\.\w)", lambda match: flag(match[1]), message)
+    return message
 
 
 def _plain(hint: Any) -> Any:
@@ -65,8 +103,9 @@ def parse[T](
     """A dataclass from a command line; prints the help and exits 0 if that is asked for.
 
     Args:
-        cls: dataclass of strings, numbers, choices and flags (False by default); a field marked with
-            `metadata={"positional": True}` takes no option.
+        cls: dataclass of words, numbers, choices, flags (False by default), tuples of a fixed length, and tuples of
+            any length, whose option may be given again and again; a field marked with `metadata={"positional": True}`
+            takes no option. A field without a default is one that must be given.
         argv: without the program's name.
         prog: how the command is called.
         description: stands above the options.
@@ -81,20 +120,11 @@ def parse[T](
     words = _checked(argv, {field.name: _plain(hints[field.name]) for field in fields}, fields)
     shown = []
     for field in fields:
-        positional = field.metadata.get("positional", False)
-        default = field.default
-        hint = None
-        if default is None:
-            hint = f"(default: {(defaults and defaults(field.name)) or 'none'})"
-        elif isinstance(default, bool):
-            hint = ""
-        extras: list[Any] = [tyro.conf.arg(help=said.get(field.name), help_behavior_hint=hint)]
-        plain = _plain(hints[field.name])
-        if default is None:  # "INT", not "{None}|INT"
-            name = "{" + ",".join(get_args(plain)) + "}" if get_origin(plain) is Literal else plain.__name__.upper()
-            extras = [tyro.conf.arg(help=said.get(field.name), help_behavior_hint=hint, metavar=name)]
-        if positional:
+        default, plain = field.default, _plain(hints[field.name])
+        if field.metadata.get("positional"):
             extras = [tyro.conf.arg(help=said.get(field.name), metavar=field.name.upper()), tyro.conf.Positional]
+        else:
+            extras = [tyro.conf.arg(**_shown(field, plain, said.get(field.name), defaults))]
         annotated: Any = hints[field.name]
         for extra in extras:
             annotated = Annotated[annotated, extra]
@@ -104,6 +134,25 @@ def parse[T](
     config = (tyro.conf.FlagCreatePairsOff,)
     parsed = tyro.cli(alike, args=words, prog=prog, description=description, config=config)
     return cls(**{field.name: getattr(parsed, field.name) for field in fields})
+
+
+def _shown(field: dataclasses.Field, plain: Any, said: str | None, defaults: Any) -> dict[str, Any]:
+    """How `--help` shows an option: `tyro.conf.arg`'s arguments."""
+    found: dict[str, Any] = dict(help=said, name=RENAMED.get(field.name))
+    if field.default is None:  # "INT", not "{None}|INT"
+        found["help_behavior_hint"] = f"(default: {(defaults and defaults(field.name)) or 'none'})"
+        found["metavar"] = "{" + ",".join(get_args(plain)) + "}" if get_origin(plain) is Literal else _metavar(plain)
+    elif isinstance(field.default, bool):
+        found["help_behavior_hint"] = ""
+    elif get_origin(plain) is tuple:
+        found |= dict(metavar=_metavar(plain), help_behavior_hint="(may be repeated)")
+    return found
+
+
+def _metavar(plain: Any) -> str:
+    if get_origin(plain) is tuple:
+        return " ".join(kind.__name__.upper() for kind in get_args(plain) if kind is not Ellipsis)
+    return plain.__name__.upper()
 
 
 def given(cls: type, argv: Sequence[str]) -> list[str]:
@@ -120,43 +169,63 @@ def _checked(argv: Sequence[str], kinds: dict[str, Any], fields: Sequence[datacl
         OptionError: with what would be right.
     """
     positional = [field.name for field in fields if field.metadata.get("positional")]
+    needed = [field for field in fields if field.default is dataclasses.MISSING]
     options = {flag(name): name for name in kinds if name not in positional}
     words: list[str] = []
-    given, waiting = list(argv), list(positional)
-    if any(word in ("-h", "--help") for word in given):
+    repeated: dict[str, list[str]] = {}
+    left, waiting, used = list(argv), list(positional), set()
+    if any(word in ("-h", "--help") for word in left):
         return ["--help"]
-    while given:
-        word = given.pop(0)
+    while left:
+        word = left.pop(0)
         if not word.startswith("-") or word == "-":
             if not waiting:
                 raise OptionError(f"{word!r} is not an option; options begin with --, see --help")
-            waiting.pop(0)
+            used.add(waiting.pop(0))
             words.append(word)
             continue
         option, equals, value = word.partition("=")
-        option = "--" + option.lstrip("-").replace("_", "-").lower()
-        if option not in options:
-            near = difflib.get_close_matches(option, [*options, "--help"], n=3, cutoff=0.5)
-            near += [known for known in options if known not in near and option[2:] and option[2:] in known][
-                : 3 - len(near)
-            ]
-            raise OptionError(
-                f"there is no option {option}; " + (f"did you mean {_or(near)}?" if near else "see --help")
-            )
+        option = _known("--" + option.lstrip("-").replace("_", "-").lower(), list(options))
+        used.add(options[option])
         kind = kinds[options[option]]
         if kind is bool:
             if equals:
                 raise OptionError(f"{option} takes no value")
             words.append(option)
             continue
-        if not equals:
-            if not given or given[0].startswith("--"):
-                raise OptionError(f"{option} needs a value: {_kind(kind)}")
-            value = given.pop(0)
-        words += [option, _value(option, kind, value)]
-    if waiting:
-        raise OptionError(f"{waiting[0].replace('_', ' ').upper()} is missing; see --help")
-    return words
+        if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
+            repeated.setdefault(option, []).append(_next(option, kind, value if equals else None, left))
+            continue
+        parts = get_args(kind) if get_origin(kind) is tuple else (kind,)
+        taken = [_next(option, part, value if equals and i == 0 else None, left) for i, part in enumerate(parts)]
+        words += [option, *(_value(option, part, one) for part, one in zip(parts, taken, strict=True))]
+    for field in needed:
+        if field.name not in used:
+            what = field.name.replace("_", " ").upper() if field.name in positional else flag(field.name)
+            raise OptionError(f"{what} is missing; see --help")
+    return words + [word for option, values in repeated.items() for word in (option, *values)]
+
+
+def _known(option: str, options: list[str]) -> str:
+    """The option itself.
+
+    Raises:
+        OptionError: there is none of that name, with the near matches.
+    """
+    if option in options:
+        return option
+    near = difflib.get_close_matches(option, [*options, "--help"], n=3, cutoff=0.5)
+    near += [known for known in options if known not in near and option[2:] and option[2:] in known][: 3 - len(near)]
+    raise OptionError(f"there is no option {option}; " + (f"did you mean {_or(near)}?" if near else "see --help"))
+
+
+def _next(option: str, kind: Any, value: str | None, left: list[str]) -> str:
+    """An option's value: that after the equals sign, or the next word."""
+    if value is not None:
+        return value
+    if not left or left[0].startswith("--"):
+        raise OptionError(f"{option} needs a value: {_kind(kind)}")
+    return left.pop(0)
 
 
 def _value(option: str, kind: Any, value: str) -> str:
@@ -190,3 +259,90 @@ def _kind(kind: Any) -> str:
 
 def _or(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+# --- what every command does with its errors and its output ---------------------------------------------------------
+
+
+def guarded(command: Callable[[], int], names: Iterable[str] = ()) -> int:
+    """Runs a command; refusals and the package's own warnings become one sentence each on standard error.
+
+    Args:
+        command: gives the exit code.
+        names: the settings that are options of the command; those of `Config` always are.
+
+    Returns:
+        The exit code: the command's, 2 for what is refused or went wrong, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    try:
+        with warnings.catch_warnings():
+            show = warnings.showwarning
+
+            def shown(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
+                if category.__module__.partition(".")[0] != "l4t_jax":
+                    return show(message, category, *rest, **more)
+                print(f"warning: {_printable(str(message))}", file=sys.stderr)
+
+            warnings.showwarning = shown
+            return command()
+    except Refusal as error:
+        refusal: Exception = error
+    except KeyboardInterrupt as error:
+        print(f"\n{_said(error, names) or 'stopped'}", file=sys.stderr)
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os._exit(getattr(error, "code", 130))  # a block that is still being computed would hold up an ordinary exit
+    except BrokenPipeError:  # `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (RuntimeError, AssertionError) as error:
+        missing = missing_platform(error)
+        if missing is None:
+            raise
+        refusal = missing
+    print(f"error: {_said(refusal, names)}", file=sys.stderr)
+    return BAD_OPTION
+
+
+def _said(error: BaseException, names: Iterable[str]) -> str:
+    from l4t_jax.config import Config
+
+    settings = [field.name for field in dataclasses.fields(Config)]
+    text = str(error)
+    return _printable(text if isinstance(error, OptionError) else in_options(text, {*settings, *names}))
+
+
+def _printable(text: str) -> str:
+    """A sentence in one line, whatever stands in an option or a file's name."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+@contextlib.contextmanager
+def json_only(wanted: bool) -> Iterator[None]:
+    """Keeps whatever else prints off standard output: only `print_json` writes there."""
+    global _out
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    _out = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(_out, 1)
+        os.close(_out)
+        _out = 1
+
+
+_out = 1
+
+
+def print_json(value: Any) -> None:
+    """Prints one JSON object on the real standard output; numbers that are not finite are null."""
+    from l4t_jax.files import dumps
+
+    text = (dumps(value, indent=1) + "\n").encode()
+    while text:
+        text = text[os.write(_out, text) :]

@@ -1,28 +1,50 @@
-"""Every setting of a run, in one frozen dataclass; the command line is made from it.
+"""Every setting of a run: `Config` is what a user says, `Settings` what a run has; command lines are made from them.
 
 Imports nothing of the package but its errors. A preset is a set of values for the settings that are left at None: what
-a user gives always wins (`Config.resolved`).
+a user gives always wins (`Config.resolved`). Messages name a setting in backticks; a command writes its option.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
+import os
 import types
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from l4t_jax.errors import ConfigError
 
-Algo = Literal["l4t", "ppo", "hrl", "distill"]
 Preset = Literal["fast", "frugal", "paper"]
-StudentName = Literal["ego", "cnn", "lstm"]
 LARGEST = 2**40  # of any number: what is beyond is a slip, and overflows somewhere
 # Of sizes that are allocated or counted in 32 bits: what is beyond fits no machine.
 MOST = {
     "num_seeds": 2**20, "epochs": 2**16, "hidden": 2**16, "level_pool": 2**24,
     "evaluations": 1_000_000, "validation_levels": 1_000_000, "heldout_levels": 1_000_000, "devices": 2**16,
 }  # fmt: skip
+AT_LEAST_1 = (
+    "num_seeds", "total_steps", "num_envs", "num_steps", "epochs", "minibatches", "hidden", "level_pool",
+    "evaluations", "validation_levels", "heldout_levels",
+)  # fmt: skip
+ABOVE_0 = ("learning_rate", "clip", "max_grad_norm")
+NOT_BELOW_0 = ("save_every", "learning_rate_end", "entropy_coef", "value_coef", "distill_coef", "distill_floor")
+FROM_0_TO_1 = ("gamma", "gae_lambda", "distill_fall", "distill_off")
 MAY_CHANGE = ("run_dir", "save_every", "devices", "wandb")  # settings that do not decide what a run comes to
+PATHS = ("run_dir", "prompt", "cache")
+
+
+@dataclasses.dataclass(frozen=True)
+class Import:
+    """An extension that a run was made with.
+
+    Attributes:
+        name: the absolute path of a file, or the name of a module.
+        sha256: of its file.
+    """
+
+    name: str
+    sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +52,11 @@ class Config:
     """Settings of a training run. Those that show None take their value from the preset."""
 
     env: str = "SimpleDoorKey"
-    """Task to learn; --list-tasks names them all."""
-    algo: Algo = "l4t"
+    """Task to learn; `python -m l4t_jax.tasks` names them all."""
+    imports: tuple[str | Import, ...] = ()
+    """A Python file or a module of yours that registers tasks, skills, students, algorithms or backends; may be
+    repeated."""
+    algo: str = "l4t"
     """l4t: PPO with a distillation loss that fades. ppo: PPO alone, no teacher. hrl: PPO over the
     teacher's skills as options, no teacher. distill: distillation alone, no reward."""
     teacher: str = "shipped"
@@ -42,12 +67,12 @@ class Config:
     label."""
     preset: Preset = "fast"
     """fast: least wall-clock. frugal: fewest environment steps. paper: the paper's network, losses and schedule."""
-    student: StudentName | None = None
+    student: str | None = None
     """ego: MLP on a view centred on and turned with the agent. cnn: the paper's. lstm: the paper's recurrent one."""
     seed: int = 0
     """Seed of the run; it fixes the run on one device and version."""
     num_seeds: int = 1
-    """Independent students trained side by side in one program, with seeds derived from --seed."""
+    """Independent students trained side by side in one program, with seeds derived from the run's."""
     total_steps: int | None = None
     """Environment steps to train for, of each seed. Rounded up to whole updates."""
     num_envs: int | None = None
@@ -61,7 +86,7 @@ class Config:
     epochs: int | None = None
     """Passes over a rollout in each update."""
     minibatches: int | None = None
-    """Minibatches a pass; divides --num-steps (--num-envs for a recurrent student)."""
+    """Minibatches a pass; divides the steps between updates (of a recurrent student, the environments)."""
     gamma: float = 0.99
     """Discount."""
     gae_lambda: float | None = None
@@ -90,7 +115,7 @@ class Config:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number type of the student's matrix products; parameters stay float32."""
     devices: int | None = None
-    """Devices to spread the environments over; as many as there are and divide --num-envs by default."""
+    """Devices to spread the environments over; as many as there are and divide their number by default."""
     level_pool: int = 2048
     """Training levels at hand at a time; each block of updates draws new ones."""
     evaluations: int | None = None
@@ -110,13 +135,13 @@ class Config:
     """An LLM as the teacher: score: the exact likelihood of every plan. sample: draw answers and parse them. By
     default, score where it can."""
     samples: int = 10
-    """Answers drawn from an LLM for each symbolic state (--ask sample)."""
+    """Answers drawn from an LLM for each symbolic state (where answers are drawn)."""
     temperature: float = 1.0
-    """Temperature of an LLM's answers (--ask sample)."""
+    """Temperature of an LLM's answers (where answers are drawn)."""
     constrain: Literal["auto", "off"] = "auto"
-    """auto: an LLM's answers are kept to known plans where it can. off: free text (--ask sample)."""
+    """auto: an LLM's answers are kept to known plans where it can. off: free text (where answers are drawn)."""
     divide_prior: float = 0.0
-    """Divide a plan's likelihood by that under a state that says nothing, to this power (--ask score)."""
+    """Divide the likelihood of a plan by that under a state that says nothing, to this power (likelihoods only)."""
     prompt: str | None = None
     """File with an LLM's prompt; the task's own by default."""
     base_url: str | None = None
@@ -132,7 +157,20 @@ class Config:
     cache: str | None = None
     """Folder in which an LLM's answers are kept; L4T_CACHE or ~/.cache/l4t_jax/answers by default."""
 
-    def resolved(self, max_steps: int) -> Config:
+    def __post_init__(self) -> None:
+        """numpy's numbers become Python's, paths become words, and `~` the home folder."""
+        for field in dataclasses.fields(self):
+            value = _as_python(getattr(self, field.name))
+            if field.name in PATHS and isinstance(value, str):
+                value = os.path.expanduser(value)
+            elif field.name == "teacher" and isinstance(value, str):
+                kind, colon, rest = value.partition(":")
+                value = kind + colon + os.path.expanduser(rest)
+            elif field.name == "imports":
+                value = _as_imports(value)
+            object.__setattr__(self, field.name, value)
+
+    def resolved(self, max_steps: int) -> Settings:
         """The same with the preset's values in place of None, checked.
 
         Args:
@@ -141,101 +179,166 @@ class Config:
         Raises:
             ConfigError: a value is out of range, or sizes do not divide; the message names a value that would do.
         """
-        _check_kinds(dataclasses.asdict(self))
+        given = shallow(self)
+        _check_kinds(given)
         values = dict(PRESETS[self.preset])
         values["total_steps"] = TOTAL_STEPS.get(self.env, {}).get(self.preset, values["total_steps"])
         if self.student is not None:
             values |= STUDENTS.get(self.student, {})
-        values |= {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
-        config = dataclasses.replace(self, **values)
-        if self.num_steps is None:
-            config = dataclasses.replace(config, num_steps=min(config.steps, max_steps))
-        config.check(max_steps)
-        return config
+        values["num_steps"] = min(values["num_steps"], max_steps)
+        values |= {name: value for name, value in given.items() if value is not None}
+        settings = Settings(**{name: values.get(name) for name in given})
+        settings.check(max_steps)
+        return settings
 
     @property
     def taught(self) -> bool:
         """Whether the run learns from a teacher."""
         return self.teacher != "none" and self.algo not in ("ppo", "hrl")
 
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(Config):
+    """The settings of a run, resolved: what a preset decides is decided. See `Config` for what each means."""
+
+    student: str
+    total_steps: int
+    num_envs: int
+    num_steps: int
+    learning_rate: float
+    learning_rate_end: float
+    epochs: int
+    minibatches: int
+    gae_lambda: float
+    entropy_coef: float
+    distill_coef: float
+    distill_floor: float
+    anneal: Literal["clock", "success"]
+    distill_fall: float
+    distill_off: float
+    hidden: int
+    evaluations: int
+
+    def resolved(self, max_steps: int) -> Settings:
+        """The same, checked for a task of so many steps; see `Config.resolved`."""
+        self.check(max_steps)
+        return self
+
     @property
     def steps(self) -> int:
-        """`num_steps` of a resolved config."""
-        assert self.num_steps is not None
+        """`num_steps`."""
         return self.num_steps
 
     def check(self, max_steps: int) -> None:
-        """Raises `ConfigError` unless every value of a resolved config is in range."""
-
-        def require(condition: bool, message: str) -> None:
-            if not condition:
-                raise ConfigError(message)
-
-        values: dict[str, Any] = dataclasses.asdict(self)
-        _check_kinds(values)
-        for name in (
-            "num_seeds", "total_steps", "num_envs", "num_steps", "epochs", "minibatches", "hidden", "level_pool",
-            "evaluations", "validation_levels", "heldout_levels",
-        ):  # fmt: skip
-            require(values[name] >= 1, f"--{name.replace('_', '-')} must be at least 1, not {values[name]}")
-        for name, most in MOST.items():
-            if values[name] is not None:
-                option = "--" + name.replace("_", "-")
-                require(values[name] <= most, f"{option} must be at most {most}, not {values[name]}")
-        for name in ("learning_rate",):
-            require(values[name] > 0, f"--{name.replace('_', '-')} must be above 0, not {values[name]:g}")
-        for name in ("save_every", "learning_rate_end", "entropy_coef", "value_coef", "distill_coef", "distill_floor"):
-            require(values[name] >= 0, f"--{name.replace('_', '-')} must not be below 0, not {values[name]:g}")
-        for name in ("gamma", "gae_lambda", "distill_fall", "distill_off"):
-            require(
-                0 <= values[name] <= 1,
-                f"--{name.replace('_', '-')} must be from 0 to 1, not {values[name]:g}",
+        """Raises `ConfigError` unless every value is in range and the sizes divide."""
+        values = shallow(self)
+        _check_kinds(values, resolved=True)
+        for name, value in values.items():
+            _check_range(name, value)
+        if self.num_steps > max_steps:
+            raise ConfigError(
+                f"`num_steps` must be at most {max_steps}, the steps of an episode of {self.env}, not {self.num_steps}"
             )
-        for name in ("clip", "max_grad_norm"):
-            require(values[name] > 0, f"--{name.replace('_', '-')} must be above 0, not {values[name]:g}")
-        require(0 <= self.seed < 2**31, f"--seed must be from 0 to {2**31 - 1}, not {self.seed}")
-        require(
-            self.steps <= max_steps,
-            f"--num-steps must be at most {max_steps}, the steps of an episode of {self.env}, not {self.num_steps}",
-        )
-        divided, what = (self.num_envs, "--num-envs") if self.student == "lstm" else (self.num_steps, "--num-steps")
-        assert divided is not None and self.minibatches is not None
-        wanted = self.minibatches
+        self._check_sizes()
+        if self.algo in ("l4t", "distill") and self.teacher == "none":
+            raise ConfigError(f"`algo={self.algo}` needs a teacher; `algo=ppo` runs without one")
+
+    def _check_sizes(self) -> None:
+        """Raises `ConfigError` unless minibatches divide what they cut, and the updates can be counted."""
+        name = "num_envs" if self.student == "lstm" else "num_steps"
+        divided, wanted = getattr(self, name), self.minibatches
         if divided % wanted:
             small = [m for m in range(1, math.isqrt(divided) + 1) if divided % m == 0]
             near = min((*small, *(divided // m for m in small)), key=lambda m: (abs(m - wanted), m))
-            raise ConfigError(f"--minibatches must divide {what} {divided}; {near} would, {wanted} does not")
-        assert self.num_envs is not None and self.total_steps is not None
-        assert self.epochs is not None
-        updates = -(-self.total_steps // (self.num_envs * self.steps))
+            raise ConfigError(f"`minibatches` must divide `{name}={divided}`; {near} would, {wanted} does not")
+        updates = -(-self.total_steps // (self.num_envs * self.num_steps))
         times = updates * self.epochs * self.minibatches
-        require(
-            times < 2**31,
-            f"--total-steps {self.total_steps} would change the student {times} times ({updates} updates, --epochs "
-            f"{self.epochs}, --minibatches {self.minibatches}); at most {2**31 - 1} can be counted",
-        )
-        if self.algo in ("l4t", "distill"):
-            require(self.teacher != "none", f"--algo {self.algo} needs a teacher; --algo ppo runs without one")
+        if times >= 2**31:
+            raise ConfigError(
+                f"`total_steps={self.total_steps}` would change the student {times} times ({updates} updates, "
+                f"`epochs={self.epochs}`, `minibatches={self.minibatches}`); at most {2**31 - 1} can be counted"
+            )
 
 
-def _check_kinds(values: dict[str, Any]) -> None:
+def shallow(config: Config) -> dict[str, Any]:
+    """The settings by name, as they are (`dataclasses.asdict` makes dicts of the imports)."""
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+def unknown_choice(setting: str, value: object, choices: Sequence[str]) -> NoReturn:
+    """Refuses a name that is not registered.
+
+    Raises:
+        ConfigError: with the near matches and all choices.
+    """
+    near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    some = " or ".join(", ".join(choices).rsplit(", ", 1))
+    hint = f"did you mean {near[0]}? It takes {some}" if near else f"it takes {some}"
+    raise ConfigError(f"`{setting}` cannot be {value!r}; {hint}")
+
+
+def _as_python(value: Any) -> Any:
+    """numpy's scalars as Python's numbers, paths as words, the rest as it is."""
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        return value.item()
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _as_imports(value: Any) -> Any:
+    """Imports as a tuple of words and `Import`s; what is none of these is refused when the settings are checked."""
+    if isinstance(value, str | os.PathLike | Import | Mapping):
+        value = (value,)
+    if not isinstance(value, list | tuple):
+        return value
+
+    def one(item: Any) -> Any:
+        if isinstance(item, Mapping) and set(item) == {"name", "sha256"}:
+            return Import(**item)
+        return _as_python(item)
+
+    return tuple(one(item) for item in value)
+
+
+def _check_kinds(values: dict[str, Any], resolved: bool = False) -> None:
     """Raises `ConfigError` unless every value is of its field's kind, or None where that is the default."""
-    for name, hint in get_type_hints(Config).items():
-        value, option = values[name], "--" + name.replace("_", "-")
+    for name, hint in get_type_hints(Settings if resolved else Config).items():
+        value = values[name]
+        if name == "imports":
+            if not isinstance(value, tuple) or not all(isinstance(one, str | Import) for one in value):
+                raise ConfigError(f"`imports` must be Python files or modules, not {value!r}")
+            continue
         kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
         if value is None and type(None) in kinds:
             continue
         kind = next(one for one in kinds if one is not type(None))
-        if get_origin(kind) is Literal and name != "student":  # others can be added to those (`register_student`)
+        if get_origin(kind) is Literal:
             if not isinstance(value, str) or value not in get_args(kind):
-                raise ConfigError(f"{option} must be one of {', '.join(get_args(kind))}, not {value!r}")
-        elif kind is str or name == "student":
+                raise ConfigError(f"`{name}` must be one of {', '.join(get_args(kind))}, not {value!r}")
+        elif kind is str:
             if not isinstance(value, str):
-                raise ConfigError(f"{option} must be a word, not {value!r}")
+                raise ConfigError(f"`{name}` must be a word, not {value!r}")
         elif isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
-            raise ConfigError(f"{option} must be a {'whole ' if kind is int else ''}number, not {value!r}")
+            raise ConfigError(f"`{name}` must be a {'whole ' if kind is int else ''}number, not {value!r}")
         elif not -LARGEST <= value <= LARGEST:  # nan is not either
-            raise ConfigError(f"{option} must be a number of at most {LARGEST:g}, not {value!r}")
+            raise ConfigError(f"`{name}` must be a number of at most {LARGEST:g}, not {value!r}")
+
+
+def _check_range(name: str, value: Any) -> None:
+    """Raises `ConfigError` unless a number is in its setting's range."""
+    if value is None:
+        return
+    if name in AT_LEAST_1 and value < 1:
+        raise ConfigError(f"`{name}` must be at least 1, not {value}")
+    if name in MOST and value > MOST[name]:
+        raise ConfigError(f"`{name}` must be at most {MOST[name]}, not {value}")
+    if name in ABOVE_0 and value <= 0:
+        raise ConfigError(f"`{name}` must be above 0, not {value:g}")
+    if name in NOT_BELOW_0 and value < 0:
+        raise ConfigError(f"`{name}` must not be below 0, not {value:g}")
+    if name in FROM_0_TO_1 and not 0 <= value <= 1:
+        raise ConfigError(f"`{name}` must be from 0 to 1, not {value:g}")
+    if name == "seed" and not 0 <= value < 2**31:
+        raise ConfigError(f"`seed` must be from 0 to {2**31 - 1}, not {value}")
 
 
 # The figures that decided are in docs/training.md, those to expect are from benchmarks/results: reproduce (five seeds,

@@ -6,6 +6,7 @@ command shows its traceback.
 
 from __future__ import annotations
 
+import os
 import signal
 
 
@@ -88,3 +89,31 @@ class Interrupted(KeyboardInterrupt):
 
 class DamagedCheckpoint(UserWarning):
     """A checkpoint is damaged, and the one before it is used; the message names both."""
+
+
+class ExtensionError(ConfigError):
+    """A user's extension cannot be loaded, or is not the one that a run was made with; the message says why."""
+
+
+class ChangedExtension(UserWarning):
+    """An extension is not the one that a run was made with, and is loaded all the same; the message names it."""
+
+
+def missing_platform(error: BaseException) -> ConfigError | None:
+    """The sentence for jax's error where a platform that was asked for is not there; None for any other error."""
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    if not str(error).startswith("Unable to initialize backend"):
+        if not (asked and type(error) is AssertionError and not error.args):
+            return None
+        import jax
+
+        try:  # without a plugin for the platform, an assertion within jax fails
+            jax.devices()
+            return None
+        except (RuntimeError, AssertionError):
+            pass
+    what = f"JAX_PLATFORMS={asked}" if asked else "an accelerator"
+    return ConfigError(
+        f"{what} cannot be used: this machine has no such device, or jax no plugin for it; set JAX_PLATFORMS=cpu, or "
+        "unset it to take what there is"
+    )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from l4t_jax import commandline
-from l4t_jax.run import guarded, json_only, print_json
+from l4t_jax.commandline import guarded, json_only, print_json
 
 DESCRIPTION = "Measures a saved run's students again on held-out levels, the same for everyone."
 
@@ -26,6 +26,8 @@ class Command:
     """How many levels."""
     env: str | None = None
     """Another task, which the same student can play."""
+    imports: tuple[str, ...] = ()
+    """A Python file or a module of yours to load, such as one with that task; the run's own are loaded anyway."""
     checkpoint: Literal["last", "best"] = "last"
     """last: the parameters at the end. best: of each seed, those with the highest success on validation levels."""
     simulator: Literal["jax", "minigrid"] = "jax"
@@ -36,19 +38,19 @@ class Command:
     """Print one JSON object on standard output, and nothing else there."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m l4t_jax.evaluate") -> int:
     """Runs the command; returns the exit code."""
-    return guarded(lambda: _main(sys.argv[1:] if argv is None else argv))
+    return guarded(lambda: _main(sys.argv[1:] if argv is None else argv, prog), commandline.settings_of(Command))
 
 
-def _main(argv: Sequence[str]) -> int:
-    command = commandline.parse(Command, argv, "python -m l4t_jax.evaluate", DESCRIPTION, lambda name: "the run's own")
+def _main(argv: Sequence[str], prog: str) -> int:
+    command = commandline.parse(Command, argv, prog, DESCRIPTION, lambda name: "the run's own")
     with json_only(command.json):
         from l4t_jax import api
 
         found = api.evaluate(
             command.run, levels=command.levels, env=command.env, checkpoint=command.checkpoint,
-            simulator=command.simulator, watch=_told if command.watch else None,
+            simulator=command.simulator, watch=_told if command.watch else None, imports=command.imports,
         )  # fmt: skip
         if command.json:
             print_json(found)

@@ -13,10 +13,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from l4t_jax import commandline, errors, files
-from l4t_jax.run import guarded, json_only, print_json
+from l4t_jax import commandline
+from l4t_jax.commandline import guarded, json_only, print_json
+
+if TYPE_CHECKING:
+    from l4t_jax.student import Student
 
 DESCRIPTION = (
     "Writes a saved student as one file that needs jax (with flatbuffers) and numpy to act, and a card beside it."
@@ -50,20 +53,28 @@ class Command:
     """Which of the run's students, counted from 0."""
     checkpoint: Literal["last", "best"] = "last"
     """last: the parameters at the end. best: those with the highest success on validation levels."""
+    imports: tuple[str, ...] = ()
+    """A Python file or a module of yours to load; the run's own are loaded anyway."""
     json: bool = False
     """Print the card as one JSON object on standard output, and nothing else there."""
 
 
 def export(
-    run_dir: str | Path, out: str | Path | None = None, *, seed: int = 0, checkpoint: Literal["last", "best"] = "last"
+    run_dir: str | Path,
+    out: str | Path | None = None,
+    *,
+    seed: int = 0,
+    checkpoint: Literal["last", "best"] = "last",
+    imports: Sequence[Any] = (),
 ) -> tuple[Path, dict[str, Any]]:
     """Writes a saved student as a file of its own, and its card.
 
     Args:
-        run_dir: the run folder.
+        run_dir: the run folder; `~` is the home folder, here and in `out`.
         out: the file; RUN/student.jaxexport by default.
         seed: which of the run's students, counted from 0.
         checkpoint: "last", or "best" by success on the validation levels.
+        imports: extensions to load beside those of the run, which are loaded by themselves.
 
     Returns:
         The file and the content of the card.
@@ -72,30 +83,59 @@ def export(
         RunFolderError, CheckpointError, ConfigError: as `load_student`; or the file cannot be written.
     """
     import jax
+
+    from l4t_jax.errors import RunFolderError
+    from l4t_jax.files import dumps, write_json, write_whole
+    from l4t_jax.reporting import run_folder
+    from l4t_jax.student import load_student
+
+    folder = Path(run_dir).expanduser()
+    with jax.enable_x64(False):
+        student = load_student(folder, seed=seed, checkpoint=checkpoint, imports=imports)
+        memory, data = serialised(student)
+    file = folder / "student.jaxexport" if out is None else Path(out).expanduser()
+    card_file = file.with_suffix(".json")
+    summary = folder / run_folder.SUMMARY
+    known = checkpoint == "last" and summary.is_file()
+    card: dict[str, Any] = dict(
+        **_description(student, memory),
+        seed=seed,
+        checkpoint=checkpoint,
+        heldout=_figures(run_folder.read(summary), seed) if known else None,
+        file=file.name,
+        sha256=hashlib.sha256(data).hexdigest(),
+        load=LOAD.format(file=file.name, card=card_file.name),
+    )
+    try:
+        write_whole(file, data)
+        write_json(card_file, card)
+    except OSError as error:
+        raise RunFolderError(f"{error.filename or file} cannot be written: {error.strerror}") from error
+    return file, json.loads(dumps(card))
+
+
+def serialised(student: Student) -> tuple[int, bytes]:
+    """A student as what `jax.export` writes: how many numbers it remembers from step to step, and the bytes."""
+    import jax
     import jax.export as jax_export
     import jax.numpy as jnp
     import numpy as np
 
-    from l4t_jax import api
-    from l4t_jax.envs.cells import ACTIONS, COLOURS
     from l4t_jax.envs.state import from_observation
     from l4t_jax.evaluation.playing import student_policy
     from l4t_jax.kernels import bits
-    from l4t_jax.reporting import run_folder
-    from l4t_jax.training import loop
 
-    student = api.load_student(run_dir, seed=seed, checkpoint=checkpoint)
     task, network, params = student.task, student.network, student.params
     leaves, tree = jax.tree.flatten(network.initial_carry(1))
     widths = [leaf.shape[-1] for leaf in leaves]
     ends = np.cumsum(widths).tolist()
 
     def act(observation: Any, memory: Any, starts: Any) -> tuple[Any, Any]:
-        known = from_observation(observation, jnp.full((observation.shape[0], 2), -1, jnp.int8))
+        seen = from_observation(observation, jnp.full((observation.shape[0], 2), -1, jnp.int8))
         carry = jax.tree.unflatten(
             tree, [memory[:, end - width : end] for width, end in zip(widths, ends, strict=True)]
         )
-        carry, logits = student_policy(network, params)(carry, known, starts)
+        carry, logits = student_policy(network, params)(carry, seen, starts)
         after = jax.tree.leaves(carry)
         return logits, jnp.concatenate(after, axis=-1) if after else memory
 
@@ -106,20 +146,26 @@ def export(
         jax.ShapeDtypeStruct((number,), jnp.bool_),
     )
     with bits.portable():
-        data = bytes(jax_export.export(jax.jit(act), platforms=PLATFORMS)(*shapes).serialize())
-    file = Path(run_dir) / "student.jaxexport" if out is None else Path(out)
-    card_file = file.with_suffix(".json")
-    summary = Path(run_dir) / run_folder.SUMMARY
-    card: dict[str, Any] = dict(
+        return sum(widths), bytes(jax_export.export(jax.jit(act), platforms=PLATFORMS)(*shapes).serialize())
+
+
+def _description(student: Student, memory: int) -> dict[str, Any]:
+    """What the card says of the student and of what it reads and gives."""
+    import jax
+    import numpy as np
+
+    from l4t_jax.envs.cells import ACTIONS, COLOURS
+    from l4t_jax.training import loop
+
+    task = student.task
+    return dict(
         format=FORMAT,
         version=VERSION,
         task=task.name,
         about=task.description,
         algo=student.config.algo,
         student=student.config.student,
-        seed=seed,
-        checkpoint=checkpoint,
-        parameters=sum(int(np.size(leaf)) for leaf in jax.tree.leaves(params)),
+        parameters=sum(int(np.size(leaf)) for leaf in jax.tree.leaves(student.params)),
         observation=dict(
             shape=["b", task.width, task.height, 4],
             dtype="uint8",
@@ -130,21 +176,11 @@ def export(
             colours=dict(enumerate(COLOURS)),
             states="of a door: 0 open, 1 closed, 2 locked; else 0",
         ),
-        memory=sum(widths),
+        memory=memory,
         actions=dict(enumerate(ACTIONS)),
-        heldout=_figures(run_folder.read(summary), seed) if checkpoint == "last" and summary.is_file() else None,
         platforms=list(PLATFORMS),
         versions=loop.versions(),
-        file=file.name,
-        sha256=hashlib.sha256(data).hexdigest(),
-        load=LOAD.format(file=file.name, card=card_file.name),
     )
-    try:
-        files.write_whole(file, data)
-        files.write_json(card_file, card)
-    except OSError as error:
-        raise errors.RunFolderError(f"{error.filename or file} cannot be written: {error.strerror}") from error
-    return file, json.loads(files.dumps(card))
 
 
 def _figures(summary: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -157,17 +193,17 @@ def _figures(summary: dict[str, Any], seed: int) -> dict[str, Any]:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "python -m l4t_jax.export") -> int:
     """Runs the command; returns the exit code."""
-    return guarded(lambda: _main(sys.argv[1:] if argv is None else argv))
+    return guarded(lambda: _main(sys.argv[1:] if argv is None else argv, prog), commandline.settings_of(Command))
 
 
-def _main(argv: Sequence[str]) -> int:
-    command = commandline.parse(
-        Command, argv, "python -m l4t_jax.export", DESCRIPTION, lambda name: "RUN/student.jaxexport"
-    )
+def _main(argv: Sequence[str], prog: str) -> int:
+    command = commandline.parse(Command, argv, prog, DESCRIPTION, lambda name: "RUN/student.jaxexport")
     with json_only(command.json):
-        file, card = export(command.run, command.out, seed=command.seed, checkpoint=command.checkpoint)
+        file, card = export(
+            command.run, command.out, seed=command.seed, checkpoint=command.checkpoint, imports=command.imports
+        )
         if command.json:
             print_json(card)
             return 0

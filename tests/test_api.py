@@ -396,9 +396,8 @@ def test_options_that_contradict_the_run_are_refused(tmp_path: Path) -> None:
         ((name, value),) = settings.items()
         with pytest.raises(ConfigError) as error:
             l4t_jax.train(resume=folder, **settings)
-        option = "--" + name.replace("_", "-")
-        assert str(error.value).startswith(f"{option} {value} contradicts the run in {folder}")
-        assert "--save-every and --devices and --wandb may change" in str(error.value)
+        assert str(error.value).startswith(f"`{name}={value}` contradicts the run in {folder}")
+        assert "`save_every` and `devices` and `wandb` may change" in str(error.value)
     with pytest.raises(ConfigError, match="contradicts"):
         l4t_jax.train(Config(seed=1), resume=folder)
     with pytest.raises(ConfigError, match="there is no setting 'sed'"):
@@ -595,7 +594,7 @@ def test_a_run_in_a_read_only_folder_is_not_resumed_but_evaluated(tmp_path: Path
 
 def test_an_infinite_learning_rate_is_refused(tmp_path: Path) -> None:
     for bad in (math.inf, math.nan):
-        with pytest.raises(ConfigError, match="--learning-rate must be a number of at most"):
+        with pytest.raises(ConfigError, match="`learning_rate` must be a number of at most"):
             l4t_jax.train(TINY, learning_rate=bad, run_dir=str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 

@@ -221,7 +221,7 @@ def test_the_largest_sizes_that_are_taken_can_be_counted() -> None:
     for function, arguments in made.values():
         function.eval_shape(*arguments)
     for name, most in MOST.items():
-        with pytest.raises(errors.Refusal, match=f"{commandline.flag(name)} must be at most {most}, not {most + 1}"):
+        with pytest.raises(errors.Refusal, match=f"`{name}` must be at most {most}, not {most + 1}"):
             Trainer.create(dataclasses.replace(config, **{name: most + 1}))
     with pytest.raises(errors.Refusal, match="can be counted"):
         Trainer.create(dataclasses.replace(config, total_steps=config.total_steps + 1))
@@ -230,8 +230,8 @@ def test_the_largest_sizes_that_are_taken_can_be_counted() -> None:
 @pytest.mark.parametrize(
     ("program", "settings", "words"),
     [
-        (None, dict(hidden=2**16), "--hidden 65536 needs at least 6.* try a smaller --hidden or fewer --num-seeds"),
-        ("student", dict(hidden=16), "measuring needs at least 1 TB .* try fewer --validation-levels"),
+        (None, dict(hidden=2**16), "hidden.65536.* needs at least 6.* try a smaller .*hidden.* or fewer .*num.seeds"),
+        ("student", dict(hidden=16), "evaluating needs at least 1 TB .* try fewer .*validation.levels"),
     ],
 )
 def test_what_does_not_fit_into_the_memory_is_named(
@@ -252,7 +252,8 @@ def test_what_does_not_fit_into_the_memory_is_named(
 
 
 def test_devices_in_a_spoilt_config_do_not_come_before_its_refusal(tmp_path: Path, capsys: Any) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(dict(num_envs=8, devices="two")))
+    whole = dataclasses.asdict(Config(num_envs=8).resolved(150))
+    (tmp_path / "config.json").write_text(json.dumps({**whole, "devices": "two"}))
     assert run.main(["--resume", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ") and "--devices must be a whole number, not 'two'" in said

@@ -95,7 +95,8 @@ def test_help_explains_every_setting(capsys: pytest.CaptureFixture[str]) -> None
 def test_print_config_shows_what_would_run(capfd: pytest.CaptureFixture[str]) -> None:
     assert run.main(["--print-config", "--json", "--num-envs", "32"]) == 0
     shown = json.loads(capfd.readouterr().out)
-    assert shown == {**dataclasses.asdict(Config(num_envs=32).resolved(150)), "run_dir": "runs/SimpleDoorKey-l4t-0"}
+    settings = dataclasses.asdict(Config(num_envs=32).resolved(150))
+    assert shown == {**settings, "imports": [], "run_dir": "runs/SimpleDoorKey-l4t-0"}
     assert run.main(["--print-config"]) == 0
     text = capfd.readouterr().out
     assert all(commandline.flag(name) in text for name in shown)

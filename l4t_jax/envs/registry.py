@@ -27,6 +27,7 @@ from l4t_jax.envs import layouts
 from l4t_jax.envs.cells import BLUE, DOOR_CLOSED, DOOR_LOCKED, DOOR_OPEN, GOAL, KEY, LAVA, RED
 from l4t_jax.envs.task import DOORS, Role, Task, door_opened, goal_reached, register_with_navix
 from l4t_jax.errors import UnknownTask
+from l4t_jax.extensions import may_register
 
 _TASKS: dict[str, Task] = {}
 _ALIASES: dict[str, str] = {}
@@ -44,11 +45,14 @@ STOCK_SKILLS = ("explore", "search", "go_to", "reach", "pick_up", "drop", "open"
 def register_task(task: Task) -> Task:
     """Adds a task under its name and aliases, here and in navix.
 
+    One that the same file of a user's registered before is replaced.
+
     Raises:
         ValueError: another task has one of these names.
     """
     for name in (task.name, *task.aliases):
-        if name.lower() in {known.lower() for known in (*_TASKS, *_ALIASES)} and _TASKS.get(name) != task:
+        taken = name.lower() in {known.lower() for known in (*_TASKS, *_ALIASES)} and _TASKS.get(name) != task
+        if not may_register("task", name, taken):
             raise ValueError(f"there is already a task named {name}; choose another name")
     _TASKS[task.name] = task
     _ALIASES.update(dict.fromkeys(task.aliases, task.name))

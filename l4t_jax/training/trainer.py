@@ -22,7 +22,7 @@ from l4t_jax.agents.controllers import Controller, OverSkills, Primitive
 from l4t_jax.agents.rollout import Envs, begin, rollout
 from l4t_jax.agents.students import StudentNetwork, is_recurrent, make_student, run, student_names
 from l4t_jax.agents.update import Weights, make_batch, update
-from l4t_jax.config import Config
+from l4t_jax.config import Config, Settings, unknown_choice
 from l4t_jax.envs import GridTask, Task, draw_levels, get_task
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.state import State
@@ -30,6 +30,7 @@ from l4t_jax.errors import ConfigError
 from l4t_jax.evaluation import playing
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
 
+ALGORITHMS = ("l4t", "ppo", "hrl", "distill")
 EVALUATION_KEY = 20231113  # levels of validation and test are the same for every run and every seed
 
 
@@ -75,7 +76,7 @@ class Trainer:
         mesh: the devices that the environments are spread over; None for one.
     """
 
-    config: Config
+    config: Settings
     task: Task
     mesh: Mesh | None = None
 
@@ -87,12 +88,14 @@ class Trainer:
             UnknownTask, ConfigError: with what would be right.
         """
         if not isinstance(config.env, str):
-            raise ConfigError(f"--env must name a task, not {config.env!r}")
+            raise ConfigError(f"`env` must name a task, not {config.env!r}")
         task = get_task(config.env)
         named = dataclasses.replace(config, env=task.name)  # an alias finds the settings of its task
         resolved = named.resolved(task.max_steps)
         if resolved.student not in student_names():
-            raise ConfigError(f"--student must be one of {', '.join(student_names())}, not {resolved.student!r}")
+            unknown_choice("student", resolved.student, student_names())
+        if resolved.algo not in ALGORITHMS:
+            unknown_choice("algo", resolved.algo, ALGORITHMS)
         return cls(config=resolved, task=task)
 
     def spread(self) -> Trainer:

@@ -109,7 +109,7 @@ def test_one_can_watch(saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 def test_what_cannot_be_is_said_in_one_sentence(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="add --simulator minigrid"):
+    with pytest.raises(ConfigError, match="add `simulator=minigrid`"):
         api.evaluate(saved, watch=print)
     own = dataclasses.replace(get_task("SimpleDoorKey"), name="Mine")
     with pytest.raises(ConfigError, match="Mine is not there on MiniGrid; it has SimpleDoorKey"):

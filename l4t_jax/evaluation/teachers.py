@@ -1,0 +1,50 @@
+"""Teachers on held-out levels, by themselves.
+
+Host module.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from l4t_jax.config import Config
+from l4t_jax.envs import Task
+from l4t_jax.evaluation import playing
+from l4t_jax.reporting.run_folder import wilson
+from l4t_jax.teacher import file
+from l4t_jax.training.trainer import Trainer
+
+
+def evaluate_teacher(task: Task, content: dict[str, Any], levels: int, seed: int = 0) -> dict[str, Any]:
+    """Success, return and length of a teacher on the first `levels` held-out levels of a task.
+
+    Args:
+        task: whose levels.
+        content: of a teacher file.
+        levels: how many.
+        seed: of the actions drawn from the teacher.
+
+    Returns:
+        `task`, `teacher` (how it was made), `levels`, means `success`, `return` and `length`, `success_interval` (95 %,
+        Wilson's), and `unguided`, the sentences of the states in which it gives no guidance.
+    """
+    with jax.enable_x64(False):
+        trainer = Trainer.create(Config(env=task.name, algo="ppo"))
+        policy = playing.teacher_policy(task, file.to_table(task, content))
+        start = trainer.levels(levels, "test")
+        play = jax.jit(lambda key, env_states: playing.play(trainer.env, policy, (), key, env_states))
+        episodes = jax.device_get(play(jax.random.key(seed), start))
+    success = np.asarray(episodes.success, np.float64)
+    return {
+        "task": task.name,
+        "teacher": content["made"],
+        "levels": levels,
+        "success": float(success.mean()),
+        "success_interval": list(wilson(float(success.sum()), levels)),
+        "return": float(np.asarray(episodes.reward, np.float64).mean()),
+        "length": float(np.asarray(episodes.length, np.float64).mean()),
+        "unguided": [state.sentence for state in file.missing(task, content)],
+    }

@@ -1,0 +1,118 @@
+"""Reading what a run left: its settings and its students' parameters.
+
+Host module, for `api` and `student`. The extensions that the run was made with are loaded first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from l4t_jax import extensions
+from l4t_jax.config import Settings
+from l4t_jax.envs import Task, get_task
+from l4t_jax.errors import CheckpointError, ConfigError, ExtensionError, RunFolderError, UnknownTask
+from l4t_jax.reporting import run_folder
+from l4t_jax.training import checkpoint
+from l4t_jax.training.checkpoint import Which
+from l4t_jax.training.trainer import Trainer
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedRun:
+    """A run folder, read.
+
+    Attributes:
+        settings: of the run.
+        task: that it learned.
+        params: its students' parameters, leading axis seeds.
+    """
+
+    settings: Settings
+    task: Task
+    params: Any
+
+
+def read_settings(
+    folder: Path, imports: Sequence[extensions.Importable] = (), strict: bool = False
+) -> tuple[Settings, Task]:
+    """The settings of the run in a folder, and its task.
+
+    Args:
+        folder: the run folder.
+        imports: extensions to load beside those of the run; one with the hash of a run's own stands in for it.
+        strict: refuse an extension that has changed since the run began.
+
+    Raises:
+        RunFolderError: it is not a run folder.
+        ExtensionError: an extension of the run cannot be loaded, or has changed.
+    """
+    if not folder.is_dir():
+        raise RunFolderError(
+            f"there is no folder {folder}; give the folder that a run left, such as runs/SimpleDoorKey-l4t-0"
+        )
+    file = folder / run_folder.CONFIG
+    if not file.is_file():
+        inner = sorted(path.parent.name for path in folder.glob(f"*/{run_folder.CONFIG}"))
+        hint = f"; did you mean {folder / inner[0]}?" if inner else f": it has no {run_folder.CONFIG}"
+        raise RunFolderError(f"{folder} is not a run folder{hint}")
+    values = run_folder.read(file)
+    if "env" in values and "imports" not in values:
+        raise RunFolderError(f"{folder} was left by l4t_jax 0.1, which this version cannot read; train it anew")
+    try:
+        settings = Settings(**values)
+        extensions.load_all(settings.imports, imports, strict)
+        task = get_task(settings.env)
+        settings.check(task.max_steps)
+    except ExtensionError:
+        raise
+    except (TypeError, ConfigError, UnknownTask) as error:
+        raise RunFolderError(f"{file} does not hold a run's settings: {error}") from error
+    return settings, task
+
+
+def open_run(run_dir: str | Path, which: Which, imports: Sequence[extensions.Importable] = ()) -> SavedRun:
+    """The run in a folder.
+
+    Args:
+        run_dir: the folder; `~` is the home folder.
+        which: of the parameters, "last" or "best".
+        imports: as for `read_settings`.
+
+    Raises:
+        RunFolderError, CheckpointError: `run_dir` is not a run folder, or holds no student yet.
+        ExtensionError: an extension of the run cannot be loaded.
+    """
+    folder = Path(run_dir).expanduser()
+    settings, task = read_settings(folder, imports)
+    saved = SavedRun(settings, task, checkpoint.restore_params(folder, which))
+    mine = own_shapes(Trainer(config=settings, task=task))
+    if mine != saved_shapes(saved):
+        host = checkpoint.newest_host(folder) or {}
+        raise CheckpointError(f"the student in {folder} {checkpoint.misfit(saved_shapes(saved), mine, host)}")
+    return saved
+
+
+def own_shapes(trainer: Trainer) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the parameters of a trainer's student."""
+    return checkpoint.shapes(jax.eval_shape(trainer.init, jax.random.key(0)).params)
+
+
+def saved_shapes(saved: SavedRun) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the saved parameters, of one student."""
+    return {name: shape[1:] for name, shape in checkpoint.shapes(saved.params).items()}
+
+
+def one_student(saved: SavedRun, seed: int) -> Any:
+    """The parameters of one of a run's students.
+
+    Raises:
+        ConfigError: the run has no such seed.
+    """
+    if not 0 <= seed < saved.settings.num_seeds:
+        raise ConfigError(f"the run has {saved.settings.num_seeds} students, counted from 0; there is no {seed}")
+    return jax.tree.map(lambda leaf: leaf[seed], saved.params)

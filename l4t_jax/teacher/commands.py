@@ -1,0 +1,292 @@
+"""What `python -m l4t_jax.teacher` does: record a teacher file from an LLM, show it, evaluate it, compare two."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from l4t_jax import commandline, extensions
+from l4t_jax.commandline import json_only, print_json
+from l4t_jax.envs import Task, get_task
+from l4t_jax.errors import ConfigError, TeacherFileError, UnknownTask
+from l4t_jax.evaluation.teachers import evaluate_teacher
+from l4t_jax.teacher import file
+from l4t_jax.teacher.backends import Options, open_backend
+from l4t_jax.teacher.cache import Cache, default_folder
+from l4t_jax.teacher.grammar import situations, write_plan
+from l4t_jax.teacher.prompt import load
+from l4t_jax.teacher.recording import Ask, estimate, record
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record(Ask):
+    """Asks an LLM for every symbolic state of a task and writes its answers as a teacher file."""
+
+    teacher: str
+    """transformers:MODEL (a hub id, a folder, a .gguf file, a package that carries one), openai:MODEL, or file:PATH."""
+    env: str = "SimpleDoorKey"
+    """Task to ask for."""
+    imports: tuple[str, ...] = ()
+    """A Python file or a module of yours that registers tasks or backends; may be repeated."""
+    out: str | None = None
+    """The teacher file to write."""
+    base_url: str | None = None
+    """Server of openai:MODEL, such as http://127.0.0.1:8080/v1; OPENAI_BASE_URL or OpenAI's own by default."""
+    timeout: float = 60.0
+    """Seconds that one request to a server may take."""
+    retries: int = 4
+    """How often a request that failed for a passing reason is sent again."""
+    concurrency: int = 8
+    """Requests to a server under way at a time."""
+    extra: str = "{}"
+    """Further fields of each request as JSON, such as '{"top_k": 0, "min_p": 0}' for llama.cpp's server."""
+    device: str | None = None
+    """Device of a local model: cpu, cuda, ...; an accelerator by default if there is one."""
+    batch: int = 16
+    """Texts that a local model works on at a time."""
+    threads: int | None = None
+    """CPU threads of a local model."""
+    cache: str | None = None
+    """Folder in which answers are kept as they come; L4T_CACHE or ~/.cache/l4t_jax/answers by default."""
+    price: tuple[float, float] | None = None
+    """Dollars for a million tokens in, and for a million out, for the estimate of the cost."""
+    dry_run: bool = False
+    """Print the prompts and the estimate, and ask nothing."""
+
+    def how(self) -> Ask:
+        """How to ask."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Ask)}
+        return Ask(**values | {"prompt": _home(self.prompt)})
+
+    def run(self) -> None:
+        extensions.load_all(self.imports)
+        task = get_task(self.env)
+        if self.dry_run:
+            return self._show_prompts(task)
+        out = Path(_home(self.out) or f"{task.name}.json")
+        if out.is_dir() or not out.resolve().parent.is_dir():
+            raise TeacherFileError(
+                f"the teacher file {out} cannot be written: its folder is not there, or it is a folder"
+            )
+        backend = open_backend(_home_of(self.teacher), task, Options.of(self))
+        how = self.how().checked(backend)
+        self._say_cost(task, how)
+        content = record(task, backend, how, Cache(_home(self.cache) or default_folder()), _tell)
+        file.save(content, out)
+        vain = file.missing(task, content)
+        note = f"; no usable answer in {len(vain)} of them: there it gives no guidance" if vain else ""
+        print(f"{out}: {len(content['states'])} states in {content['source']['seconds']:.0f} s{note}")
+
+    def _show_prompts(self, task: Task) -> None:
+        how = self.how().checked(None)
+        if self.ask is None and self.teacher.startswith("openai:"):
+            how = dataclasses.replace(how, ask="sample")
+        prompt = load(task, how.prompt)
+        for asked in situations(task):
+            print(f"=== {asked.state.sentence}")
+            for message in prompt.messages(asked.state.sentence):
+                print(f"[{message['role']}]\n{message['content']}\n")
+        self._say_cost(task, how)
+
+    def _say_cost(self, task: Task, how: Ask) -> None:
+        cost = estimate(task, how)
+        kind = "answers drawn" if how.ask == "sample" else "plans scored"
+        tokens = f"about {cost.tokens_in:,} tokens in" + (
+            f", at most {cost.tokens_out:,} out" if cost.tokens_out else ""
+        )
+        money = ""
+        if self.price is not None:
+            dollars = (cost.tokens_in * self.price[0] + cost.tokens_out * self.price[1]) / 1e6
+            money = f", at most {dollars:.4f} dollars"
+        _tell(f"{task.name}: {cost.questions} states, {cost.requests} {kind}, {tokens}{money}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Show:
+    """Prints a teacher as a person reads it: states, plans, probabilities, entropy, unusable answers."""
+
+    teacher: str = dataclasses.field(default="SimpleDoorKey", metadata={"positional": True})
+    """A teacher file, or a task whose own is meant."""
+    imports: tuple[str, ...] = ()
+    """A Python file or a module of yours that registers tasks; may be repeated."""
+    most: int = 8
+    """Plans shown of each state."""
+
+    def run(self) -> None:
+        extensions.load_all(self.imports)
+        content, name = _read(self.teacher)
+        print(f"{name}: {content['task']}, {content['made']}. {content.get('about', '')}")
+        for key, value in (content.get("source") or {}).items():
+            print(f"  {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+        for state in content["states"]:
+            print(f"\n{_sentence(state)}   {_counts(state)}")
+            for entry in state["plans"][: self.most]:
+                print(f"  {entry['p']:7.4f}  {_written(entry)}")
+            rest = state["plans"][self.most :]
+            if rest:
+                print(f"  {sum(entry['p'] for entry in rest):7.4f}  {len(rest)} further plans")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Plays a teacher on held-out levels."""
+
+    env: str = "SimpleDoorKey"
+    """Task to play."""
+    teacher: str = "shipped"
+    """shipped (the task's own teacher file), or file:PATH."""
+    imports: tuple[str, ...] = ()
+    """A Python file or a module of yours that registers tasks; may be repeated."""
+    levels: int = 1000
+    """Held-out levels, the same for every teacher and student."""
+    seed: int = 0
+    """Seed of the teacher's actions."""
+    json: bool = False
+    """Print one JSON object and nothing else."""
+
+    def run(self) -> None:
+        with json_only(self.json):
+            extensions.load_all(self.imports)
+            task = get_task(self.env)
+            content = _resolve(self.teacher, task)
+            if not 1 <= self.levels <= 1_000_000:
+                raise ConfigError(f"`levels` must be from 1 to 1000000, not {self.levels}")
+            if not 0 <= self.seed < 2**31:
+                raise ConfigError(f"`seed` must be from 0 to {2**31 - 1}, not {self.seed}")
+            found = evaluate_teacher(task, content, self.levels, self.seed)
+            if self.json:
+                return print_json(found)
+        low, high = found["success_interval"]
+        print(
+            f"{task.name}, {found['teacher']}, {self.levels:,} held-out levels: success {found['success']:.3f} "
+            f"(95 %: {low:.3f} to {high:.3f}), return {found['return']:.3f}, length {found['length']:.1f}"
+        )
+        if found["unguided"]:
+            print(f"without guidance in: {'; '.join(found['unguided'])}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Diff:
+    """Prints where two teachers differ: the distance of their distributions, and the plans that gain and lose most."""
+
+    a: str = dataclasses.field(metadata={"positional": True})
+    """A teacher file, or a task whose own is meant."""
+    b: str = dataclasses.field(metadata={"positional": True})
+    """Another."""
+    imports: tuple[str, ...] = ()
+    """A Python file or a module of yours that registers tasks; may be repeated."""
+    most: int = 4
+    """Plans shown of each state."""
+
+    def run(self) -> None:
+        extensions.load_all(self.imports)
+        (first, first_name), (second, second_name) = _read(self.a), _read(self.b)
+        left, right = _distributions(first), _distributions(second)
+        print(f"a: {first_name} ({first['made']})\nb: {second_name} ({second['made']})")
+        for key in dict.fromkeys([*left, *right]):
+            p, q = left.get(key), right.get(key)
+            if p is None or q is None:
+                print(f"\n{key}   only in {'a' if q is None else 'b'}")
+                continue
+            change = {plan: q.get(plan, 0.0) - p.get(plan, 0.0) for plan in dict.fromkeys([*p, *q])}
+            distance = sum(abs(d) for d in change.values()) / 2
+            print(f"\n{key}   total variation {distance:.3f}")
+            for plan, d in sorted(change.items(), key=lambda item: -abs(item[1]))[: self.most]:
+                if abs(d) > 5e-5:
+                    print(f"  {p.get(plan, 0.0):6.3f} -> {q.get(plan, 0.0):6.3f}  {plan}")
+
+
+def entropy(probabilities: list[float]) -> float:
+    """Of a distribution, in bits."""
+    return -sum(p * math.log2(p) for p in probabilities if p > 0) + 0.0
+
+
+def _read(name: str) -> tuple[dict[str, Any], str]:
+    """A teacher file by path, `file:PATH`, or the name of the task whose own is meant."""
+    path = _home(name.removeprefix("file:"))
+    if Path(path).exists() or name.startswith("file:"):
+        return file.load(path), path
+    try:
+        task = get_task(name)
+    except UnknownTask as error:
+        raise TeacherFileError(f"there is no file {name}, and {error}") from None
+    return file.shipped(task), f"{task.name}'s own"
+
+
+def _resolve(spec: str, task: Task) -> dict[str, Any]:
+    if spec == "shipped":
+        return file.shipped(task)
+    path = _home(spec.removeprefix("file:"))
+    if spec.startswith("file:") or Path(path).exists():
+        return file.load(path)
+    raise TeacherFileError(f"`teacher` must be shipped or file:PATH, not {spec!r}; record makes a file from an LLM")
+
+
+def _home[P: (str, str | None)](path: P) -> P:
+    """A path whose `~` is the home folder."""
+    return path if path is None else os.path.expanduser(path)
+
+
+def _home_of(spec: str) -> str:
+    """A backend's name whose path's `~` is the home folder."""
+    kind, colon, rest = spec.partition(":")
+    return kind + colon + os.path.expanduser(rest)
+
+
+def _sentence(state: dict[str, Any]) -> str:
+    return file.Symbolic(tuple(state["sees"]), state["holds"]).sentence
+
+
+def _written(entry: dict[str, Any]) -> str:
+    return write_plan(tuple(step) for step in entry["skills"]) or "nothing"
+
+
+def _counts(state: dict[str, Any]) -> str:
+    parts = [f"entropy {entropy([entry['p'] for entry in state['plans']]):.2f} bits"]
+    if "answers" in state:
+        parts.append(f"{state['answers']} answers, {state.get('unusable', 0)} unusable")
+    if state.get("noops"):
+        parts.append(f"{state['noops']} steps that name nothing known")
+    if "scored" in state:
+        parts.append(f"{state['scored']} plans scored")
+    if "in_grammar" in state:
+        parts.append(f"{state['in_grammar']:.2g} of free answers in the grammar")
+    return ", ".join(parts)
+
+
+def _distributions(content: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Sentence -> plan as written -> probability."""
+    found: dict[str, dict[str, float]] = {}
+    for state in content["states"]:
+        plans = found.setdefault(_sentence(state), {})
+        for entry in state["plans"]:
+            plans[_written(entry)] = plans.get(_written(entry), 0.0) + entry["p"]
+    return found
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+COMMANDS = {"record": Record, "show": Show, "evaluate": Evaluate, "diff": Diff}
+
+
+def run(name: str, words: Sequence[str], prog: str) -> None:
+    """Runs one of `COMMANDS` with the words of its command line.
+
+    Raises:
+        Refusal: with what would be right.
+    """
+    cls = COMMANDS[name]
+    defaults = {"out": "TASK.json", "ask": "score where the backend can"}
+    command = commandline.parse(cls, words, prog, cls.__doc__ or "", defaults.get)
+    try:
+        command.run()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; answers are kept as they come, the same command goes on from here") from None
