@@ -1,5 +1,6 @@
 """Odd local models through transformers itself: a tiny random one, made here. Slow tier; needs the extra llm."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ ASKED = Request(prompt.load(TASK).messages(STATE.state.sentence), STATE.state, N
 def tiny(folder: Path, template: Any = None, eos: str | None = "</s>", context: int = 2048, ends: Any = None) -> str:
     """A Llama of random weights, words for tokens; its tokenizer drops line ends. Returns its folder."""
     tokenizers, transformers = pytest.importorskip("tokenizers"), pytest.importorskip("transformers")
-    words = "go to pick up open drop explore key door < > , . : agent sees holds nothing assistant user".split()
+    words = re.findall(
+        r"\S+", "go to pick up open drop explore key door < > , . : agent sees holds nothing assistant user"
+    )
     vocabulary = {word: i for i, word in enumerate(["<unk>", "</s>", "<end>", *words])}
     inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
     inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()

@@ -351,3 +351,16 @@ def test_a_reader_that_goes_away_ends_the_requests_under_way() -> None:
         assert next(iter(answers)) == (0, Answer("explore"))
         answers.close()  # type: ignore[attr-defined]
         assert len(server.requests) <= 4
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 503, 529])
+def test_a_status_that_passes_is_tried_again(status: int) -> None:
+    def busy(handler: Handler, body: dict[str, Any]) -> None:
+        if len(server.requests) == 1:
+            handler.answer(status, b"busy", {"Retry-After": "0"})
+        else:
+            handler.say("explore")
+
+    with serve(busy) as server:
+        assert ask(server, retries=1) == ["explore"]
+        assert len(server.requests) == 2
