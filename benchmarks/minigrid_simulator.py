@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ import jax
 
 from l4t_jax import api, errors, files
 from l4t_jax.config import Config
-from l4t_jax.evaluation import simulator
-from l4t_jax.reporting import run_folder
-from l4t_jax.training import checkpoint, loop
+from l4t_jax.evaluation import playing, simulator
+from l4t_jax.reporting import machine, run_folder
+from l4t_jax.training import checkpoint
 from l4t_jax.training.trainer import Trainer
 
 PAPER_TASKS = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "DivergedDoorKey")
@@ -62,8 +63,9 @@ def same_levels(folder: Path, number: int) -> dict[str, Any]:
     trainer = Trainer.create(Config(**run_folder.read(folder / run_folder.CONFIG)))
     params = jax.tree.map(lambda leaf: leaf[0], checkpoint.restore_params(folder))
     key, seeds = jax.random.key(0), simulator.test_seeds(trainer.task, number)
-    there = simulator.Player(trainer, number).play(params, key, seeds)
-    here = jax.device_get(jax.jit(trainer.evaluate)(params, key, simulator.levels(trainer.task, seeds)))
+    there = simulator.Player(trainer.players, number).play(params, key, seeds)
+    play = jax.jit(functools.partial(playing.play_student, trainer.players))
+    here = jax.device_get(play(params, key, simulator.levels(trainer.task, seeds)))
     equal = (here.success == there.success) & (here.length == there.length) & (abs(here.reward - there.reward) < 1e-5)
     return dict(
         levels=number,
@@ -106,7 +108,7 @@ def main() -> int:
             flush=True,
         )
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(given.out, dict(device=loop.device_name(), versions=loop.versions(), tasks=found))
+    files.write_json(given.out, dict(device=machine.device_name(), versions=machine.versions(), tasks=found))
     agree = [
         one["difference"][1] <= 0 <= one["difference"][2] and one["same_levels"]["equal_episodes"] == given.levels
         for one in found.values()

@@ -138,7 +138,7 @@ def ours(settings: Settings, algo: str, student: str) -> Call:
 
     from l4t_jax.config import Config
     from l4t_jax.teacher import file as teacher_file
-    from l4t_jax.training import loop
+    from l4t_jax.training import programs
     from l4t_jax.training.trainer import Trainer
 
     register_towers()
@@ -152,7 +152,7 @@ def ours(settings: Settings, algo: str, student: str) -> Call:
     table = None
     if algo != "ppo":
         table = trainer.put(teacher_file.to_table(trainer.task, teacher_file.shipped(trainer.task)))
-    made = loop.training_programs(trainer, table, settings.updates)
+    made = programs.training_programs(trainer, table, settings.updates)
     block = made["block"][0].lower(*made["block"][1]).compile()
     held = [trainer.put(made["init"][0](jnp.int32(0)))]
 
@@ -336,7 +336,7 @@ RATIOS = [
 
 def measured(settings: Settings) -> dict[str, Any]:
     """The whole result, as it is printed and kept."""
-    from l4t_jax.training import loop
+    from l4t_jax.reporting import machine
 
     began, load = time.perf_counter(), timing.load()
     names = list(PEERS) if settings.only is None else settings.only.replace(" ", "").split(",")
@@ -358,7 +358,7 @@ def measured(settings: Settings) -> dict[str, Any]:
             timing.say(f"  does not run: {missing[name]}")
     timing.say("measuring in turns ...")
     samples = timing.in_turns(calls, settings.rounds)
-    versions = loop.versions()
+    versions = machine.versions()
     for name in ("rejax", "xminigrid", "minigrid", "gymnax"):
         try:
             versions[name] = metadata.version(name)
@@ -366,7 +366,7 @@ def measured(settings: Settings) -> dict[str, Any]:
             continue
     pairs = [(a, b) for a, b in RATIOS if a in samples and b in samples]
     return dict(
-        device=loop.device_name(),
+        device=machine.device_name(),
         versions=versions,
         load_average=[load, timing.load()],
         seconds=time.perf_counter() - began,

@@ -127,7 +127,7 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
     from l4t_jax.envs import draw_levels, observe
     from l4t_jax.teacher import file as teacher_file
     from l4t_jax.teacher.policy import teacher_output
-    from l4t_jax.training import compilation, loop
+    from l4t_jax.training import compilation, programs
     from l4t_jax.training.trainer import Trainer
 
     # So long a run that the teacher's weight, by the clock, stays near its start for as long as this measures: labels
@@ -148,7 +148,7 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
     calls: dict[str, Any] = {}
 
     def block_of(trainer: Trainer, table: Any, name: str) -> None:
-        made = loop.training_programs(trainer, table, settings.updates)
+        made = programs.training_programs(trainer, table, settings.updates)
         block, compile_s[name] = timing.compiled(made["block"][0], *made["block"][1])
         needed = compilation.needed_bytes(block)
         compile_s[name]["bytes"] = needed
@@ -298,7 +298,8 @@ def measured(settings: Settings) -> dict[str, Any]:
     import jax
 
     from l4t_jax.config import Config
-    from l4t_jax.training import compilation, loop
+    from l4t_jax.reporting import machine
+    from l4t_jax.training import compilation
     from l4t_jax.training.trainer import Trainer
 
     jax.config.update("jax_enable_compilation_cache", False)  # compiling is measured too
@@ -329,8 +330,8 @@ def measured(settings: Settings) -> dict[str, Any]:
     flops = sum(first["flops"].values())
     best = max(sweep, key=lambda row: row["stages"]["end_to_end"])
     return dict(
-        device=loop.device_name(),
-        versions=loop.versions(),
+        device=machine.device_name(),
+        versions=machine.versions(),
         load_average=[load, timing.load()],
         seconds=time.perf_counter() - began,
         task=config.env, preset=config.preset, student=config.student, dtype=config.dtype, hidden=config.hidden,

@@ -18,11 +18,12 @@ from l4t_jax import navix_hook
 from l4t_jax.errors import missing_platform
 
 if TYPE_CHECKING:
-    from l4t_jax.api import Result, evaluate, train
+    from l4t_jax.api import evaluate, train
     from l4t_jax.config import Config
     from l4t_jax.envs import Task, get_task, list_tasks, register_task
     from l4t_jax.errors import ConfigError, UnknownTask
     from l4t_jax.extensions import load_extension
+    from l4t_jax.reporting.result import Result
     from l4t_jax.student import Student, load_student
 
 __version__ = "0.1.0"
@@ -45,8 +46,9 @@ __all__ = [
 
 _HOME = {
     "Config": "l4t_jax.config",
+    "Result": "l4t_jax.reporting.result",
     "load_extension": "l4t_jax.extensions",
-    **dict.fromkeys(("Result", "evaluate", "train"), "l4t_jax.api"),
+    **dict.fromkeys(("evaluate", "train"), "l4t_jax.api"),
     **dict.fromkeys(("Student", "load_student"), "l4t_jax.student"),
     **dict.fromkeys(("ConfigError", "UnknownTask"), "l4t_jax.errors"),
     **dict.fromkeys(("Task", "get_task", "list_tasks", "register_task"), "l4t_jax.envs"),

@@ -20,11 +20,13 @@ from l4t_jax import extensions, parallel
 from l4t_jax.config import MAY_CHANGE, MOST, Config, Settings, shallow
 from l4t_jax.envs import get_task
 from l4t_jax.errors import CannotWrite, CheckpointError, ConfigError, Interrupted, RunFolderError
-from l4t_jax.evaluation import heldout
+from l4t_jax.evaluation import heldout, intervals
 from l4t_jax.evaluation.playing import Episodes
 from l4t_jax.files import strict, write_json
 from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.progress import Progress
+from l4t_jax.reporting.result import Result
+from l4t_jax.reporting.run_folder import resume_command
 from l4t_jax.saved import SavedRun, open_run, own_shapes, read_settings, saved_shapes
 from l4t_jax.student import Student, load_student
 from l4t_jax.teacher import asks_llm, listed, open_live, open_teacher
@@ -33,7 +35,10 @@ from l4t_jax.teacher.backends import Options
 from l4t_jax.teacher.recording import Ask
 from l4t_jax.training import checkpoint, compilation
 from l4t_jax.training.checkpoint import Which
-from l4t_jax.training.loop import Result, Run, Stop, Teacher, again, memory_errors
+from l4t_jax.training.loop import Run
+from l4t_jax.training.programs import memory_errors
+from l4t_jax.training.run_teacher import RunTeacher
+from l4t_jax.training.signals import Stop
 from l4t_jax.training.trainer import Trainer
 
 __all__ = ["Result", "Student", "evaluate", "load_student", "train"]
@@ -48,7 +53,7 @@ def train(
     progress: Progress | None = None,
     **settings: Any,
 ) -> Result:
-    """Trains students and measures them, as `python -m l4t_jax.run` does.
+    """Trains students and evaluates them, as `python -m l4t_jax.run` does.
 
     Args:
         config: the settings; `Config()` if left out.
@@ -137,7 +142,7 @@ def _folder(config: Config, default: str) -> Iterator[Path]:
     yield folder
 
 
-def _in_folder(folder: Path, trainer: Trainer, teacher: Teacher, progress: Progress, stop: Stop) -> Result:
+def _in_folder(folder: Path, trainer: Trainer, teacher: RunTeacher, progress: Progress, stop: Stop) -> Result:
     config = trainer.config
     lock = run_folder.Lock(folder)
     try:
@@ -165,7 +170,7 @@ def _go_on(folder: Path, given: dict[str, Any], progress: Progress, stop: Stop) 
         raise ConfigError("`resume` is for one process; a run on many hosts cannot go on yet")
     config, task = read_settings(folder, given.get("imports", ()), strict=True)
     config = _agreed(config, folder, given)
-    stop.words = f"stopped before training went on; {again(folder)} starts it again"
+    stop.words = f"stopped before training went on; {resume_command(folder)} starts it again"
     if (folder / run_folder.SUMMARY).is_file():
         progress.notice(f"the run in {folder} is finished; there is nothing to do")
         return _finished(folder, config)
@@ -199,12 +204,12 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise RunFolderError(
             f"{error.filename or folder} cannot be written: {checkpoint.reason(error)}; when that is mended, "
-            f"{again(folder)} goes on from the last checkpoint"
+            f"{resume_command(folder)} goes on from the last checkpoint"
         ) from error
     except CheckpointError as error:
         if not isinstance(error, CannotWrite):
             raise
-        raise CheckpointError(f"{error}; when that is mended, {again(folder)} goes on from there") from error
+        raise CheckpointError(f"{error}; when that is mended, {resume_command(folder)} goes on from there") from error
 
 
 def _agreed(config: Settings, folder: Path, given: dict[str, Any]) -> Settings:
@@ -239,7 +244,7 @@ def _agreed(config: Settings, folder: Path, given: dict[str, Any]) -> Settings:
     return config
 
 
-def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: contextlib.ExitStack) -> Teacher:
+def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: contextlib.ExitStack) -> RunTeacher:
     """The teacher that a saved run learned from.
 
     Raises:
@@ -265,9 +270,9 @@ def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: co
                 "remove it, and the checkpoint's copy is used"
             )
     if content is None:
-        return Teacher("none")
+        return RunTeacher("none")
     name = teacher_file.describe(content, trainer.config.teacher)
-    return Teacher(name, content, trainer.put(teacher_file.to_table(trainer.task, content)))
+    return RunTeacher(name, content, trainer.put(teacher_file.to_table(trainer.task, content)))
 
 
 def _finished(folder: Path, config: Settings) -> Result:
@@ -277,18 +282,18 @@ def _finished(folder: Path, config: Settings) -> Result:
     )  # fmt: skip
 
 
-def _load_teacher(trainer: Trainer, progress: Progress, stack: contextlib.ExitStack) -> Teacher:
+def _load_teacher(trainer: Trainer, progress: Progress, stack: contextlib.ExitStack) -> RunTeacher:
     """A run's teacher; an LLM is asked here for all that it will be asked for, if that can be listed."""
     config, task = trainer.config, trainer.task
     spec = config.teacher
     if not config.taught:
-        return Teacher("none")
+        return RunTeacher("none")
     if jax.process_count() > 1 and asks_llm(spec):
         raise ConfigError(f"many processes cannot share {spec}: `teacher record` first, and pass `teacher=file:PATH`")
     how = Ask.of(config), Options.of(config), config.cache, progress.notice
     if not listed(spec, task):
         live = stack.enter_context(open_live(spec, task, *how))
-        return Teacher(f"{spec} (asked while training)", live.content, trainer.put(live.table), live)
+        return RunTeacher(f"{spec} (asked while training)", live.content, trainer.put(live.table), live)
     if asks_llm(spec):
         progress.phase(f"asking the teacher ({spec.partition(':')[0]})")
     try:
@@ -296,7 +301,7 @@ def _load_teacher(trainer: Trainer, progress: Progress, stack: contextlib.ExitSt
     except KeyboardInterrupt:
         raise Interrupted("stopped while the teacher was asked; its answers are kept as they come") from None
     assert content is not None
-    return Teacher(name, content, trainer.put(teacher_file.to_table(task, content)))
+    return RunTeacher(name, content, trainer.put(teacher_file.to_table(task, content)))
 
 
 def evaluate(
@@ -309,7 +314,7 @@ def evaluate(
     watch: Callable[[str], None] | None = None,
     imports: Sequence[extensions.Importable] = (),
 ) -> dict[str, Any]:
-    """Measures a saved run's students again on held-out levels.
+    """Evaluates a saved run's students again on held-out levels.
 
     Args:
         run_dir: the run folder.
@@ -342,7 +347,7 @@ def evaluate(
             raise ConfigError(f"`levels` must be from 1 to {MOST['heldout_levels']}, not {levels}")
         trainer = _evaluating(saved, env)
         sampled, greedy = _played(trainer, saved.params, levels, simulator, watch)
-    pooled = heldout.intervals(sampled)
+    pooled = intervals.intervals(sampled)
     return strict(
         dict(
             task=trainer.task.name,
@@ -351,8 +356,8 @@ def evaluate(
             simulator=simulator,
             **{name: mean for name, (mean, _, _) in pooled.items()},
             intervals={name: [low, high] for name, (_, low, high) in pooled.items()},
-            seeds=heldout.averages(sampled),
-            greedy=None if greedy is None else heldout.averages(greedy),
+            seeds=intervals.averages(sampled),
+            greedy=None if greedy is None else intervals.averages(greedy),
         )
     )
 
@@ -385,11 +390,11 @@ def _played(
 
         key = heldout.run_key(config.seed, "test")
         if watch is not None:
-            return simulator.watch(trainer, params, key, levels, watch), None
-        return simulator.measure(trainer, params, key, levels)
-    players = heldout.Measure(trainer, None, config.num_seeds, config.validation_levels)
-    made = players.programs(params, {"test": levels}, pictures=False)
+            return simulator.watch(trainer.players, params, key, levels, watch), None
+        return simulator.evaluate(trainer.players, params, key, levels)
+    evaluator = heldout.Evaluator(trainer.players, None, config.validation_levels)
+    made = evaluator.programs(params, {"test": levels}, pictures=False)
     del made["others"]
-    players.use(compilation.compile_all(made))
-    sampled = players.students(params, config.seed, "test", levels)
-    return sampled, players.students(params, config.seed, "test", levels, greedy=True)
+    evaluator.use(compilation.compile_all(made))
+    sampled = evaluator.students(params, config.seed, "test", levels)
+    return sampled, evaluator.students(params, config.seed, "test", levels, greedy=True)

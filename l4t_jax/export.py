@@ -155,7 +155,7 @@ def _description(student: Student, memory: int) -> dict[str, Any]:
     import numpy as np
 
     from l4t_jax.envs.cells import ACTIONS, COLOURS
-    from l4t_jax.training import loop
+    from l4t_jax.reporting import machine
 
     task = student.task
     return dict(
@@ -179,7 +179,7 @@ def _description(student: Student, memory: int) -> dict[str, Any]:
         memory=memory,
         actions=dict(enumerate(ACTIONS)),
         platforms=list(PLATFORMS),
-        versions=loop.versions(),
+        versions=machine.versions(),
     )
 
 

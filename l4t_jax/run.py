@@ -20,7 +20,7 @@ from l4t_jax.config import PRESETS, Config
 from l4t_jax.errors import OptionError
 
 if TYPE_CHECKING:
-    from l4t_jax.api import Result
+    from l4t_jax.reporting.result import Result
 
 DESCRIPTION = (
     "Trains small students under an LLM's recorded advice in a MiniGrid environment, evaluates them, the teacher and "

@@ -16,7 +16,7 @@ import numpy as np
 from l4t_jax.config import Config
 from l4t_jax.evaluation import heldout
 from l4t_jax.teacher import file
-from l4t_jax.training import checkpoint, compilation, loop
+from l4t_jax.training import checkpoint, compilation, programs
 from l4t_jax.training.trainer import Trainer
 
 UPDATES = 2
@@ -34,9 +34,9 @@ def on(number: int, settings: dict[str, Any], saved: Any = None) -> tuple[dict[s
     table = None
     if trainer.config.algo in ("l4t", "distill"):
         table = trainer.put(file.to_table(trainer.task, file.shipped(trainer.task)))
-    made = loop.training_programs(trainer, table, 1)
+    made = programs.training_programs(trainer, table, 1)
     shapes = made["block"][1][0]
-    measured = heldout.Measure(trainer, table, trainer.config.num_seeds, 12)
+    measured = heldout.Evaluator(trainer.players, table, 12)
     made |= measured.programs(shapes.params, {"validation": 12}, pictures=False)
     if number > 1:
         del made["init"]

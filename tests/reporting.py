@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from l4t_jax import files
-from l4t_jax.training import loop
+from l4t_jax.reporting import machine
 
 
 @contextlib.contextmanager
@@ -21,5 +21,5 @@ def reported(name: str, found: dict[str, Any]) -> Iterator[None]:
     """
     yield
     if os.environ.get("L4T_RESULTS"):
-        where = dict(date=str(datetime.date.today()), device=loop.device_name(), versions=loop.versions())
+        where = dict(date=str(datetime.date.today()), device=machine.device_name(), versions=machine.versions())
         files.write_json(Path(os.environ["L4T_RESULTS"]) / f"checks-{name}.json", {**found, **where})

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import math
 import os
-import re
 import resource
 import shutil
 import signal
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import types
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,6 +30,7 @@ from l4t_jax.abstraction import symbolic
 from l4t_jax.config import Config, ConfigError
 from l4t_jax.envs import get_task
 from l4t_jax.envs.cells import NUM_ACTIONS
+from l4t_jax.envs.levels import heldout_levels
 from l4t_jax.errors import UnknownTask
 from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.progress import Progress
@@ -41,7 +40,8 @@ from l4t_jax.teacher import recording as asking
 from l4t_jax.teacher.backends import BackendError, register_backend
 from l4t_jax.teacher.file import TeacherFileError
 from l4t_jax.teacher.grammar import write_plan
-from l4t_jax.training import checkpoint, compilation, loop
+from l4t_jax.training import checkpoint, compilation
+from l4t_jax.training.best import BestParams
 
 TINY = Config(
     env="DoorKey", num_seeds=2, num_envs=8, num_steps=16, total_steps=8 * 16 * 5, evaluations=3, minibatches=2,
@@ -93,15 +93,15 @@ TOLD = [([0.1, 0.9], [0.0, 0.9]), ([0.7, 0.9], [0.0, 0.8]), ([0.7, 0.2], [0.0, 0
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[api.Result, Spy]:
     """One run of `TINY`."""
     spy = Spy()
-    keep = loop.Run._keep_best
+    keep = BestParams.keep
 
-    def told(self: loop.Run, validation: dict[str, list[float]]) -> None:
+    def told(self: BestParams, params: Any, validation: dict[str, list[float]]) -> None:
         success, reward = TOLD[len(EARNED)]
-        EARNED.append(checkpoint.to_host(self.state.params))
-        keep(self, {"success": success, "return": reward})
+        EARNED.append(params)
+        keep(self, params, {"success": success, "return": reward})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.Run, "_keep_best", told)
+        patch.setattr(BestParams, "keep", told)
         patch.setattr("wandb.init", None)  # not touched unless asked for
         folder = tmp_path_factory.mktemp("run") / "tiny"
         return l4t_jax.train(TINY, progress=spy, run_dir=str(folder)), spy
@@ -228,7 +228,7 @@ def test_the_saved_student_acts_as_it_was_evaluated(tiny: tuple[api.Result, Spy]
     result, _ = tiny
     student = l4t_jax.load_student(result.run_dir, seed=1)
     trainer = Trainer.create(result.config)
-    level = jax.tree.map(lambda leaf: leaf[3], jax.jit(lambda: trainer.levels(32, "test"))())
+    level = jax.tree.map(lambda leaf: leaf[3], jax.jit(lambda: heldout_levels(trainer.env, 32, "test"))())
     move = jax.jit(trainer.env.transition)
     know = jax.jit(lambda env_state: as_observation(observe(env_state)))
     length, reward, done = 0, 0.0, False
@@ -323,7 +323,7 @@ def test_a_signal_stops_after_a_block_and_the_run_goes_on_to_the_same_end(
     before = signal.getsignal(number)
     words = stopped(folder, number)
     assert signal.getsignal(number) == before
-    assert words.startswith("stopped after 256 of 640 steps") and f"--resume '{folder}'" in words
+    assert words.startswith("stopped after 256 of 640 steps") and f"`train(resume='{folder}')` goes on" in words
     assert not (folder / "summary.json").exists() and not (folder / run_folder.LOCK).exists()
     assert len(lines(folder)) == 1
     heard = Stopper()
@@ -544,7 +544,7 @@ def test_a_full_disk_ends_in_a_sentence_and_the_run_goes_on_when_there_is_room(
             l4t_jax.train(TINY, run_dir=str(folder), save_every=0)
         words = str(error.value)
         assert ("No space left on device" if full is small_disk else "File too large") in words, words
-        assert "cannot be written" in words and f"--resume {folder}` goes on" in words and "\n" not in words
+        assert "cannot be written" in words and f"`train(resume='{folder}')` goes on" in words and "\n" not in words
         shutil.copytree(folder, tmp_path / "moved")  # to a disk with room
     l4t_jax.train(resume=tmp_path / "moved")
     same_run(tmp_path / "moved", unbroken)
@@ -602,20 +602,6 @@ def test_an_infinite_learning_rate_is_refused(tmp_path: Path) -> None:
 # Refusals
 
 
-class Compiled:
-    """Stands for compiled programs that need 1 MB, and 10 kB an environment."""
-
-    def __init__(self, env_states: int) -> None:
-        self.env_states = env_states
-
-    def memory_analysis(self) -> Any:
-        parts = dict(argument_size_in_bytes=self.env_states * 4_000, output_size_in_bytes=self.env_states * 4_000)
-        parts |= dict(
-            temp_size_in_bytes=1_000_000 + self.env_states * 6_000, alias_size_in_bytes=self.env_states * 4_000
-        )
-        return types.SimpleNamespace(**parts)
-
-
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads resident memory from /proc")
 def test_memory_is_flat_over_a_thousand_blocks(tmp_path: Path) -> None:
     class Memory(Progress):
@@ -634,64 +620,6 @@ def test_memory_is_flat_over_a_thousand_blocks(tmp_path: Path) -> None:
     resident, arrays = zip(*memory.held, strict=True)
     assert len(resident) == 1000 and set(arrays[2:]) == {arrays[2]}
     assert max(resident[200:]) < 1.05 * resident[200]  # a leak of 0.1 MB a block would be 10 %
-
-
-@pytest.mark.parametrize("asked", [512, 10**12])
-def test_too_many_worlds_for_the_memory_names_a_number_that_fits(
-    asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled: list[int] = []
-
-    def compile_all(made: dict[str, Any]) -> dict[str, Compiled]:
-        env_states = made["block"][1][0].envs.t.shape[1]
-        compiled.append(env_states)
-        return {"block": Compiled(env_states)}
-
-    monkeypatch.setattr(compilation, "compile_all", compile_all)
-    monkeypatch.setattr(compilation, "free_bytes", lambda: 3_000_000)
-    with pytest.raises(ConfigError) as error:
-        l4t_jax.train(TINY, num_envs=asked, devices=1, run_dir=str(tmp_path / "run"))
-    # 0.9 * 3 MB leave 1.7 MB for environments: 170, so 128.
-    assert re.fullmatch(
-        rf"--num-envs {asked} needs at least .* of memory and 3 MB are free; --num-envs 128 fits", str(error.value)
-    )
-    assert not (tmp_path / "run").exists()
-    assert max(compiled) <= 512  # the absurd number was never compiled
-
-
-def test_no_number_of_worlds_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        compilation, "compile_all", lambda made: {"block": Compiled(made["block"][1][0].envs.t.shape[1])}
-    )
-    monkeypatch.setattr(compilation, "free_bytes", lambda: 900_000)
-    with pytest.raises(ConfigError, match="even with few environments"):
-        l4t_jax.train(TINY, run_dir=str(tmp_path / "run"))
-
-
-def test_the_memory_of_a_program_is_what_goes_in_and_out_and_between() -> None:
-    number = 1 << 18
-
-    def scan(x: jax.Array) -> jax.Array:
-        return jnp.sort(x) * 2  # cannot be done in place of a donated x
-
-    shape = jax.ShapeDtypeStruct((number,), jnp.float32)
-    plain = compilation.compile_all({"plain": (jax.jit(scan), (shape,))})["plain"]
-    donated = compilation.compile_all({"donated": (jax.jit(scan, donate_argnums=0), (shape,))})["donated"]
-    assert 2 * 4 * number <= compilation.needed_bytes(plain) < 6 * 4 * number
-    assert compilation.needed_bytes(donated) <= compilation.needed_bytes(plain) - 4 * number
-
-
-def test_memory_that_runs_out_while_running_ends_in_a_sentence() -> None:
-    config = dataclasses.replace(TINY, num_envs=64)
-    with pytest.raises(ConfigError, match="ran out with --num-envs 64; try --num-envs 16"), loop.memory_errors(config):
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
-    with pytest.raises(jax.errors.JaxRuntimeError), loop.memory_errors(config):
-        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
-
-
-def test_the_free_memory_of_this_machine_can_be_told() -> None:
-    free = compilation.free_bytes()
-    assert free is not None and 1e8 < free < 1e14
 
 
 @pytest.mark.parametrize(
@@ -729,29 +657,6 @@ def test_a_student_for_other_maps_cannot_play(tiny: tuple[api.Result, Spy]) -> N
 def test_a_folder_that_is_no_run_is_refused(make: Callable[[Path], Path], tmp_path: Path) -> None:
     with pytest.raises(errors.Refusal):
         l4t_jax.evaluate(make(tmp_path))
-
-
-def test_no_program_is_kept_where_the_home_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = jax.config.jax_compilation_cache_dir
-    try:
-        jax.config.update("jax_compilation_cache_dir", None)
-        monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-        compilation.keep_compiled()
-        assert jax.config.jax_compilation_cache_dir is None
-    finally:
-        jax.config.update("jax_compilation_cache_dir", before)
-
-
-def test_importing_the_package_is_cheap_and_the_names_are_there() -> None:
-    code = (
-        "import sys, l4t_jax; heavy = {'torch', 'jax', 'navix', 'numpy', 'matplotlib'} & set(sys.modules); "
-        "assert not heavy, heavy; l4t_jax.train; l4t_jax.Config; assert 'torch' not in sys.modules; "
-        "import l4t_jax.evaluate; assert callable(l4t_jax.evaluate); "
-        "assert all(hasattr(l4t_jax, name) for name in l4t_jax.__all__)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, timeout=120)
-    with pytest.raises(AttributeError, match="no attribute 'trian'"):
-        l4t_jax.trian  # noqa: B018
 
 
 # --- An LLM as the teacher ----------------------------------------------------------------------------------------

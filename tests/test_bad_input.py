@@ -25,7 +25,7 @@ from l4t_jax.config import MOST, PRESETS, Config
 from l4t_jax.envs import get_task
 from l4t_jax.evaluation import heldout
 from l4t_jax.teacher import file
-from l4t_jax.training import compilation, loop
+from l4t_jax.training import programs
 from l4t_jax.training.trainer import Trainer
 
 HINTS = get_type_hints(Config)
@@ -214,9 +214,9 @@ def test_the_largest_sizes_that_are_taken_can_be_counted() -> None:
     sizes = dict(num_envs=64, num_steps=32, minibatches=2, devices=1, total_steps=64 * 32 * updates)
     config = Config(**{**MOST, **sizes})
     trainer = Trainer.create(config).spread()
-    made = loop.training_programs(trainer, None, trainer.total_updates)
+    made = programs.training_programs(trainer, None, trainer.total_updates)
     levels = {"validation": config.validation_levels, "test": config.heldout_levels}
-    played = heldout.Measure(trainer, None, config.num_seeds, config.validation_levels)
+    played = heldout.Evaluator(trainer.players, None, config.validation_levels)
     made |= played.programs(made["block"][1][0].params, levels, pictures=True)
     for function, arguments in made.values():
         function.eval_shape(*arguments)
@@ -225,30 +225,6 @@ def test_the_largest_sizes_that_are_taken_can_be_counted() -> None:
             Trainer.create(dataclasses.replace(config, **{name: most + 1}))
     with pytest.raises(errors.Refusal, match="can be counted"):
         Trainer.create(dataclasses.replace(config, total_steps=config.total_steps + 1))
-
-
-@pytest.mark.parametrize(
-    ("program", "settings", "words"),
-    [
-        (None, dict(hidden=2**16), "hidden.65536.* needs at least 6.* try a smaller .*hidden.* or fewer .*num.seeds"),
-        ("student", dict(hidden=16), "evaluating needs at least 1 TB .* try fewer .*validation.levels"),
-    ],
-)
-def test_what_does_not_fit_into_the_memory_is_named(
-    program: str | None, settings: dict[str, Any], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A student too wide, before it is compiled; too many levels."""
-
-    def compile_all(made: dict[str, Any]) -> dict[str, Any]:
-        assert program in made
-        return dict.fromkeys(made, 10**6) | {program: 10**12}
-
-    monkeypatch.setattr(compilation, "compile_all", compile_all)
-    monkeypatch.setattr(compilation, "needed_bytes", lambda compiled: compiled)
-    monkeypatch.setattr(compilation, "free_bytes", lambda: 20 * 10**9)
-    with pytest.raises(errors.TooLarge, match=words):
-        api.train(Config(num_envs=8, devices=1, run_dir=str(tmp_path / "run"), **settings))
-    assert not (tmp_path / "run").exists()
 
 
 def test_devices_in_a_spoilt_config_do_not_come_before_its_refusal(tmp_path: Path, capsys: Any) -> None:

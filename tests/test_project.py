@@ -1,7 +1,10 @@
 """The project's own files agree with each other."""
 
 import re
+import zipfile
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,3 +20,14 @@ def test_the_pins_name_no_host_and_do_not_pull_torch() -> None:
     assert "://" not in pins
     assert "--" not in pins
     assert not re.search(r"^(torch|nvidia-|transformers)", pins, flags=re.MULTILINE)
+
+
+def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
+    build = pytest.importorskip("hatchling.build")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        wheel = zipfile.ZipFile(tmp_path / build.build_wheel(str(tmp_path)))
+    packed = {name for name in wheel.namelist() if name.startswith("l4t_jax/")}
+    source = {path.relative_to(ROOT).as_posix() for path in (ROOT / "l4t_jax").rglob("*") if path.is_file()}
+    assert packed == {name for name in source if not name.endswith(".pyc")}
+    assert "l4t_jax/reporting/templates/report.html.jinja" in packed

@@ -16,6 +16,7 @@ from rich.console import Console
 from l4t_jax import api, commandline, errors, run
 from l4t_jax.config import PRESETS, Config
 from l4t_jax.evaluate import main as evaluate_main
+from l4t_jax.evaluation import intervals
 from l4t_jax.evaluation.playing import Episodes
 from l4t_jax.reporting import pictures, progress, run_folder
 
@@ -145,17 +146,17 @@ def test_the_default_folder_of_a_second_run_is_numbered(tmp_path: Path) -> None:
 
 def test_wilson_by_hand() -> None:
     # Wilson 1927; 8 of 10 at 95 %: 0.4902 to 0.9433. None of 10: 0 to 0.2775.
-    assert run_folder.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert run_folder.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    assert run_folder.wilson(1000, 1000)[1] == 1.0
+    assert intervals.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert intervals.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert intervals.wilson(1000, 1000)[1] == 1.0
 
 
 def test_steps_to_success_wants_two_in_a_row_on_enough_levels() -> None:
     steps = [10, 20, 30, 40]
     success = [[0.96, 0.2], [0.4, 0.5], [0.91, 0.6], [0.92, 0.1]]  # seeds 0 and 1
-    found = run_folder.steps_to_success(steps, success, levels=512)
+    found = intervals.steps_to_success(steps, success, levels=512)
     assert found == {"0.50": [40, 30], "0.90": [40, None], "0.95": [None, None]}
-    assert run_folder.steps_to_success(steps, success, levels=511)["0.50"] == [None, None]
+    assert intervals.steps_to_success(steps, success, levels=511)["0.50"] == [None, None]
 
 
 def episodes(success: Any, length: Any) -> Episodes:

@@ -14,6 +14,7 @@ from l4t_jax import parallel
 from l4t_jax.envs.state import State
 from l4t_jax.envs.task import GridTask
 
+HELDOUT_KEY = 20231113  # seed of the levels of validation and test
 BUCKETS = 16
 SPLITS = {"training": (0, 12), "validation": (12, 14), "test": (14, 16)}  # buckets of the hash, from - to
 
@@ -56,3 +57,9 @@ def draw_levels(env: GridTask, key: jax.Array, number: int, split: str, axis: st
     count = jnp.maximum(jnp.sum(mine), 1)
     chosen = order[jnp.arange(number) % count]
     return jax.tree.map(lambda leaf: leaf[chosen], env_states)
+
+
+def heldout_levels(env: GridTask, number: int, split: str) -> State:
+    """The first `number` levels of "validation" or "test", the same for every run and seed; leading axis `number`."""
+    key = jax.random.fold_in(jax.random.key(HELDOUT_KEY), ["validation", "test"].index(split))
+    return draw_levels(env, key, number, split)

@@ -1,8 +1,8 @@
-"""Measuring students, teacher and chance on held-out levels, in programs compiled once.
+"""Students, teacher and random policy on held-out levels, in programs compiled once.
 
-Host module around `evaluation`. Levels are played in chunks of one size, so that the validation levels and any number
-of test levels, sampled or greedy, are one program. A number of levels means the first so many of the split, the same
-for everyone.
+Host module around `playing`. Levels are played in chunks of one size, so that the validation levels and any number of
+test levels, sampled or greedy, are one program. A number of levels means the first so many of the split, the same for
+everyone.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
 from l4t_jax import parallel
 from l4t_jax.abstraction.symbolic import observe_symbolic
+from l4t_jax.envs.levels import heldout_levels
 from l4t_jax.envs.state import State
-from l4t_jax.envs.task import observe
+from l4t_jax.envs.task import GridTask, observe
 from l4t_jax.evaluation import playing
-from l4t_jax.evaluation.playing import Episodes
-from l4t_jax.reporting.run_folder import normal, wilson
+from l4t_jax.evaluation.playing import Episodes, Players
 from l4t_jax.teacher.policy import TeacherTable
-from l4t_jax.training.trainer import Trainer
 
 # What a run's random keys are for; each is split from the run's seed by its place in this list.
 KEYS = ("training", "validation", "test", "picture")
@@ -42,7 +42,7 @@ class Trace:
     """One episode, step by step, as numpy arrays.
 
     Attributes:
-        environment: a `State`, leading axis T + 1: the start, then the environment after each step.
+        env_state: a `State`, leading axis T + 1: the start, then the state after each step.
         state: `int[T + 1]` the symbolic state before each step, and at the end.
         action: `int[T]`.
         success: whether it ended well.
@@ -55,85 +55,95 @@ class Trace:
         self.success = bool(reward[:steps].sum() > 0)
 
 
-class Measure:
-    """The programs that measure, for one task, one architecture and one teacher.
+class Evaluator:
+    """The programs that evaluate, for one task, one architecture and one teacher.
 
     Args:
-        trainer: the run's.
+        players: the students.
         table: the teacher; None without one.
-        seeds: students side by side.
         chunk: levels played at a time.
     """
 
-    def __init__(self, trainer: Trainer, table: TeacherTable | None, seeds: int, chunk: int) -> None:
-        self.trainer, self.table, self.seeds, self.chunk = trainer, table, seeds, chunk
+    def __init__(self, players: Players, table: TeacherTable | None, chunk: int) -> None:
+        self.players, self.table, self.chunk = players, table, chunk
         self._compiled: dict[str, Any] = {}
         self._levels: dict[str, State] = {}
 
     def programs(self, params: Any, levels: dict[str, int], pictures: bool) -> dict[str, tuple[Callable, tuple]]:
-        """What to compile (`programs.compile_all`) and then to give to `use`.
+        """What to compile (`compilation.compile_all`) and then to give to `use`.
 
         Args:
             params: the students' parameters or their shapes, leading axis seeds.
             levels: split -> how many levels will be asked for.
             pictures: whether `traces` will be called.
         """
-        trainer, table, env, mesh = self.trainer, self.table, self.trainer.env, self.trainer.mesh
-        axis = None if mesh is None else parallel.AXIS
+        env, mesh = self.players.env, self.players.mesh
         padded = {split: -(-number // self.chunk) * self.chunk for split, number in levels.items()}
 
         def draw() -> dict[str, State]:
-            return {split: trainer.levels(number, split) for split, number in padded.items()}
-
-        def student(params: Any, seed: Any, purpose: Any, at: Any, levels: State, greedy: Any) -> Episodes:
-            key = jax.random.fold_in(jax.random.fold_in(_purpose_key(seed, purpose), at[0]), at[1])
-            keys = jax.random.split(key, self.seeds)
-            own, index = parallel.shard((levels, jnp.arange(self.chunk)), axis)
-            found = jax.vmap(lambda p, k: trainer.evaluate(p, k, own, greedy, index))(params, keys)
-            return parallel.all_gather(found, self.chunk, axis, rows=-1)
-
-        def others(table: TeacherTable | None, seed: Any, purpose: Any, index: Any, levels: State) -> tuple[Any, ...]:
-            key = jax.random.fold_in(_purpose_key(seed, purpose), index)
-            own, number = parallel.shard((levels, jnp.arange(self.chunk)), axis)
-
-            def play(policy: playing.Policy) -> Episodes:
-                return parallel.all_gather(
-                    playing.play(env, policy, (), key, own, index=number), self.chunk, axis, rows=-1
-                )
-
-            chance = play(playing.random_policy)
-            return chance, None if table is None else play(playing.teacher_policy(trainer.task, table))
-
-        def picture(params: Any, table: TeacherTable | None, seed: Any, levels: State, index: Any) -> tuple[Any, ...]:
-            level = jax.tree.map(lambda leaf: leaf[index], levels)
-            one = jax.tree.map(lambda leaf: leaf[0], params)
-            key = run_key(seed, "picture")
-            carry, policy = trainer.policy(one, key, jnp.zeros(1, jnp.int32))
-            shown = _trace(trainer, policy, carry, key, level)
-            if table is None:
-                return shown, None
-            return shown, _trace(trainer, playing.teacher_policy(trainer.task, table), (), key, level)
+            return {split: heldout_levels(env, number, split) for split, number in padded.items()}
 
         def on_each(function: Callable) -> Callable:
             return jax.jit(parallel.on_each(mesh, function))
 
-        env_state = jax.eval_shape(draw)
-        chunked = {
-            split: jax.tree.map(lambda x: jax.ShapeDtypeStruct((self.chunk, *x.shape[1:]), x.dtype), levels)
-            for split, levels in env_state.items()
-        }
-        some = next(iter(chunked.values()))
-        number = jnp.int32(0)
-        greedy = jnp.bool_(False)
-        params, table = trainer.specs(params), trainer.specs(table)
+        def chunk(x: Any) -> Any:
+            return jax.ShapeDtypeStruct((self.chunk, *x.shape[1:]), x.dtype)
+
+        some = jax.tree.map(chunk, next(iter(jax.eval_shape(draw).values())))
+        number, greedy = jnp.int32(0), jnp.bool_(False)
+        everywhere = PartitionSpec()
+        params, table = parallel.specs(mesh, params, everywhere), parallel.specs(mesh, self.table, everywhere)
         made: dict[str, tuple[Callable, tuple]] = {
             "levels": (jax.jit(draw), ()),
-            "student": (on_each(student), (params, number, number, jnp.zeros(2, jnp.int32), some, greedy)),
-            "others": (on_each(others), (table, number, number, number, some)),
+            "student": (on_each(self._play_students), (params, number, number, jnp.zeros(2, jnp.int32), some, greedy)),
+            "others": (on_each(self._play_others), (table, number, number, number, some)),
         }
         if pictures:
-            made["picture"] = (on_each(picture), (params, table, number, some, number))
+            made["picture"] = (on_each(self._picture), (params, table, number, some, number))
         return made
+
+    # The three programs; each runs on every device of the mesh, on its own share of the levels.
+
+    @property
+    def _axis(self) -> str | None:
+        return None if self.players.mesh is None else parallel.AXIS
+
+    def _play_students(self, params: Any, seed: Any, purpose: Any, at: Any, levels: State, greedy: Any) -> Episodes:
+        key = jax.random.fold_in(jax.random.fold_in(_purpose_key(seed, purpose), at[0]), at[1])
+        keys = jax.random.split(key, self.players.seeds)
+        own, level_id = parallel.shard((levels, jnp.arange(self.chunk)), self._axis)
+
+        def play(params: Any, key: jax.Array) -> Episodes:
+            return playing.play_student(self.players, params, key, own, greedy, level_id)
+
+        return parallel.all_gather(jax.vmap(play)(params, keys), self.chunk, self._axis, rows=-1)
+
+    def _play_others(
+        self, table: TeacherTable | None, seed: Any, purpose: Any, index: Any, levels: State
+    ) -> tuple[Episodes, Episodes | None]:
+        env, key = self.players.env, jax.random.fold_in(_purpose_key(seed, purpose), index)
+        own, level_id = parallel.shard((levels, jnp.arange(self.chunk)), self._axis)
+
+        def play(policy: playing.Policy) -> Episodes:
+            found = playing.play(env, policy, (), key, own, index=level_id)
+            return parallel.all_gather(found, self.chunk, self._axis, rows=-1)
+
+        random = play(playing.random_policy)
+        return random, None if table is None else play(playing.teacher_policy(env.task, table))
+
+    def _picture(
+        self, params: Any, table: TeacherTable | None, seed: Any, levels: State, index: Any
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
+        env, key = self.players.env, run_key(seed, "picture")
+        level = jax.tree.map(lambda leaf: leaf[index], levels)
+        one = jax.tree.map(lambda leaf: leaf[0], params)
+        carry, policy = self.players.policy(one, key, jnp.zeros(1, jnp.int32), False)
+        shown = _trace(env, policy, carry, key, level)
+        if table is None:
+            return shown, None
+        return shown, _trace(env, playing.teacher_policy(env.task, table), (), key, level)
+
+    # What they give on the host
 
     def use(self, compiled: dict[str, Any]) -> None:
         """Takes the compiled `programs` and draws the levels."""
@@ -174,7 +184,7 @@ class Measure:
         return _join(jax.device_get(parts), number)
 
     def others(self, seed: int, split: str, number: int) -> tuple[Episodes, Episodes | None]:
-        """Chance and, where there is one, the teacher, likewise; leading axis `number`."""
+        """The random policy and, where there is one, the teacher, likewise; leading axis `number`."""
         parts = [
             self._compiled["others"](self.table, np.int32(seed), np.int32(KEYS.index(split)), np.int32(i), levels)
             for i, levels in enumerate(self._chunks(split, number))
@@ -195,9 +205,8 @@ def _join(parts: list[Episodes], number: int) -> Episodes:
     return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=-1)[..., :number], *parts)
 
 
-def _trace(trainer: Trainer, policy: playing.Policy, carry: Any, key: jax.Array, level: State) -> tuple[Any, ...]:
+def _trace(env: GridTask, policy: playing.Policy, carry: Any, key: jax.Array, level: State) -> tuple[Any, ...]:
     """One episode on one level, with `max_steps` rows; those after the end mean nothing."""
-    env = trainer.env
 
     def step(state: tuple[State, Any], t: jax.Array) -> tuple[tuple[State, Any], tuple[Any, ...]]:
         env_state, carry = state
@@ -211,29 +220,5 @@ def _trace(trainer: Trainer, policy: playing.Policy, carry: Any, key: jax.Array,
         step, (level, carry), jnp.arange(env.max_steps, dtype=jnp.int32)
     )
     env_states = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), level, env_states)
-    state = observe_symbolic(trainer.task, jax.vmap(observe)(env_states)).state
+    state = observe_symbolic(env.task, jax.vmap(observe)(env_states)).state
     return env_states, state, action, done, reward
-
-
-def averages(episodes: Episodes) -> dict[str, Any]:
-    """Mean success, return and length over levels: numbers, or a list of them, one a seed."""
-    named = {"success": episodes.success, "return": episodes.reward, "length": episodes.length}
-    return {name: np.asarray(values, np.float64).mean(axis=-1).tolist() for name, values in named.items()}
-
-
-def better(one: Episodes, other: Episodes) -> bool:
-    """Whether one succeeds more often than another beyond doubt: their 95 % intervals have no point in common."""
-    return intervals(one)["success"][1] > intervals(other)["success"][2]
-
-
-def intervals(episodes: Episodes) -> dict[str, tuple[float, float, float]]:
-    """(mean, low, high) of success, return and length, 95 %, over all levels of all seeds taken together.
-
-    Wilson's interval for success, the normal one for the others.
-    """
-    success = np.asarray(episodes.success, np.float64).reshape(-1)
-    found = {"success": (float(success.mean()), *wilson(float(success.sum()), success.size))}
-    for name, values in (("return", episodes.reward), ("length", episodes.length)):
-        flat = np.asarray(values, np.float64).reshape(-1)
-        found[name] = (float(flat.mean()), *normal(flat))
-    return found

@@ -1,4 +1,4 @@
-"""Playing whole episodes on given levels: students, the teacher and chance, measured alike.
+"""Playing whole episodes on given levels: students, the teacher and the random policy alike.
 
 Device module. Each level is played once, from its start to its end; levels that end early wait, masked, until the last
 one is done.
@@ -6,12 +6,14 @@ one is done.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.sharding import Mesh
 
 from l4t_jax.agents.controllers import OverSkills, draw
 from l4t_jax.agents.students import StudentNetwork, run
@@ -39,6 +41,24 @@ class Episodes(struct.PyTreeNode):
     length: jax.Array
 
 
+@dataclasses.dataclass(frozen=True)
+class Players:
+    """What evaluation needs to know of a run's students.
+
+    Attributes:
+        env: the environment of the task that they play.
+        policy: (one student's parameters, random key, levels' ids `int32[B]`, greedy) -> what it starts from, and the
+            student as a policy.
+        seeds: how many students, the leading axis of their parameters.
+        mesh: the devices that levels are spread over; None for one.
+    """
+
+    env: GridTask
+    policy: Callable[[Any, jax.Array, jax.Array, bool | jax.Array], tuple[Any, Policy]]
+    seeds: int
+    mesh: Mesh | None = None
+
+
 def play(
     env: GridTask, policy: Policy, carry: Any, key: jax.Array, levels: State, greedy: bool | jax.Array = False,
     index: jax.Array | None = None,
@@ -50,9 +70,9 @@ def play(
         policy: gives logits; actions are sampled from them, or the largest taken if `greedy`.
         carry: what the policy starts from, leading axis B.
         key: random key for the sampling.
-        levels: environments at the start of an episode, leading axis B.
+        levels: states at the start of an episode, leading axis B.
         greedy: take the most probable action.
-        index: `int32[B]` the levels' own numbers, from which their random numbers come; 0, 1, ... by default.
+        index: `int32[B]` the levels' ids, from which their random numbers come; 0, 1, ... by default.
     """
     number = levels.agent.shape[0]
     own = jnp.arange(number) if index is None else index
@@ -85,8 +105,18 @@ def play(
     return jax.lax.while_loop(busy, step, start)[-1]
 
 
+def play_student(
+    players: Players, params: Any, key: jax.Array, levels: State, greedy: bool | jax.Array = False,
+    index: jax.Array | None = None,
+) -> Episodes:  # fmt: skip
+    """One student, of parameters `params`, on every level; see `play`."""
+    level_id = jnp.arange(levels.agent.shape[0]) if index is None else index
+    carry, policy = players.policy(params, key, level_id, greedy)
+    return play(players.env, policy, carry, key, levels, greedy, level_id)
+
+
 def choose(key: jax.Array, index: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
-    """Actions `int32[B]`, drawn from logits `float32[B, 7]` by the levels' own numbers, or the most probable ones."""
+    """Actions `int32[B]`, drawn from logits `float32[B, 7]` by the levels' ids, or the most probable ones."""
     return draw(per_env_bits(key, index, 1)[:, 0], logits, greedy)
 
 
@@ -119,7 +149,7 @@ def option_policy(
 
 
 def teacher_policy(task: Task, table: TeacherTable) -> Policy:
-    """The teacher, its action drawn from the mixture of its plans; by chance where it knows nothing."""
+    """The teacher, its action drawn from the mixture of its plans; uniformly where it knows nothing."""
 
     def policy(carry: Any, memory: MemoryMap, reset: jax.Array) -> tuple[Any, jax.Array]:
         distribution = teacher_output(task, table, memory).distribution

@@ -19,8 +19,7 @@ from l4t_jax.envs.cells import DIR_X, DIR_Y, EMPTY, PICKUP, encode_cells
 from l4t_jax.envs.levels import in_split
 from l4t_jax.envs.state import State, from_observation
 from l4t_jax.errors import ConfigError
-from l4t_jax.evaluation.playing import Episodes, choose
-from l4t_jax.training.trainer import Trainer
+from l4t_jax.evaluation.playing import Episodes, Players, choose
 
 if TYPE_CHECKING:
     from l4t_jax.envs.minigrid import KnownMapObservation
@@ -41,7 +40,7 @@ def make(task: Task, window: bool = False) -> KnownMapObservation:
     try:
         from l4t_jax.envs import minigrid
     except ModuleNotFoundError as error:
-        raise ConfigError(f"--simulator minigrid needs the extra 'minigrid': {error.name} is not installed") from error
+        raise ConfigError(f"`simulator=minigrid` needs the extra 'minigrid': {error.name} is not installed") from error
     if task.name not in minigrid.ENVS:
         raise ConfigError(f"{task.name} is not there on MiniGrid; it has {', '.join(minigrid.ENVS)}")
     return minigrid.make(task.name, render_mode="human" if window else None)
@@ -73,25 +72,25 @@ def test_seeds(task: Task, number: int) -> list[int]:
 
 
 class Player:
-    """A trainer's students on `number` levels of the simulator at a time.
+    """A run's students on `number` levels of the simulator at a time.
 
     Args:
-        trainer: of the run, or of another task that its students can play.
+        players: the students.
         number: levels side by side.
         window: show them in MiniGrid's own window; for one level.
     """
 
-    def __init__(self, trainer: Trainer, number: int, window: bool = False) -> None:
-        self.envs = [make(trainer.task, window) for _ in range(number)]
-        size = (number, trainer.task.width, trainer.task.height, 4)
-        self._shape, self._max_steps = size, trainer.task.max_steps
+    def __init__(self, players: Players, number: int, window: bool = False) -> None:
+        task = players.env.task
+        self.envs = [make(task, window) for _ in range(number)]
+        self._shape, self._max_steps = (number, task.width, task.height, 4), task.max_steps
 
         def begin(params: Any, key: jax.Array) -> Any:
-            return trainer.policy(params, key, jnp.arange(number))[0]
+            return players.policy(params, key, jnp.arange(number), False)[0]
 
         def act(params: Any, key: jax.Array, greedy: Any, carry: Any, look: Any, pickup_position: Any, t: Any) -> Any:
             index = jnp.arange(number)
-            _, policy = trainer.policy(params, key, index, greedy)
+            _, policy = players.policy(params, key, index, greedy)
             carry, logits = policy(carry, from_observation(look, pickup_position), jnp.broadcast_to(t == 0, (number,)))
             return carry, choose(jax.random.fold_in(key, t), index, logits, greedy)
 
@@ -123,7 +122,7 @@ class Player:
             for i in live:
                 before = look[i].copy()
                 look[i], paid, terminated, truncated, _ = self.envs[i].step(int(actions[i]))
-                pickup_position[i] = _origin(before, look[i], int(actions[i]), pickup_position[i])
+                pickup_position[i] = _pickup_position(before, look[i], int(actions[i]), pickup_position[i])
                 success[i] |= paid > 0
                 reward[i] += paid
                 length[i] += 1
@@ -140,9 +139,9 @@ class Player:
             env.close()
 
 
-def _origin(before: np.ndarray, after: np.ndarray, action: int, pickup_position: np.ndarray) -> Any:
-    """Where the agent's carried lay when it was picked up (`types.MemoryMap`), from two observations `uint8[W, H,
-    4]`.
+def _pickup_position(before: np.ndarray, after: np.ndarray, action: int, pickup_position: np.ndarray) -> Any:
+    """Where the carried object lay when it was picked up (`MemoryMap.pickup_position`), from two observations
+    `uint8[W, H, 4]`.
     """
     x, y, carries = _agent(after)
     if carries == EMPTY:
@@ -155,26 +154,26 @@ def _origin(before: np.ndarray, after: np.ndarray, action: int, pickup_position:
 
 
 def _agent(look: np.ndarray) -> tuple[int, int, int]:
-    """The agent's x and y, and the object it carries (`types.EMPTY` for none)."""
+    """The agent's x and y, and the object it carries (`EMPTY` for none)."""
     x, y = divmod(int(look[..., 3].argmin()), look.shape[1])
     return x, y, int(look[x, y, 0])
 
 
-def measure(trainer: Trainer, params: Any, key: jax.Array, number: int) -> tuple[Episodes, Episodes]:
+def evaluate(players: Players, params: Any, key: jax.Array, number: int) -> tuple[Episodes, Episodes]:
     """Every student on the simulator's first `number` test levels.
 
     Args:
-        trainer: of the run, or of another task that its students can play.
-        params: leading axis seeds.
+        players: the students.
+        params: theirs, leading axis seeds.
         key: random key for their actions.
         number: how many.
 
     Returns:
         With sampled actions and with the most probable ones; numpy arrays, leading axes (seeds, number).
     """
-    seeds = test_seeds(trainer.task, number)
-    player = Player(trainer, number)
-    keys = jax.random.split(key, trainer.config.num_seeds)
+    seeds = test_seeds(players.env.task, number)
+    player = Player(players, number)
+    keys = jax.random.split(key, players.seeds)
 
     def played(greedy: bool) -> Episodes:
         found = [player.play(_student(params, i), one, seeds, greedy) for i, one in enumerate(keys)]
@@ -183,11 +182,11 @@ def measure(trainer: Trainer, params: Any, key: jax.Array, number: int) -> tuple
     return played(False), played(True)
 
 
-def watch(trainer: Trainer, params: Any, key: jax.Array, number: int, told: Callable[[str], None]) -> Episodes:
+def watch(players: Players, params: Any, key: jax.Array, number: int, told: Callable[[str], None]) -> Episodes:
     """The first student on the simulator's first `number` test levels, one after another in MiniGrid's own window.
 
     Args:
-        trainer, params, key, number: see `measure`.
+        players, params, key, number: see `evaluate`.
         told: hears how each episode ended.
 
     Returns:
@@ -198,17 +197,17 @@ def watch(trainer: Trainer, params: Any, key: jax.Array, number: int, told: Call
     """
     import pygame
 
-    player = Player(trainer, 1, window=True)
+    player = Player(players, 1, window=True)
     one, found = _student(params, 0), []
     try:
-        for i, seed in enumerate(test_seeds(trainer.task, number)):
+        for i, seed in enumerate(test_seeds(players.env.task, number)):
             episode = player.play(one, jax.random.fold_in(key, i), [seed])
             how = "succeeded" if episode.success[0] else "failed"
             told(f"level {i + 1} (reset seed {seed}): {how} after {episode.length[0]} steps")
             found.append(episode)
     except pygame.error as error:
         raise ConfigError(
-            f"--watch needs a display to open a window on ({error}); without it, --simulator minigrid measures"
+            f"`watch` needs a display to open a window on ({error}); without it, `simulator=minigrid` evaluates"
         ) from error
     finally:
         player.close()

@@ -10,12 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from l4t_jax.config import Config
 from l4t_jax.envs import Task
+from l4t_jax.envs.levels import heldout_levels
 from l4t_jax.evaluation import playing
-from l4t_jax.reporting.run_folder import wilson
+from l4t_jax.evaluation.intervals import wilson
 from l4t_jax.teacher import file
-from l4t_jax.training.trainer import Trainer
 
 
 def evaluate_teacher(task: Task, content: dict[str, Any], levels: int, seed: int = 0) -> dict[str, Any]:
@@ -32,10 +31,10 @@ def evaluate_teacher(task: Task, content: dict[str, Any], levels: int, seed: int
         Wilson's), and `unguided`, the sentences of the states in which it gives no guidance.
     """
     with jax.enable_x64(False):
-        trainer = Trainer.create(Config(env=task.name, algo="ppo"))
+        env = task.make()
         policy = playing.teacher_policy(task, file.to_table(task, content))
-        start = trainer.levels(levels, "test")
-        play = jax.jit(lambda key, env_states: playing.play(trainer.env, policy, (), key, env_states))
+        start = heldout_levels(env, levels, "test")
+        play = jax.jit(lambda key, env_states: playing.play(env, policy, (), key, env_states))
         episodes = jax.device_get(play(jax.random.key(seed), start))
     success = np.asarray(episodes.success, np.float64)
     return {

@@ -41,7 +41,7 @@ def on_each(mesh: Mesh | None, function: Callable[..., Any], args: Any = None, o
     )
 
 
-def make_mesh(units: int, wanted: int | None = None, what: str = "--num-envs") -> Mesh | None:
+def make_mesh(units: int, wanted: int | None = None, what: str = "`num_envs`") -> Mesh | None:
     """The mesh to spread environments over; None for a single device.
 
     Args:
@@ -57,17 +57,17 @@ def make_mesh(units: int, wanted: int | None = None, what: str = "--num-envs") -
     if wanted is None:
         wanted = len(there) if jax.process_count() > 1 else fitting[-1]
     if wanted < 1:
-        raise ConfigError(f"--devices must be at least 1, not {wanted}")
+        raise ConfigError(f"`devices` must be at least 1, not {wanted}")
     if wanted > len(there):
         raise ConfigError(
-            f"--devices {wanted}: there are {len(there)} ({there[0].platform}); --devices {fitting[-1]} would do"
+            f"`devices={wanted}`: there are {len(there)} ({there[0].platform}); `devices={fitting[-1]}` would do"
         )
     if units % wanted:
         near = max(1, round(units / wanted)) * wanted
-        also = f", or --devices {max(n for n in fitting if n <= wanted)}" if jax.process_count() == 1 else ""
+        also = f", or `devices={max(n for n in fitting if n <= wanted)}`" if jax.process_count() == 1 else ""
         raise ConfigError(f"{wanted} devices must divide {what} {units}; {near} would do{also}")
     if jax.process_count() > 1 and wanted != len(there):
-        raise ConfigError(f"on many hosts a run takes all devices: --devices {len(there)}, not {wanted}")
+        raise ConfigError(f"on many hosts a run takes all devices: `devices={len(there)}`, not {wanted}")
     return None if wanted == 1 else Mesh(np.asarray(there[:wanted]), (AXIS,))
 
 

@@ -52,7 +52,7 @@ def join(asked: bool) -> None:
     except (ValueError, RuntimeError) as error:
         raise ConfigError(
             f"the processes of this run cannot be joined ({str(error).splitlines()[0]}); set JAX_COORDINATOR_ADDRESS, "
-            "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or leave --distributed out"
+            "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or leave `distributed` out"
         ) from error
     _joined = settings.get("num_processes")
 

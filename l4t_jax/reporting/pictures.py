@@ -14,7 +14,8 @@ import numpy as np
 from l4t_jax.abstraction import symbolic
 from l4t_jax.envs import Task
 from l4t_jax.envs.cells import ACTIONS
-from l4t_jax.evaluation.heldout import Trace, intervals
+from l4t_jax.evaluation.heldout import Trace
+from l4t_jax.evaluation.intervals import intervals
 from l4t_jax.evaluation.playing import Episodes
 from l4t_jax.skills import plan_codes
 from l4t_jax.teacher.policy import TeacherTable

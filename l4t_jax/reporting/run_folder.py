@@ -1,4 +1,4 @@
-"""Figures of a run: intervals, steps to success, and the files of the run folder that hold them.
+"""The files of a run folder: settings, curves, summary, and the lock that keeps it for one process.
 
 Host module.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import platform
 import shutil
@@ -23,55 +22,6 @@ from l4t_jax.files import dumps, write_whole
 
 CONFIG, METRICS, SUMMARY, TEACHER = "config.json", "metrics.jsonl", "summary.json", "teacher.json"
 LOCK = ".lock"
-THRESHOLDS = ("0.50", "0.90", "0.95")
-ENOUGH_LEVELS = 512  # fewer say too little of a success of 0.95
-Z95 = 1.959964
-
-
-def wilson(successes: float, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share.
-
-    Args:
-        successes: how many of `trials`.
-        trials: at least 1.
-    """
-    p, z2 = successes / trials, Z95**2
-    middle = (p + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = Z95 / (1 + z2 / trials) * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials**2))
-    return min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half))  # rounding must not push p out
-
-
-def normal(values: np.ndarray) -> tuple[float, float]:
-    """The normal 95 % interval of a mean."""
-    mean, n = float(np.mean(values)), values.size
-    half = Z95 * float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.inf
-    return mean - half, mean + half
-
-
-def steps_to_success(
-    steps: list[int], success: list[list[float]], levels: int, thresholds: tuple[str, ...] = THRESHOLDS
-) -> dict[str, list[int | None]]:
-    """Environment steps until validation success had reached a threshold twice in a row.
-
-    Args:
-        steps: of each evaluation, rising.
-        success: of each evaluation, a share a seed.
-        levels: of each evaluation; with fewer than `ENOUGH_LEVELS` nothing is claimed.
-        thresholds: shares of success, written as the keys shall be.
-
-    Returns:
-        threshold -> for each seed the steps of the second evaluation of the first such pair, or None.
-    """
-    seeds = len(success[0]) if success else 0
-    found: dict[str, list[int | None]] = {}
-    for threshold in thresholds:
-        reached = np.asarray(success) >= float(threshold) if success else np.zeros((0, 0), bool)  # (evaluations, seeds)
-        twice = reached[1:] & reached[:-1]
-        found[threshold] = [
-            steps[1 + int(np.argmax(twice[:, seed]))] if levels >= ENOUGH_LEVELS and twice[:, seed].any() else None
-            for seed in range(seeds)
-        ]
-    return found
 
 
 def read(path: Path) -> Any:
@@ -108,7 +58,7 @@ def new_folder(run_dir: str | None, default: str) -> Path:
         if run_dir is not None:
             path.mkdir(parents=True, exist_ok=True)
             if any(inner.name != LOCK for inner in path.iterdir()):
-                raise RunFolderError(f"{path} is not empty; pass another --run-dir, or empty it first")
+                raise RunFolderError(f"{path} is not empty; pass another `run_dir`, or empty it first")
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         number = 1
@@ -121,7 +71,12 @@ def new_folder(run_dir: str | None, default: str) -> Path:
                 number += 1
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         why = error.strerror if isinstance(error, OSError) else error
-        raise RunFolderError(f"the run folder {path} cannot be made: {why}; pass another --run-dir") from error
+        raise RunFolderError(f"the run folder {path} cannot be made: {why}; pass another `run_dir`") from error
+
+
+def resume_command(folder: Path) -> str:
+    """How to go on with a run, as Python; commands write it as theirs."""
+    return f"`train(resume={str(folder)!r})`"
 
 
 class Lock:
@@ -179,7 +134,7 @@ class Wandb:
             shutil.rmtree(folder / "wandb", ignore_errors=True)
             said = " ".join(str(error).split()).rstrip(".")
             raise WandbError(
-                f"--wandb {project}: {said}; set WANDB_API_KEY, or WANDB_MODE=offline to keep the curves here"
+                f"`wandb={project}`: {said}; set WANDB_API_KEY, or WANDB_MODE=offline to keep the curves here"
             ) from error
 
     def write(self, record: dict[str, Any]) -> None:

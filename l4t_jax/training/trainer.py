@@ -28,10 +28,10 @@ from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.state import State
 from l4t_jax.errors import ConfigError
 from l4t_jax.evaluation import playing
+from l4t_jax.evaluation.playing import Players
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
 
 ALGORITHMS = ("l4t", "ppo", "hrl", "distill")
-EVALUATION_KEY = 20231113  # levels of validation and test are the same for every run and every seed
 
 
 class TrainState(struct.PyTreeNode):
@@ -107,9 +107,9 @@ class Trainer:
         config = self.config
         assert config.num_envs is not None and config.minibatches is not None
         if is_recurrent(self.student):  # its minibatches cut the environments
-            units, what = config.num_envs // config.minibatches, "--num-envs / --minibatches"
+            units, what = config.num_envs // config.minibatches, "`num_envs` / `minibatches`"
         else:
-            units, what = config.num_envs, "--num-envs"
+            units, what = config.num_envs, "`num_envs`"
         return dataclasses.replace(self, mesh=parallel.make_mesh(units, config.devices, what))
 
     def specs(self, tree: Any) -> Any:
@@ -323,19 +323,10 @@ class Trainer:
         )  # fmt: skip
         return state, metrics
 
-    def levels(self, number: int, split: str) -> State:
-        """The first `number` levels of a held-out split, the same for everyone."""
-        key = jax.random.fold_in(jax.random.key(EVALUATION_KEY), ["validation", "test"].index(split))
-        return draw_levels(self.env, key, number, split)
-
-    def evaluate(
-        self, params: Any, key: jax.Array, levels: State, greedy: bool | jax.Array = False,
-        index: jax.Array | None = None,
-    ) -> playing.Episodes:  # fmt: skip
-        """The student on given levels; see `playing.play`."""
-        index = jnp.arange(levels.agent.shape[0]) if index is None else index
-        carry, policy = self.policy(params, key, index, greedy)
-        return playing.play(self.env, policy, carry, key, levels, greedy, index)
+    @property
+    def players(self) -> Players:
+        """The students, as `evaluation` knows them."""
+        return Players(self.env, self.policy, self.config.num_seeds, self.mesh)
 
     def policy(
         self, params: Any, key: jax.Array, index: jax.Array, greedy: bool | jax.Array = False

@@ -14,6 +14,7 @@ from PIL import Image
 from reproduce import CORRUPTED, TASKS, VARIANTS, Command, Experiment, experiments
 
 from l4t_jax import errors, files
+from l4t_jax.evaluation import intervals
 from l4t_jax.reporting import run_folder
 from l4t_jax.teacher import file
 from l4t_jax.training.trainer import Trainer
@@ -62,7 +63,7 @@ def write_run(experiment: Experiment, seeds: int = 5, evaluations: int = 20) -> 
             "teacher": None if config.teacher == "none" else alone,
             "random": {"success": 0.06, "return": 0.03, "length": 140.0},
         },
-        "steps_to_success": run_folder.steps_to_success(steps, success.tolist(), 512),
+        "steps_to_success": intervals.steps_to_success(steps, success.tolist(), 512),
     }  # fmt: skip
     files.write_json(folder / run_folder.SUMMARY, summary)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from l4t_jax.evaluation import heldout
+from l4t_jax.evaluation import intervals
 from l4t_jax.evaluation.playing import Episodes
 
 
@@ -15,4 +15,4 @@ def episodes(successes: int, levels: int = 512) -> Episodes:
 @pytest.mark.parametrize("one, other, better", [(41, 0, True), (41, 36, False), (0, 36, False), (512, 36, True)])
 def test_better_is_said_only_beyond_doubt(one, other, better):
     # Wilson's intervals of 41 and 36 of 512: 0.060 to 0.107, 0.051 to 0.096; of 0 of 512: 0 to 0.0074.
-    assert heldout.better(episodes(one), episodes(other)) == better
+    assert intervals.better(episodes(one), episodes(other)) == better

@@ -61,7 +61,7 @@ def test_a_student_plays_minigrid_as_it_plays_in_jax(algo: Any, built: tuple[Tra
     seeds = simulator.test_seeds(trainer.task, 24)
     levels = simulator.levels(trainer.task, seeds)
     assert bool(in_split(levels, "test").all()) and len(set(seeds)) == 24
-    player = simulator.Player(trainer, 24)
+    player = simulator.Player(trainer.players, 24)
     carry, policy = trainer.policy(params, key, jnp.arange(24))
     here = jax.device_get(jax.jit(lambda: playing.play(trainer.env, policy, carry, key, levels))())
     there = player.play(params, key, seeds)
@@ -71,7 +71,7 @@ def test_a_student_plays_minigrid_as_it_plays_in_jax(algo: Any, built: tuple[Tra
     assert 2 <= here.success.sum() <= 22  # they tell apart
 
 
-def test_where_the_cargo_came_from() -> None:
+def test_where_the_carried_object_came_from() -> None:
     env = simulator.make(get_task("SimpleDoorKey"))
     env.reset(seed=0)
     cells, _ = env.layout()
@@ -80,10 +80,10 @@ def test_where_the_cargo_came_from() -> None:
     before = env.load_layout(cells, (1, 1, 0))
     after = env.step(simulator.PICKUP)[0]
     nowhere = np.full(2, -1)
-    np.testing.assert_array_equal(simulator._origin(before, after, simulator.PICKUP, nowhere), (2, 1))
+    np.testing.assert_array_equal(simulator._pickup_position(before, after, simulator.PICKUP, nowhere), (2, 1))
     turned = env.step(1)[0]
-    np.testing.assert_array_equal(simulator._origin(after, turned, 1, np.array([2, 1])), (2, 1))
-    np.testing.assert_array_equal(simulator._origin(turned, before, 4, np.array([2, 1])), -1)
+    np.testing.assert_array_equal(simulator._pickup_position(after, turned, 1, np.array([2, 1])), (2, 1))
+    np.testing.assert_array_equal(simulator._pickup_position(turned, before, 4, np.array([2, 1])), -1)
 
 
 def test_evaluate_measures_every_student_on_minigrid(saved: Path) -> None:

@@ -18,7 +18,7 @@ from reporting import reported
 
 from l4t_jax import parallel
 from l4t_jax.config import ConfigError
-from l4t_jax.reporting import run_folder
+from l4t_jax.evaluation import intervals
 from l4t_jax.training import checkpoint
 
 SMALL = dict(env="DoorKey-5x5", num_envs=8, num_steps=4, minibatches=2, epochs=1, hidden=16, level_pool=16)
@@ -88,7 +88,7 @@ def test_whole_runs_on_one_two_and_four_devices_end_within_intervals(tmp_path):
         returns, width = np.asarray(student["return"]), 2.776 / 5**0.5  # Student's t of five seeds
         found[number] = dict(
             success=student["success"],
-            success_interval=run_folder.wilson(levels * sum(student["success"]), 5 * levels),
+            success_interval=intervals.wilson(levels * sum(student["success"]), 5 * levels),
             **{"return": student["return"]},
             return_interval=[float(returns.mean() + side * width * returns.std(ddof=1)) for side in (-1, 1)],
             steps_to_success=summary["steps_to_success"],
@@ -140,9 +140,9 @@ def test_as_many_devices_as_divide_the_worlds():
 @pytest.mark.parametrize(
     "units, wanted, says",
     [
-        (7, 2, "2 devices must divide --num-envs 7; 8 would do, or --devices 1"),
-        (8, 3, "--devices 3: there are 2 (cpu); --devices 2 would do"),
-        (8, 0, "--devices must be at least 1, not 0"),
+        (7, 2, "2 devices must divide `num_envs` 7; 8 would do, or `devices=1`"),
+        (8, 3, "`devices=3`: there are 2 (cpu); `devices=2` would do"),
+        (8, 0, "`devices` must be at least 1, not 0"),
     ],
 )
 def test_a_number_of_devices_that_cannot_be_names_one_that_can(units, wanted, says):

@@ -67,5 +67,5 @@ def test_a_refusal_of_wandb_is_one_sentence_and_leaves_nothing(tmp_path: Path, m
     monkeypatch.setitem(sys.modules, "wandb", fake)
     with pytest.raises(errors.WandbError) as refused:
         run_folder.Wandb("mine", tmp_path, {})
-    assert str(refused.value).startswith("--wandb mine: No API key configured; set WANDB_API_KEY, or WANDB_MODE=off")
+    assert str(refused.value).startswith("`wandb=mine`: No API key configured; set WANDB_API_KEY, or WANDB_MODE=off")
     assert "\n" not in str(refused.value) and not any(tmp_path.iterdir())

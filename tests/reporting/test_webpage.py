@@ -14,7 +14,7 @@ from l4t_jax import files
 from l4t_jax.config import Config
 from l4t_jax.evaluation.playing import Episodes
 from l4t_jax.reporting import run_folder, webpage
-from l4t_jax.training.loop import Result
+from l4t_jax.reporting.result import Result
 
 VOID = {"meta", "img", "link", "br"}
 
@@ -84,7 +84,9 @@ def read(path: Path) -> tuple[Reader, str]:
 
 def test_the_page_says_what_the_run_found(result: Result) -> None:
     _, words = read(webpage.write(result, {"success": 0.5, "return": 0.2}))
-    assert "The 2 students succeed on 87.5% of held-out levels, the teacher on 50.0%, chance on 0.0%." in words
+    assert (
+        "The 2 students succeed on 87.5% of held-out levels, the teacher on 50.0%, the random policy on 0.0%." in words
+    )
     assert "student 0.875 0.529 to 0.978" in words  # Wilson, 7 of 8
     assert "at least 50% after 100 / 200 steps." in words and "90% after" not in words
     assert "Agent sees <key>, holds <nothing>. 0.75 go to key, then pick up key 0.25 explore" in words
@@ -109,4 +111,4 @@ def test_a_run_without_a_teacher_has_a_page_too(result: Result) -> None:
     summary = {**result.summary, "teacher": "none", "heldout": {**result.summary["heldout"], "teacher": None}}
     _, words = read(webpage.write(dataclasses.replace(result, heldout=heldout, summary=summary), None))
     assert "no teacher" in words and "What its teacher says" not in words
-    assert "The 2 students succeed on 87.5% of held-out levels, chance on 0.0%." in words
+    assert "The 2 students succeed on 87.5% of held-out levels, the random policy on 0.0%." in words

@@ -1,0 +1,87 @@
+"""What may be said of figures over levels: means, 95 % intervals, steps to a success.
+
+Host module: numpy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from l4t_jax.evaluation.playing import Episodes
+
+THRESHOLDS = ("0.50", "0.90", "0.95")
+ENOUGH_LEVELS = 512  # fewer say too little of a success of 0.95
+Z95 = 1.959964
+
+
+def averages(episodes: Episodes) -> dict[str, Any]:
+    """Mean success, return and length over levels: numbers, or a list of them, one a seed."""
+    named = {"success": episodes.success, "return": episodes.reward, "length": episodes.length}
+    return {name: np.asarray(values, np.float64).mean(axis=-1).tolist() for name, values in named.items()}
+
+
+def better(one: Episodes, other: Episodes) -> bool:
+    """Whether one succeeds more often than another beyond doubt: their 95 % intervals have no point in common."""
+    return intervals(one)["success"][1] > intervals(other)["success"][2]
+
+
+def intervals(episodes: Episodes) -> dict[str, tuple[float, float, float]]:
+    """(mean, low, high) of success, return and length, 95 %, over all levels of all seeds taken together.
+
+    Wilson's interval for success, the normal one for the others.
+    """
+    success = np.asarray(episodes.success, np.float64).reshape(-1)
+    found = {"success": (float(success.mean()), *wilson(float(success.sum()), success.size))}
+    for name, values in (("return", episodes.reward), ("length", episodes.length)):
+        flat = np.asarray(values, np.float64).reshape(-1)
+        found[name] = (float(flat.mean()), *normal(flat))
+    return found
+
+
+def wilson(successes: float, trials: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share.
+
+    Args:
+        successes: how many of `trials`.
+        trials: at least 1.
+    """
+    p, z2 = successes / trials, Z95**2
+    middle = (p + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = Z95 / (1 + z2 / trials) * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials**2))
+    return min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half))  # rounding must not push p out
+
+
+def normal(values: np.ndarray) -> tuple[float, float]:
+    """The normal 95 % interval of a mean."""
+    mean, n = float(np.mean(values)), values.size
+    half = Z95 * float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    return mean - half, mean + half
+
+
+def steps_to_success(
+    steps: list[int], success: list[list[float]], levels: int, thresholds: tuple[str, ...] = THRESHOLDS
+) -> dict[str, list[int | None]]:
+    """Environment steps until validation success had reached a threshold twice in a row.
+
+    Args:
+        steps: of each evaluation, rising.
+        success: of each evaluation, a share a seed.
+        levels: of each evaluation; with fewer than `ENOUGH_LEVELS` nothing is claimed.
+        thresholds: shares of success, written as the keys shall be.
+
+    Returns:
+        threshold -> for each seed the steps of the second evaluation of the first such pair, or None.
+    """
+    seeds = len(success[0]) if success else 0
+    found: dict[str, list[int | None]] = {}
+    for threshold in thresholds:
+        reached = np.asarray(success) >= float(threshold) if success else np.zeros((0, 0), bool)  # (evaluations, seeds)
+        twice = reached[1:] & reached[:-1]
+        found[threshold] = [
+            steps[1 + int(np.argmax(twice[:, seed]))] if levels >= ENOUGH_LEVELS and twice[:, seed].any() else None
+            for seed in range(seeds)
+        ]
+    return found

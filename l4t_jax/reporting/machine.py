@@ -1,0 +1,38 @@
+"""The device and the versions that a run's figures depend on.
+
+Host module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import jax
+
+from l4t_jax import parallel
+
+
+def device_name() -> str:
+    """The device in words, such as "cpu: AMD EPYC 7763, 2 cores"."""
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        return f"{device.platform}: {device.device_kind}"
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line for line in lines if line.startswith("model name")).partition(":")[2].strip()
+    return f"cpu: {name}, {parallel.cores()} cores"
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a run's figures, by name."""
+    from l4t_jax import __version__
+
+    found = {"l4t_jax": __version__, "python": platform.python_version()}
+    for name in ("jax", "jaxlib", "flax", "optax", "navix", "numpy"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

@@ -1,0 +1,35 @@
+"""What a run leaves, for Python and for the reports.
+
+Host module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from l4t_jax.config import Config
+from l4t_jax.evaluation.playing import Episodes
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a run leaves.
+
+    Attributes:
+        summary: the content of `summary.json`.
+        run_dir: the run folder.
+        config: resolved, as it ran.
+        params: the students' last parameters, numpy arrays with leading axis seeds.
+        records: the lines of `metrics.jsonl`.
+        heldout: episodes on the test levels by name ("student", "student, greedy", "teacher", "random"), numpy
+            arrays (levels,), the students' (seeds, levels).
+    """
+
+    summary: dict[str, Any]
+    run_dir: Path
+    config: Config
+    params: Any
+    records: list[dict[str, Any]]
+    heldout: dict[str, Episodes]

@@ -1,0 +1,117 @@
+"""The programs of a run: made, compiled side by side, and held against the memory that is free.
+
+Host module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from l4t_jax.config import Config
+from l4t_jax.errors import TooLarge
+from l4t_jax.evaluation.heldout import Evaluator, run_key
+from l4t_jax.teacher.policy import TeacherTable
+from l4t_jax.training import compilation
+from l4t_jax.training.trainer import Trainer
+
+
+def initial_state(trainer: Trainer, seed: Any) -> Any:
+    """The `TrainState` before the first update, leading axis seeds."""
+    return trainer.init_seeds(jax.random.split(run_key(seed, "training"), trainer.config.num_seeds))
+
+
+def training_programs(trainer: Trainer, table: TeacherTable | None, longest: int) -> dict[str, tuple[Any, tuple]]:
+    """The programs that make a state (from the seed) and that run a block of updates.
+
+    Args:
+        trainer: the run's.
+        table: the teacher, or its shapes; None without one.
+        longest: the most updates of a block.
+
+    Returns:
+        "block" and "init", each with its arguments' shapes, for `compilation.compile_all`.
+    """
+
+    def init(seed: Any) -> Any:
+        return initial_state(trainer, seed)
+
+    def block(state: Any, table: TeacherTable | None, count: Any) -> Any:
+        return trainer.train_seeds(state, table, longest, count)
+
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    state = trainer.specs(jax.eval_shape(init, number))
+    return {
+        "block": (
+            jax.jit(block, donate_argnums=0, compiler_options=compilation.tuned()),
+            (state, trainer.specs(table), number),
+        ),
+        "init": (jax.jit(init), (number,)),
+    }
+
+
+def compile_run(trainer: Trainer, table: TeacherTable | None, evaluator: Evaluator, longest: int) -> dict[str, Any]:
+    """Compiles all programs of a run.
+
+    Args:
+        trainer, table, longest: see `training_programs`.
+        evaluator: the run's.
+
+    Returns:
+        name -> compiled program.
+
+    Raises:
+        TooLarge: one needs more memory than is free. What surely does not fit is refused before it is compiled.
+    """
+    config = trainer.config
+    room = _Room()
+    # The maps of one rollout are the least that a block needs.
+    maps = config.num_seeds * trainer.steps_per_update * trainer.task.width * trainer.task.height
+    fewer_envs = f"`num_envs={config.num_envs}` needs", "fewer `num_envs`, `num_steps` or `num_seeds`"
+    room.check(maps, *fewer_envs)
+    made = training_programs(trainer, table, longest)
+    params = made["block"][1][0].params
+    copies = 4 * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))  # gradients and Adam's moments too
+    room.check(copies, f"a student of `hidden={config.hidden}` needs", "a smaller `hidden` or fewer `num_seeds`")
+    levels = {"validation": config.validation_levels, "test": config.heldout_levels}
+    evaluation = evaluator.programs(params, levels, pictures=True)
+    compiled = compilation.compile_all(made | evaluation)
+    sizes = {name: compilation.needed_bytes(one) * trainer.sharing_memory for name, one in compiled.items()}
+    largest = max(sizes, key=sizes.__getitem__)
+    if largest in evaluation:
+        room.check(sizes[largest], "evaluating needs", "fewer `validation_levels`, `heldout_levels` or `num_seeds`")
+    room.check(sizes[largest], *fewer_envs)
+    return compiled
+
+
+class _Room:
+    """The memory that is free, of which a program may take `compilation.HEADROOM`."""
+
+    def __init__(self) -> None:
+        self.free = compilation.free_bytes()
+
+    def check(self, needed: int, what: str, remedy: str) -> None:
+        """Raises `TooLarge`: "WHAT at least ... of memory and ... are free; try REMEDY", unless `needed` bytes fit."""
+        if self.free is not None and needed > self.free * compilation.HEADROOM:
+            raise TooLarge(
+                f"{what} at least {compilation.in_words(needed)} of memory and {compilation.in_words(self.free)} are "
+                f"free; try {remedy}"
+            )
+
+
+@contextlib.contextmanager
+def memory_errors(config: Config) -> Iterator[None]:
+    """Memory that ran out after all, as a sentence."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if not compilation.out_of_memory(error):
+            raise
+        raise TooLarge(
+            f"the device's memory ran out with `num_envs={config.num_envs}`; try fewer `num_envs`, `num_steps` or "
+            "`num_seeds`"
+        ) from error
