@@ -42,7 +42,7 @@ DEVICE = (
     "parallel", "kernels", "envs", "abstraction", "skills", "agents", "evaluation.playing", "teacher.policy",
     "training.trainer",
 )  # fmt: skip
-NEUTRAL = ("errors", "config")
+NEUTRAL = ("errors", "config", "extensions")  # a registry asks `extensions` who may register, before anything is traced
 
 
 def module_name(path: Path) -> str:
