@@ -1,0 +1,118 @@
+"""Command lines from dataclasses, and messages from below in a command's words."""
+
+import dataclasses
+import subprocess
+import sys
+from typing import Literal
+
+import pytest
+
+from l4t_jax import __main__ as l4t
+from l4t_jax import commandline, errors, run
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command:
+    """For the tests."""
+
+    place: str = dataclasses.field(metadata={"positional": True})
+    """Where."""
+    model: str
+    """Which."""
+    imports: tuple[str, ...] = ()
+    """Files."""
+    price: tuple[float, float] | None = None
+    """Dollars."""
+    kind: Literal["old", "new"] = "old"
+    """Sort."""
+
+
+def parse(*words: str) -> Command:
+    return commandline.parse(Command, words, "test", "")
+
+
+def test_an_option_may_be_repeated_and_one_may_take_two_values() -> None:
+    found = parse("here", "--import", "a.py", "--model=m", "--import=b", "--price", "0.5", "2e0")
+    assert found == Command(place="here", model="m", imports=("a.py", "b"), price=(0.5, 2.0))
+    assert parse("--model", "m", "here").imports == ()
+    assert commandline.given(Command, ["here", "--import=x", "--model", "m"]) == ["model", "imports"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["here"], "--model is missing"),
+        (["--model", "m"], "PLACE is missing"),
+        (["here", "--model", "m", "--price", "1"], "--price needs a value"),
+        (["here", "--model", "m", "--price", "1", "two"], "--price takes a number, not 'two'"),
+        (["here", "--model", "m", "--imports", "x"], "did you mean --import"),
+        (["here", "--model", "m", "--kind", "noew"], "did you mean new"),
+        (["here", "there", "--model", "m"], "'there' is not an option"),
+    ],
+)
+def test_a_mistake_is_told(words: list[str], said: str) -> None:
+    with pytest.raises(errors.OptionError) as error:
+        parse(*words)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("`num_envs` must be at least 1", "--num-envs must be at least 1"),
+        ("`num_envs=64` fits", "--num-envs 64 fits"),
+        ("try fewer num_envs, num_seeds.", "try fewer --num-envs, --num-seeds."),
+        ("`seed` and seed", "--seed and seed"),
+        ("`imports` can name it", "--import can name it"),
+        ("`evaluate` plays it", "`evaluate` plays it"),
+        (
+            "/tmp/num_envs/x.json, my_num_envs and 'num_envs' stay",
+            "/tmp/num_envs/x.json, my_num_envs and 'num_envs' stay",
+        ),
+        ("`teacher=file:PATH`", "--teacher file:PATH"),
+        ("`train(resume='/tmp/my run')` goes on", "`python -m l4t_jax.run --resume '/tmp/my run'` goes on"),
+        ("`train(resume='/tmp/run')` goes on", "`python -m l4t_jax.run --resume /tmp/run` goes on"),
+    ],
+)
+def test_settings_in_a_message_become_options(message: str, said: str) -> None:
+    assert commandline.in_options(message, commandline.settings_of(run.Command)) == said
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_l4t_alone_names_its_commands(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert l4t.main(words) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in ("run", "evaluate", "export", "teacher", "tasks"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evalute", "x"], "there is no command 'evalute'; did you mean `l4t evaluate`?"),
+        (["--env", "DoorKey"], "did you mean `l4t run`?"),
+        (["run", "--nv", "DoorKey"], "there is no option --nv; did you mean --env"),
+        (["teacher", "recrd"], "there is no teacher command 'recrd'; did you mean record?"),
+        (["teacher", "record"], "--teacher is missing"),
+        (["teacher", "evaluate", "--levels", "0"], "--levels must be from 1"),
+        (["export"], "RUN is missing"),
+        (["tasks", "--jsn"], "did you mean --json"),
+    ],
+)
+def test_l4t_answers_in_one_sentence(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert l4t.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and said in err
+
+
+def test_every_command_shows_its_help_under_its_own_name(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["run"], ["evaluate"], ["export"], ["tasks"], ["teacher", "record"], ["teacher", "diff"]):
+        with pytest.raises(SystemExit) as ended:
+            l4t.main([*words, "--help"])
+        assert ended.value.code == 0
+        out = capsys.readouterr().out
+        assert f"usage: l4t {' '.join(words)} " in out and "--import" in out
+
+
+def test_the_package_is_a_command_too() -> None:
+    found = subprocess.run([sys.executable, "-m", "l4t_jax", "--version"], capture_output=True, text=True, timeout=60)
+    assert (found.returncode, found.stdout.split()[0]) == (0, "l4t-jax")

@@ -1,0 +1,147 @@
+"""A user's own files: loaded once, kept with a run by their hash, and refused in one sentence where they cannot be."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from l4t_jax import errors, extensions, tasks
+from l4t_jax.config import Import
+from l4t_jax.envs import get_task
+
+TASK = """
+import dataclasses
+from l4t_jax import get_task, register_task
+
+register_task(dataclasses.replace(get_task("SimpleDoorKey"), name="{name}", aliases=(), max_steps={steps}))
+"""
+
+
+@pytest.fixture(autouse=True)
+def forgotten(own_tasks: None) -> Iterator[None]:
+    """Forgets what a test loads."""
+    before = dict(extensions._LOADED), dict(extensions._OWNERS), list(sys.path)
+    yield
+    for memory, old in zip((extensions._LOADED, extensions._OWNERS), before[:2], strict=True):
+        memory.clear()
+        memory.update(old)
+    sys.path[:] = before[2]
+
+
+def task_file(folder: Path, name: str = "Short", steps: int = 40, more: str = "") -> Path:
+    path = folder / "my_tasks.py"
+    path.write_text(TASK.format(name=name, steps=steps) + more)
+    return path
+
+
+def test_a_file_registers_and_loading_it_again_runs_nothing(tmp_path: Path) -> None:
+    path = task_file(tmp_path, more="print('ran')\nCOUNT = []\n")
+    module = extensions.load_extension(path)
+    module.COUNT.append(1)
+    assert get_task("Short").max_steps == 40
+    assert extensions.load_extension(str(path)) is module and module.COUNT == [1]
+
+
+def test_an_edited_file_replaces_what_it_registered(tmp_path: Path) -> None:
+    extensions.load_extension(task_file(tmp_path))
+    extensions.load_extension(task_file(tmp_path, steps=50))
+    assert get_task("Short").max_steps == 50
+
+
+def test_another_file_may_not_take_the_name(tmp_path: Path) -> None:
+    extensions.load_extension(task_file(tmp_path))
+    (tmp_path / "other").mkdir()
+    with pytest.raises(errors.ExtensionError, match="there is already a task named Short"):
+        extensions.load_extension(task_file(tmp_path / "other", steps=50))
+    with pytest.raises(errors.ExtensionError, match="there is already a task named SimpleDoorKey"):
+        extensions.load_extension(task_file(tmp_path, name="SimpleDoorKey"))
+    assert get_task("Short").max_steps == 40
+
+
+def test_a_module_is_found_by_its_name_and_beside_it_its_helpers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "steps_of_mine.py").write_text("STEPS = 44\n")
+    (tmp_path / "module_of_mine.py").write_text(
+        TASK.format(name="Mine", steps="STEPS").replace(
+            "import dataclasses", "import dataclasses\nfrom steps_of_mine import STEPS"
+        )
+    )
+    extensions.load_extension("module_of_mine")
+    assert get_task("Mine").max_steps == 44
+    assert extensions.as_import("module_of_mine").name == "module_of_mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1\ny = undefined\n", "my.py cannot be loaded, line 2: NameError: name 'undefined' is not defined"),
+        ("def f(:\n", "my.py cannot be loaded, line 1: SyntaxError: invalid syntax"),
+        ("import no_such_library\n", "line 1: ModuleNotFoundError: No module named 'no_such_library'"),
+        ("def f():\n    raise OSError('two\\nlines')\nf()\n", "line 2: OSError: two lines"),
+        ("import sys\nsys.exit(3)\n", "line 2: SystemExit: 3"),
+    ],
+)
+def test_a_file_that_raises_is_one_sentence_with_the_line(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "my.py"
+    path.write_text(text)
+    with pytest.raises(errors.ExtensionError) as error:
+        extensions.load_extension(path)
+    assert words in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
+    assert all(getattr(module, "__file__", None) != str(path) for module in sys.modules.values())
+
+
+@pytest.mark.parametrize("name", ["nowhere.py", "no.such.module", "", "~/no-such-file.py", "bad\0name"])
+def test_what_is_not_there_is_one_sentence(name: str) -> None:
+    with pytest.raises(errors.ExtensionError) as error:
+        extensions.load_extension(name)
+    assert "\n" not in str(error.value) and "~" not in str(error.value)
+
+
+def test_a_run_keeps_the_hash_and_a_change_is_refused_or_said(tmp_path: Path) -> None:
+    path = task_file(tmp_path)
+    kept = extensions.as_import(path)
+    assert kept == Import(str(path), extensions.as_import({"name": "x", "sha256": kept.sha256}).sha256)
+    path.write_text(path.read_text() + "# more\n")
+    with pytest.raises(errors.ExtensionError, match="has changed since the run began"):
+        extensions.load_all([kept], strict=True)
+    with pytest.warns(errors.ChangedExtension, match="it is loaded as it is now"):
+        extensions.load_all([kept])
+    assert get_task("Short").max_steps == 40
+
+
+def test_a_file_that_moved_can_be_named_anew(tmp_path: Path) -> None:
+    path = task_file(tmp_path)
+    kept = extensions.as_import(path)
+    moved = path.rename(tmp_path / "moved.py")
+    with pytest.raises(errors.ExtensionError, match="`imports` can name the file elsewhere"):
+        extensions.load_all([kept], strict=True)
+    extensions.load_all([kept], [str(moved)], strict=True)
+    assert get_task("Short").max_steps == 40
+
+
+def test_a_file_that_loads_itself_ends(tmp_path: Path) -> None:
+    more = "\nimport l4t_jax\nl4t_jax.load_extension(__file__)\n"
+    extensions.load_extension(task_file(tmp_path, more=more))
+    assert get_task("Short").max_steps == 40
+
+
+def test_the_command_lists_the_tasks_of_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    path = task_file(tmp_path)
+    assert tasks.main(["--import", str(path), "--json"]) == 0
+    listed = json.loads(capfd.readouterr().out)["tasks"]
+    assert listed[-1]["name"] == "Short" and listed[-1]["max_steps"] == 40
+    first = listed[0]
+    assert (first["name"], first["size"], first["symbolic_states"]) == ("SimpleDoorKey", [10, 10], 6)
+    assert tasks.main(["--import", str(path), f"--import={path}"]) == 0
+    assert "Short" in capfd.readouterr().out.splitlines()[-1]
+    path.write_text("1 / 0\n")
+    assert tasks.main(["--import", str(path)]) == 2
+    assert (
+        capfd.readouterr().err
+        == f"error: the extension {path} cannot be loaded, line 1: ZeroDivisionError: division by zero\n"
+    )
