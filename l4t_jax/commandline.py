@@ -38,7 +38,7 @@ def callable_as(module: str, function: Callable[..., Any]) -> None:
 
 
 def docs(cls: type) -> dict[str, str]:
-    """The docstring under each field of a dataclass and of those it inherits from."""
+    """The docstring under each field of a dataclass and of those it inherits from, settings written as options."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__[:-1]):
         try:
@@ -49,7 +49,8 @@ def docs(cls: type) -> dict[str, str]:
         for field, text in zip(body.body, body.body[1:], strict=False):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
                 found[field.target.id] = " ".join(ast.literal_eval(text.value).split())
-    return found
+    known = settings_of(cls)
+    return {name: in_options(said, known) for name, said in found.items()}
 
 
 def flag(name: str) -> str:
@@ -80,7 +81,7 @@ def in_options(message: str, names: Iterable[str]) -> str:
     def quoted(match: re.Match[str]) -> str:
         if match[1] not in known:
             return match[0]
-        return flag(match[1]) + (f" {match[2][1:]}" if match[2] else "")
+        return flag(match[1]) + (f" {shlex.quote(match[2][1:])}" if match[2] else "")
 
     message = re.sub(r"`train\(resume=('[^'\n]*'|\"[^\"\n]*\")\)`", resumed, message)
     message = re.sub(r"`([a-z]\w*)(=[^`\n]*)?`", quoted, message)

@@ -1,8 +1,8 @@
 """A user's own files: loading one registers the tasks, skills, students, algorithms and backends that it holds.
 
-Host module, imports nothing of the package but its errors and `Import`. `--import FILE_OR_MODULE` of every command and
-`Config(imports=...)` lead here. A run keeps the path and the hash of each in its settings (`Import`), so that whatever
-reads the run later can load them again. A registry asks `may_register`: a file that is loaded anew, as in a notebook
+Host module, imports nothing of the package but its errors and `Import`. `Config(imports=...)` and the option of every
+command lead here. A run keeps the path and the hash of each in its settings (`Import`), so that whatever reads the run
+later can load them again. A registry asks `may_register`: a file that is loaded anew, as in a notebook
 after an edit, may replace what it registered before.
 """
 

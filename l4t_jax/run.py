@@ -79,6 +79,8 @@ def _train(command: Command, config: Config, given: list[str]) -> int:
     from l4t_jax.reporting import progress
 
     shown = progress.make()
+    told = shown.notice
+    shown.notice = lambda words: told(commandline.in_options(words, commandline.settings_of(Command)))
     try:
         from l4t_jax import parallel
 

@@ -22,6 +22,25 @@ def test_the_pins_name_no_host_and_do_not_pull_torch() -> None:
     assert not re.search(r"^(torch|nvidia-|transformers)", pins, flags=re.MULTILINE)
 
 
+# Command lines are made in these; all others name a setting, such as `num_envs`, and the commands write --num-envs.
+COMMANDS = {
+    "run.py", "evaluate.py", "export.py", "tasks.py", "__main__.py", "commandline.py", "teacher/__main__.py",
+    "teacher/commands.py",
+}  # fmt: skip
+
+
+def test_command_line_words_stand_in_the_commands_alone() -> None:
+    package = ROOT / "l4t_jax"
+    found = [
+        f"{path.relative_to(package).as_posix()}:{number}: {line.strip()}"
+        for path in package.rglob("*.py")
+        if path.relative_to(package).as_posix() not in COMMANDS
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.search(r"(?<![\w-])--[a-z]", line) and "python -m l4t_jax" not in line  # a preset says its command
+    ]
+    assert found == []
+
+
 def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
     build = pytest.importorskip("hatchling.build")
     with pytest.MonkeyPatch.context() as patch:

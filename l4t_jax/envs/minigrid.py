@@ -1,4 +1,4 @@
-"""Every task a second time, on Farama's `minigrid`: yardstick of the JAX tasks, and `--simulator minigrid`.
+"""Every task a second time, on Farama's `minigrid`: yardstick of the JAX tasks, and what `simulator="minigrid"` runs.
 
 Host module, needs the extra `minigrid`. The package never imports it by default: only the tests and the
 evaluation on MiniGrid do. It imports nothing of the package, so that it can be wrong only in its own ways;

@@ -1,4 +1,4 @@
-"""Students trained in JAX, playing Farama's `minigrid`: `python -m l4t_jax.evaluate RUN --simulator minigrid`.
+"""Students trained in JAX, playing Farama's `minigrid`: `evaluate(RUN, simulator="minigrid")`.
 
 Host module, needs the extra `minigrid`. The levels are the simulator's own: `reset(seed=0)`, `reset(seed=1)`, ..., of
 which those are played whose layout is in the test split, so that none of them was trained on.

@@ -113,7 +113,7 @@ class Lock:
 
 
 class Wandb:
-    """A run's curves and summary in a Weights & Biases project: what `--wandb PROJECT` asks for.
+    """A run's curves and summary in a Weights & Biases project: what `Config(wandb=PROJECT)` asks for.
 
     Args:
         project: its name.

@@ -110,7 +110,7 @@ def _open(spec: str, task: Task, options: Options | None, stack: contextlib.Exit
     from l4t_jax.teacher.backends import BackendError, forms, kinds, open_backend
 
     if spec.partition(":")[0] not in kinds():
-        raise BackendError(f"--teacher must be shipped, none, {forms()}, not {spec!r}")
+        raise BackendError(f"`teacher` must be shipped, none, {forms()}, not {spec!r}")
     backend = open_backend(spec, task, options)
     if hasattr(backend, "close"):
         stack.callback(backend.close)  # pyright: ignore

@@ -271,6 +271,7 @@ def _distributions(content: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def _tell(line: str) -> None:
+    line = commandline.in_options(line, commandline.settings_of(Record))
     print(line, file=sys.stderr, flush=True)
 
 

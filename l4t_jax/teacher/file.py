@@ -67,7 +67,7 @@ def shipped(task: Task) -> dict[str, Any]:
         TeacherFileError: the task has none.
     """
     if task.teacher is None:
-        raise TeacherFileError(f"{task.name} has no teacher of its own; pass --teacher file:PATH or --teacher none")
+        raise TeacherFileError(f"{task.name} has no teacher of its own; pass `teacher=file:PATH` or `teacher=none`")
     here = resources.files("l4t_jax.teacher") / "data" / task.teacher
     with resources.as_file(here) as path:
         return load(path if path.exists() else Path(task.teacher))

@@ -43,22 +43,22 @@ class Ask:
     """score: the exact likelihood of every plan of the grammar. sample: draw answers and parse them. By default, score
     where the backend can."""
     samples: int = 10
-    """Answers drawn for each state (--ask sample)."""
+    """Answers drawn for each state (`ask=sample`)."""
     temperature: float = 1.0
-    """Temperature of the answers (--ask sample); 0 takes the most probable token each time."""
+    """Temperature of the answers (`ask=sample`); 0 takes the most probable token each time."""
     top_p: float = 1.0
-    """Tokens are drawn from the smallest set with this probability (--ask sample)."""
+    """Tokens are drawn from the smallest set with this probability (`ask=sample`)."""
     max_tokens: int = 64
-    """An answer is cut after so many tokens (--ask sample)."""
+    """An answer is cut after so many tokens (`ask=sample`)."""
     seed: int = 0
-    """Seed of the answers (--ask sample)."""
+    """Seed of the answers (`ask=sample`)."""
     constrain: Literal["auto", "off"] = "auto"
-    """auto: answers are kept to the plans of the grammar where the backend can. off: free text (--ask sample)."""
+    """auto: answers are kept to the plans of the grammar where the backend can. off: free text (`ask=sample`)."""
     divide_prior: float = 0.0
     """Divide each plan's likelihood by its likelihood under a state that says nothing, to this power: 0 not at all,
-    1 in full (--ask score)."""
+    1 in full (`ask=score`)."""
     min_p: float = 0.001
-    """Plans less probable than this are left out of the file, and the rest scaled up (--ask score)."""
+    """Plans less probable than this are left out of the file, and the rest scaled up (`ask=score`)."""
     prompt: str | None = None
     """File with the prompt; the task's own by default."""
 
@@ -83,15 +83,15 @@ class Ask:
 
         require(
             how == "sample" or scores,
-            "--ask score needs a backend that tells likelihoods, such as transformers:MODEL; use --ask sample here",
+            "`ask=score` needs a backend that tells likelihoods, such as transformers:MODEL; use `ask=sample` here",
         )
-        require(1 <= self.samples <= 10_000, f"--samples must be from 1 to 10000, not {self.samples}")
-        require(0 <= self.temperature <= 10, f"--temperature must be from 0 to 10, not {self.temperature:g}")
-        require(0 < self.top_p <= 1, f"--top-p must be above 0 and at most 1, not {self.top_p:g}")
-        require(1 <= self.max_tokens <= 131_072, f"--max-tokens must be from 1 to 131072, not {self.max_tokens}")
-        require(0 <= self.seed < 2**31, f"--seed must be from 0 to {2**31 - 1}, not {self.seed}")
-        require(0 <= self.divide_prior <= 2, f"--divide-prior must be from 0 to 2, not {self.divide_prior:g}")
-        require(0 <= self.min_p < 0.5, f"--min-p must be at least 0 and below 0.5, not {self.min_p:g}")
+        require(1 <= self.samples <= 10_000, f"`samples` must be from 1 to 10000, not {self.samples}")
+        require(0 <= self.temperature <= 10, f"`temperature` must be from 0 to 10, not {self.temperature:g}")
+        require(0 < self.top_p <= 1, f"`top_p` must be above 0 and at most 1, not {self.top_p:g}")
+        require(1 <= self.max_tokens <= 131_072, f"`max_tokens` must be from 1 to 131072, not {self.max_tokens}")
+        require(0 <= self.seed < 2**31, f"`seed` must be from 0 to {2**31 - 1}, not {self.seed}")
+        require(0 <= self.divide_prior <= 2, f"`divide_prior` must be from 0 to 2, not {self.divide_prior:g}")
+        require(0 <= self.min_p < 0.5, f"`min_p` must be at least 0 and below 0.5, not {self.min_p:g}")
         return dataclasses.replace(self, ask=how)
 
 
@@ -277,7 +277,7 @@ class Asker:
         return parse(text, list(asked.objects), asked.skills)
 
     def what_failed(self) -> str:
-        """The answers that were of no use, by their fault: "3 cut off at --max-tokens (64 tokens), 1 empty"."""
+        """The answers that were of no use, by their fault: "3 cut off at `max_tokens` (64 tokens), 1 empty"."""
         faults: dict[str, Counter[str]] = {}
         for (fault, detail), count in self.faults.items():
             faults.setdefault(fault, Counter())[detail] += count
@@ -354,7 +354,7 @@ def _refuse_useless(entries: list[dict[str, Any]], asker: Asker) -> None:
     if not entries or any(entry["plans"] for entry in entries):
         return
     answers = sum(entry.get("answers", 0) for entry in entries)
-    help_ = "; raise --max-tokens" if any(fault in (CUT, REASONING) for fault, _ in asker.faults) else ""
+    help_ = "; raise `max_tokens`" if any(fault in (CUT, REASONING) for fault, _ in asker.faults) else ""
     raise NoPlans(f"none of the {answers} answers holds a plan, so there is no teacher: {asker.what_failed()}{help_}")
 
 

@@ -215,7 +215,7 @@ FAULTS: dict[str, tuple[Behaviour, str]] = {
     "trickle headers": (_trickle_headers, "did not answer within 0.5 s|breaks the connection"),
     "401": (_echo_key(401), r"answers 401: the environment variable OPENAI_API_KEY holds a key that it does not take"),
     "403": (_echo_key(403), "answers 403"),
-    "404": (_echo_key(404), r"has no model 'small', or --base-url lacks /v1"),
+    "404": (_echo_key(404), r"has no model 'small', or `base_url` lacks /v1"),
     "400": (_echo_key(400), r"answers 400, it does not take the request \(bad Bearer \[key\]\)$"),
     "429": (_echo_key(429), r"answers 429 \(bad Bearer \[key\]\) \(asked 2 times\)"),
     "500": (_echo_key(500), r"answers 500 \(bad Bearer \[key\]\) \(asked 2 times\)"),

@@ -36,7 +36,7 @@ def test_the_client_is_imported_when_a_server_is_first_asked_and_not_before() ->
 def test_without_the_client_one_sentence_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
     monkeypatch.delitem(sys.modules, "l4t_jax.teacher.backends.openai", raising=False)
-    with pytest.raises(BackendError, match=r"^--teacher openai:MODEL needs the extra llm \(openai is not installed\)"):
+    with pytest.raises(BackendError, match=r"^`teacher=openai:MODEL` needs the extra llm \(openai is not installed\)"):
         open_backend("openai:small", TASK, Options(base_url="http://127.0.0.1:9/v1"))
 
 
@@ -65,7 +65,7 @@ def test_an_address_that_is_none_is_one_sentence(url: str) -> None:
     with pytest.raises(BackendError) as caught:
         list(open_backend("openai:m", TASK, Options(base_url=url or " ", retries=0, timeout=2)).sample(ASKED, [0]))
     assert "\n" not in str(caught.value)
-    assert "base-url" in str(caught.value)
+    assert "base_url" in str(caught.value)
 
 
 def test_openai_base_url_is_the_address_unless_one_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +183,7 @@ def test_a_refusal_is_shown_in_the_servers_words_and_not_sent_again(name: str) -
         with pytest.raises(BackendError, match=sentence) as caught:
             ask(server, retries=3)
         assert len(server.requests) == 1
-    assert "--constrain" not in str(caught.value)
+    assert "`constrain" not in str(caught.value)
 
 
 @pytest.mark.parametrize("code", [429, 502, "503"])
@@ -201,7 +201,7 @@ def test_a_passing_error_inside_a_200_is_sent_again(code: Any) -> None:
 def test_a_server_that_streams_unasked_is_told_how_not_to() -> None:
     with (
         serve(lambda h, body: h.answer(200, b'data: {"choices": []}\n\ndata: [DONE]\n\n')) as server,
-        pytest.raises(BackendError, match=r"""streams without being asked to; --extra '{"stream": false}'"""),
+        pytest.raises(BackendError, match=r"""streams without being asked to; `extra={"stream": false}`"""),
     ):
         ask(server)
 
@@ -255,7 +255,7 @@ def test_requests_under_way_together_find_them_together() -> None:
 def test_a_temperature_that_a_model_does_not_take_is_not_dropped_in_silence() -> None:
     asked = Request(ASKED.messages, None, None, Sampling(temperature=0.3))
     with serve(_refuse(400, OPENAI_SAYS["temperature"])) as server:
-        with pytest.raises(BackendError, match=r"""--extra '{"temperature": null}' leaves the field out"""):
+        with pytest.raises(BackendError, match=r"""`extra={"temperature": null}` leaves the field out"""):
             list(backend(server).sample(asked, [0]))
         assert len(server.requests) == 1
         server.behaviour = lambda h, body: h.say("explore")
@@ -277,7 +277,7 @@ def test_fields_can_be_removed_renamed_and_replaced() -> None:
 
 @pytest.mark.parametrize("field", ["model", "messages"])
 def test_what_other_options_say_is_not_changed_by_extra(field: str) -> None:
-    with pytest.raises(BackendError, match=f"--extra cannot change '{field}'"):
+    with pytest.raises(BackendError, match=f"`extra` cannot change '{field}'"):
         backend("http://127.0.0.1:9/v1", extra={field: None})
 
 
@@ -285,7 +285,7 @@ def test_a_schema_that_a_server_cannot_keep_to_is_advised_about_where_it_says_so
     asked = Request(ASKED.messages, None, ["explore"], Sampling())
     with (
         serve(_refuse(400, {"error": {"message": "response_format type json_schema is unavailable"}})) as server,
-        pytest.raises(BackendError, match=r"needs --constrain off$"),
+        pytest.raises(BackendError, match=r"needs `constrain=off`$"),
     ):
         list(backend(server).sample(asked, [0]))
 

@@ -54,9 +54,9 @@ def test_a_state_without_a_usable_answer_gives_no_guidance(tmp_path: Path) -> No
     [
         (Answer("I do not know."), r"18 without a plan \(such as 'I do not know.'\)$"),
         (Answer("", completion.EMPTY), "18 empty$"),
-        (Answer("go to <k", completion.CUT, "64 tokens"), r"18 cut off at --max-tokens \(64 tokens\); raise --max-tok"),
-        (Answer("", completion.REASONING), "18 reasoning without an answer; raise --max-tokens$"),
-        (Answer("<think>open <door>", completion.CUT, "64 tokens"), "18 cut off at --max-tokens"),
+        (Answer("go to <k", completion.CUT, "64 tokens"), r"18 cut off at `max_tokens` \(64 tokens\); raise `max_tok"),
+        (Answer("", completion.REASONING), "18 reasoning without an answer; raise `max_tokens`$"),
+        (Answer("<think>open <door>", completion.CUT, "64 tokens"), "18 cut off at `max_tokens`"),
         (Answer("", completion.REFUSED, "I will not."), r"18 refused \(I will not.\)$"),
         (Answer("", completion.TOOL, "go_to"), r"18 calls of a tool in place of an answer \(go_to\)$"),
         (Answer("", completion.FILTERED), "18 stopped by the server's content filter$"),
@@ -126,14 +126,14 @@ def test_answers_of_no_use_among_others_are_told_of_by_their_fault() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (Ask(samples=0), "--samples must be"),
-        (Ask(temperature=-1), "--temperature must be"),
-        (Ask(top_p=0), "--top-p must be"),
-        (Ask(max_tokens=0), "--max-tokens must be"),
-        (Ask(seed=-1), "--seed must be"),
-        (Ask(divide_prior=3), "--divide-prior must be"),
-        (Ask(min_p=0.5), "--min-p must be"),
-        (Ask(ask="score"), "--ask score needs a backend that tells likelihoods"),
+        (Ask(samples=0), "`samples` must be"),
+        (Ask(temperature=-1), "`temperature` must be"),
+        (Ask(top_p=0), "`top_p` must be"),
+        (Ask(max_tokens=0), "`max_tokens` must be"),
+        (Ask(seed=-1), "`seed` must be"),
+        (Ask(divide_prior=3), "`divide_prior` must be"),
+        (Ask(min_p=0.5), "`min_p` must be"),
+        (Ask(ask="score"), "`ask=score` needs a backend that tells likelihoods"),
     ],
 )
 def test_a_wrong_setting_is_named(settings: Ask, said: str) -> None:

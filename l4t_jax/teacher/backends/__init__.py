@@ -134,7 +134,7 @@ class Options:
         except (ValueError, RecursionError):
             extra = None
         if not isinstance(extra, dict):
-            raise BackendError(f"--extra must be a JSON object such as '{{\"top_k\": 0}}', not {settings.extra!r}")
+            raise BackendError(f"`extra` must be a JSON object such as '{{\"top_k\": 0}}', not {settings.extra!r}")
         names = [field.name for field in dataclasses.fields(cls) if field.name != "extra"]
         return cls(extra=extra, **{name: getattr(settings, name) for name in names if hasattr(settings, name)})
 
@@ -164,7 +164,7 @@ _OPENERS: dict[str, Opener] = {"transformers": _transformers, "openai": _openai,
 
 
 def register_backend(kind: str, opener: Opener) -> None:
-    """Adds a kind of backend: `--teacher KIND:NAME` then calls `opener(NAME, task, options)`."""
+    """Adds a kind of backend: `teacher=KIND:NAME` then calls `opener(NAME, task, options)`."""
     _OPENERS[kind] = opener
 
 

@@ -130,7 +130,7 @@ def room(tokens: Sequence[int], limit: int | None, wanted: int, least: int = 1) 
     if len(tokens) + least > limit:
         raise BackendError(
             f"the prompt has {len(tokens)} tokens and the answer needs {least}, and the model reads {limit} in all; a "
-            "shorter prompt (--prompt) or another model would do"
+            "shorter prompt (`prompt`) or another model would do"
         )
     return limit - len(tokens)
 

@@ -15,8 +15,8 @@ from l4t_jax.teacher.backends import Answer
 
 PASSING = frozenset({408, 409, 425, 429, *range(500, 600)})  # statuses after which the same request may go well
 
-# Why an answer is not a whole one. The words stand after a number: "3 cut off at --max-tokens".
-CUT = "cut off at --max-tokens"
+# Why an answer is not a whole one. The words stand after a number: "3 cut off at `max_tokens`".
+CUT = "cut off at `max_tokens`"
 REFUSED = "refused"
 TOOL = "calls of a tool in place of an answer"
 FILTERED = "stopped by the server's content filter"
@@ -178,10 +178,10 @@ def advice(words: str, body: dict[str, Any]) -> str:
     """What would make a server take a request, to follow its words; nothing where they do not tell."""
     said = words.lower()
     if "response_format" in body and _FORMAT.search(said):
-        return "; a server that cannot keep to a JSON schema needs --constrain off"
+        return "; a server that cannot keep to a JSON schema needs `constrain=off`"
     for field in body:
         if field not in ("model", "messages") and _names(field, said):
-            return f"; --extra '{{\"{field}\": null}}' leaves the field out"
+            return f'; `extra={{"{field}": null}}` leaves the field out'
     return ""
 
 

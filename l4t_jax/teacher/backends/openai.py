@@ -33,7 +33,7 @@ try:
     import openai
 except ImportError as error:
     raise BackendError(
-        f"--teacher openai:MODEL needs the extra llm ({error.name} is not installed); pip install openai brings it"
+        f"`teacher=openai:MODEL` needs the extra llm ({error.name} is not installed); pip install openai brings it"
     ) from error
 
 OPENAI = "https://api.openai.com/v1"
@@ -79,20 +79,20 @@ class OpenAIBackend:
         self._place = _address(options.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI)
         self._model, self._options = model, options
         if not (0 < options.timeout <= 3600):
-            raise BackendError(f"--timeout must be above 0 and at most 3600 seconds, not {options.timeout:g}")
+            raise BackendError(f"`timeout` must be above 0 and at most 3600 seconds, not {options.timeout:g}")
         if not (0 <= options.retries <= 20 and 1 <= options.concurrency <= 256):
-            raise BackendError("--retries must be from 0 to 20 and --concurrency from 1 to 256")
+            raise BackendError("`retries` must be from 0 to 20 and `concurrency` from 1 to 256")
         if self._place == OPENAI and not self._key:
             raise BackendError(
-                f"OpenAI's server needs a key in the environment variable {KEY}; --base-url names another"
+                f"OpenAI's server needs a key in the environment variable {KEY}; `base_url` names another"
             )
         if any(not " " < letter < "\x7f" for letter in self._key):
             raise BackendError(f"the environment variable {KEY} holds letters that no key has")
         if self._key and any(self._key in text for text in (model, self._place, json.dumps(options.extra))):
-            raise BackendError(f"--teacher, --base-url and --extra must not hold the key; {KEY} is the place for it")
+            raise BackendError(f"`teacher`, `base_url` and `extra` must not hold the key; {KEY} is the place for it")
         fixed = [name for name in ("model", "messages") if name in options.extra]
         if fixed:
-            raise BackendError(f"--extra cannot change {fixed[0]!r}; --teacher and --prompt say it")
+            raise BackendError(f"`extra` cannot change {fixed[0]!r}; `teacher` and `prompt` say it")
         self._changes: dict[str, str | None] = {}  # request fields that the server wants renamed (None: left out)
         self._client()  # an address or proxy that cannot be used is named before anything is asked
         self.identity: dict[str, Any] = {"backend": "openai", "model": model, "server": self._place}
@@ -112,13 +112,13 @@ class OpenAIBackend:
             raise BackendError(f"the proxy that the environment names cannot be used: {error}") from error
         except Exception as error:  # httpx or httpx2, whichever the client uses, raises several kinds
             raise BackendError(
-                f"--base-url {self._place!r}, or the proxy that the environment names, is no address"
+                f"`base_url` {self._place!r}, or the proxy that the environment names, is no address"
             ) from error
 
     # Asking
 
     def score(self, request: Request, texts: Sequence[str]) -> list[float]:
-        raise BackendError("an OpenAI-compatible server tells no likelihoods of given texts; use --ask sample")
+        raise BackendError("an OpenAI-compatible server tells no likelihoods of given texts; use `ask=sample`")
 
     def sample(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, Answer]]:
         """Answers as they come. The first failure ends it; requests under way are still waited for, and yielded."""
@@ -270,8 +270,7 @@ class OpenAIBackend:
         except (ValueError, RecursionError):
             if raw.lstrip().startswith(b"data:"):
                 raise BackendError(
-                    f"the server at {self._place} streams without being asked to; "
-                    "--extra '{\"stream\": false}' tells it"
+                    f'the server at {self._place} streams without being asked to; `extra={{"stream": false}}` tells it'
                 ) from None
             text = self._shown(raw) if raw.lstrip().startswith(b"<") else ""
             raise _Passing(f"sends an answer that is not JSON, or is cut short{text}") from None
@@ -303,7 +302,7 @@ class OpenAIBackend:
         moved = urllib.parse.urlsplit(str(response.url))
         if response.history and moved.netloc:
             target = urllib.parse.urlunsplit((moved.scheme, moved.netloc, moved.path, "", ""))
-            words = f"redirected to {_without_secrets(target)}, which --base-url should name; {words}".rstrip("; ")
+            words = f"redirected to {_without_secrets(target)}, which `base_url` should name; {words}".rstrip("; ")
         raise Refused(status, words)
 
     def _for_person(self, refused: Refused, body: dict[str, Any]) -> BackendError:
@@ -316,7 +315,7 @@ class OpenAIBackend:
             )
         if status == 404:
             return BackendError(
-                f"the server at {self._place} answers 404: it has no model {self._model!r}, or --base-url lacks /v1"
+                f"the server at {self._place} answers 404: it has no model {self._model!r}, or `base_url` lacks /v1"
                 f"{said}"
             )
         if status == 200:
@@ -341,7 +340,7 @@ class OpenAIBackend:
                     f"the server at {self._place} shows no valid certificate: {cause.verify_message}{target}"
                 )
             if isinstance(cause, UnicodeError):  # a name that no address can have
-                return BackendError(f"--base-url must name a server, not {self._place!r}")
+                return BackendError(f"`base_url` must name a server, not {self._place!r}")
         for cause in chain:
             if isinstance(cause, ConnectionRefusedError) or type(cause).__name__ in ("gaierror", "ConnectError"):
                 return _Passing(f"cannot be reached: {self._redacted(_reason(chain))}{target}")
@@ -374,9 +373,9 @@ def _address(base: str) -> str:
         port = -1
     good = url.scheme in ("http", "https") and url.hostname and port != -1
     if not good or any(letter.isspace() for letter in url.netloc):
-        raise BackendError(f"--base-url must be like http://127.0.0.1:8080/v1, not {_without_secrets(base)!r}")
+        raise BackendError(f"`base_url` must be like http://127.0.0.1:8080/v1, not {_without_secrets(base)!r}")
     if url.username or url.password or url.query:
-        raise BackendError(f"--base-url must hold no user, password or query; put the key into {KEY}")
+        raise BackendError(f"`base_url` must hold no user, password or query; put the key into {KEY}")
     path = url.path.rstrip("/").removesuffix("/chat/completions")  # what many pages show is the whole address
     return urllib.parse.urlunsplit((url.scheme, url.netloc, path, "", ""))
 

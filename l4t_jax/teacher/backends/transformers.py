@@ -29,7 +29,7 @@ try:  # by name: the extra is not there when types are checked
     transformers: Any = importlib.import_module("transformers")
 except ImportError as error:
     raise BackendError(
-        f"--teacher transformers:MODEL needs the extra llm ({error.name} is not installed); "
+        f"`teacher=transformers:MODEL` needs the extra llm ({error.name} is not installed); "
         "pip install torch transformers accelerate gguf brings it"
     ) from error
 
