@@ -162,7 +162,9 @@ def flat(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
 class Writer:
     """Writes `metrics.jsonl` and TensorBoard events as a run goes on.
 
-    Both are written by the caller's thread: what cannot be written is an `OSError` there.
+    Both are written by the caller's thread: what cannot be written is an `OSError` there. That is why this is not
+    tensorboardX's `SummaryWriter`: it writes in a thread of its own behind a bounded queue, and on a full disk that
+    thread dies with a traceback and the queue, once full, blocks the run for good. Its file format and names are used.
 
     Args:
         folder: the run folder.
