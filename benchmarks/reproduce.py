@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import os
 import shlex
 import shutil
@@ -183,7 +184,7 @@ def finished(experiment: Experiment) -> bool:
     folder = Path(str(experiment.config.run_dir))
     if not (folder / run_folder.SUMMARY).is_file():
         return False
-    now = dataclasses.asdict(Trainer.create(experiment.config).config)
+    now = json.loads(files.dumps(dataclasses.asdict(Trainer.create(experiment.config).config)))
     before = run_folder.read(folder / run_folder.CONFIG)
     for name in now.keys() - {"run_dir", "teacher", "devices"}:  # OUT may have been moved
         if name in before and before[name] != now[name]:
