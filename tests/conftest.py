@@ -49,6 +49,8 @@ from l4t_jax.envs.state import MemoryMap, State
 from l4t_jax.teacher import file
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
 
+pytest_plugins = ["small_runs"]  # its fixtures
+
 PAPER_TASKS = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "DivergedDoorKey")
 STOCK_TASKS = tuple(f"DoorKey-{size}x{size}" for size in (5, 6, 8, 16))
 ALL_TASKS = PAPER_TASKS + STOCK_TASKS
