@@ -82,7 +82,7 @@ def register_towers() -> None:
     import jax
     import jax.numpy as jnp
 
-    from l4t_jax.agents.students import register_student
+    from l4t_jax.agents.students import register_student, student_names
     from l4t_jax.agents.students.layers import Dense
     from l4t_jax.envs.cells import AGENT, DOOR_CLOSED, DOOR_OPEN, colour_of, kind_of
     from l4t_jax.envs.state import MemoryMap
@@ -129,7 +129,8 @@ def register_towers() -> None:
             actor, critic = jnp.split(first, 2)
             return carry, jnp.moveaxis(tower(actor, self.outputs, 0.01), 0, -1), tower(critic, 1, 1.0)[0]
 
-    register_student("towers", Towers)
+    if "towers" not in student_names():
+        register_student("towers", Towers)
 
 
 def ours(settings: Settings, algo: str, student: str) -> Call:

@@ -201,7 +201,7 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
         return rollout(env, functools.partial(student.apply, params), key, envs, pool, steps)
 
     def learn(params: Any, opt_state: Any, key: jax.Array, rows: Any, labels: jax.Array) -> Any:
-        batch = make_batch(rows, labels, state.envs.number, config.gamma, config.gae_lambda)
+        batch = make_batch(rows, labels, state.envs.env_id, config.gamma, config.gae_lambda)
         weights = Weights(
             reward=1.0, distill=1.0, entropy=config.entropy_coef, value=config.value_coef, clip=config.clip
         )

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import jax
 
 from l4t_jax import extensions, parallel
+from l4t_jax.agents.algorithms import get_algorithm
 from l4t_jax.config import MAY_CHANGE, MOST, Config, Settings, shallow
 from l4t_jax.envs import get_task
 from l4t_jax.errors import CannotWrite, CheckpointError, ConfigError, Interrupted, RunFolderError
@@ -174,7 +175,7 @@ def _go_on(folder: Path, given: dict[str, Any], progress: Progress, stop: Stop) 
     if (folder / run_folder.SUMMARY).is_file():
         progress.notice(f"the run in {folder} is finished; there is nothing to do")
         return _finished(folder, config)
-    if config.taught and not listed(config.teacher, task):
+    if get_algorithm(config.algo).uses_teacher and not listed(config.teacher, task):
         raise ConfigError(f"{config.teacher} is asked while {task.name} is learned; such a run cannot go on yet")
     compilation.keep_compiled()
     lock = run_folder.Lock(folder)
@@ -286,7 +287,7 @@ def _load_teacher(trainer: Trainer, progress: Progress, stack: contextlib.ExitSt
     """A run's teacher; an LLM is asked here for all that it will be asked for, if that can be listed."""
     config, task = trainer.config, trainer.task
     spec = config.teacher
-    if not config.taught:
+    if not trainer.algorithm.uses_teacher:
         return RunTeacher("none")
     if jax.process_count() > 1 and asks_llm(spec):
         raise ConfigError(f"many processes cannot share {spec}: `teacher record` first, and pass `teacher=file:PATH`")

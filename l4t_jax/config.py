@@ -191,11 +191,6 @@ class Config:
         settings.check(max_steps)
         return settings
 
-    @property
-    def taught(self) -> bool:
-        """Whether the run learns from a teacher."""
-        return self.teacher != "none" and self.algo not in ("ppo", "hrl")
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(Config):
@@ -240,8 +235,6 @@ class Settings(Config):
                 f"`num_steps` must be at most {max_steps}, the steps of an episode of {self.env}, not {self.num_steps}"
             )
         self._check_sizes()
-        if self.algo in ("l4t", "distill") and self.teacher == "none":
-            raise ConfigError(f"`algo={self.algo}` needs a teacher; `algo=ppo` runs without one")
 
     def _check_sizes(self) -> None:
         """Raises `ConfigError` unless minibatches divide what they cut, and the updates can be counted."""

@@ -121,8 +121,8 @@ def serialised(student: Student) -> tuple[int, bytes]:
     import jax.numpy as jnp
     import numpy as np
 
+    from l4t_jax.agents.policy import student_policy
     from l4t_jax.envs.state import from_observation
-    from l4t_jax.evaluation.playing import student_policy
     from l4t_jax.kernels import bits
 
     task, network, params = student.task, student.network, student.params

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from l4t_jax import extensions
+from l4t_jax.agents.algorithms import get_algorithm
+from l4t_jax.agents.policy import student_policy
 from l4t_jax.agents.students import StudentNetwork, make_student
 from l4t_jax.config import Settings
 from l4t_jax.envs import get_task
 from l4t_jax.envs.state import MemoryMap, from_observation
 from l4t_jax.errors import ConfigError
-from l4t_jax.evaluation.playing import student_policy
 from l4t_jax.saved import one_student, open_run
 from l4t_jax.training.checkpoint import Which
 
@@ -113,6 +114,7 @@ def load_student(
         ConfigError: the run has no such seed, or an extension cannot be loaded.
     """
     saved = open_run(run_dir, checkpoint, imports)
-    if saved.settings.algo == "hrl":
-        raise ConfigError("a student of `algo=hrl` chooses skills, not actions; `evaluate` plays it")
+    algo = saved.settings.algo
+    if not get_algorithm(algo).controller(saved.task).chooses_actions:
+        raise ConfigError(f"a student of `algo={algo}` chooses skills, not actions; `evaluate` plays it")
     return Student(saved.settings, jax.tree.map(jnp.asarray, one_student(saved, seed)))

@@ -32,7 +32,7 @@ def on(number: int, settings: dict[str, Any], saved: Any = None) -> tuple[dict[s
     trainer = Trainer.create(Config(**settings, devices=number, total_steps=10**6)).spread()
     assert (1 if trainer.mesh is None else trainer.mesh.size) == number
     table = None
-    if trainer.config.algo in ("l4t", "distill"):
+    if trainer.algorithm.uses_teacher:
         table = trainer.put(file.to_table(trainer.task, file.shipped(trainer.task)))
     made = programs.training_programs(trainer, table, 1)
     shapes = made["block"][1][0]

@@ -86,7 +86,6 @@ def test_a_rollout_is_no_longer_than_an_episode() -> None:
         (dict(env=3), "`env` must be a word, not 3"),
         (dict(minibatches=7), "`minibatches` must divide `num_steps=32`; 8 would, 7 does not"),
         (dict(student="lstm", num_envs=96, minibatches=5), "must divide `num_envs=96`; 4 would"),
-        (dict(teacher="none"), "`algo=l4t` needs a teacher; `algo=ppo` runs without one"),
         (dict(total_steps=2**40, num_steps=1, num_envs=1, minibatches=1), "at most 2147483647 can be counted"),
     ],
 )

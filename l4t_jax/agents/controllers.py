@@ -10,7 +10,7 @@ the steps that would do something now. Options after Sutton, Precup and Singh 19
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from l4t_jax.skills.library import skill_actions
 from l4t_jax.skills.plan_codes import decode_step, num_codes
 
 SINGLE_ACTIONS = ("pick_up", "drop", "open")
-IMPOSSIBLE = -1e9  # the logit of a choice that is not allowed
+IMPOSSIBLE = -1e9  # the logit of a choice that the mask excludes
 
 
 class Choice(struct.PyTreeNode):
@@ -34,16 +34,16 @@ class Choice(struct.PyTreeNode):
     Attributes:
         index: `int32[N]` which of the student's outputs.
         action: `int32[N]` the primitive action it comes to.
-        log_prob: `float32[N]` of the index, among those allowed.
+        log_prob: `float32[N]` of the index, among those of the mask.
         option_boundary: `bool[N]` whether the student chose now; None if it always does.
-        allowed: `bool[N, outputs]` what it could choose among; None if all.
+        action_mask: `bool[N, outputs]` what it could choose among; None if all.
     """
 
     index: jax.Array
     action: jax.Array
     log_prob: jax.Array
     option_boundary: jax.Array | None = None
-    allowed: jax.Array | None = None
+    action_mask: jax.Array | None = None
 
 
 def draw(bits: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
@@ -69,33 +69,35 @@ def _log_prob(logits: jax.Array, choice: jax.Array) -> jax.Array:
 class Primitive:
     """The student's outputs are the seven actions."""
 
+    chooses_actions: ClassVar[bool] = True
+
     @property
     def outputs(self) -> int:
         return NUM_ACTIONS
 
-    def begin(self, number: int) -> Any:
-        """What it remembers of `number` environments: nothing."""
+    def begin(self, num_envs: int) -> Any:
+        """What it remembers of `num_envs` environments: nothing."""
         return ()
 
     def choose(
-        self, control: Any, bits: jax.Array, memory: MemoryMap, reset: jax.Array, logits: jax.Array,
+        self, option_state: Any, bits: jax.Array, memory: MemoryMap, reset: jax.Array, logits: jax.Array,
         greedy: bool | jax.Array = False,
     ) -> tuple[Any, Choice]:  # fmt: skip
         """One choice in each of N environments.
 
         Args:
-            memory: from `begin`, or the last call.
+            option_state: from `begin`, or the last call.
             bits: random words, `uint32[N]`.
-            known: what the agents know, leading axis N.
+            memory: memory maps, leading axis N.
             reset: `bool[N]` an episode starts.
             logits: `float32[N, outputs]` of the student.
             greedy: take the most probable choice instead of drawing one.
         """
         action = draw(bits, logits, greedy)
-        return control, Choice(index=action, action=action, log_prob=_log_prob(logits, action))
+        return option_state, Choice(index=action, action=action, log_prob=_log_prob(logits, action))
 
 
-class Running(struct.PyTreeNode):
+class OptionState(struct.PyTreeNode):
     """The options under way in N environments: their step codes and the symbolic states they were chosen in,
     `int32[N]`.
     """
@@ -109,36 +111,37 @@ class OverSkills:
     """The student's outputs are the steps of a plan of `task`."""
 
     task: Task
+    chooses_actions: ClassVar[bool] = False
 
     @property
     def outputs(self) -> int:
         return num_codes(self.task)
 
-    def begin(self, number: int) -> Running:
-        """Nothing under way in `number` environments."""
-        return Running(option=jnp.zeros(number, jnp.int32), state=jnp.full(number, -1, jnp.int32))
+    def begin(self, num_envs: int) -> OptionState:
+        """Nothing under way in `num_envs` environments."""
+        return OptionState(option=jnp.zeros(num_envs, jnp.int32), state=jnp.full(num_envs, -1, jnp.int32))
 
     def choose(
-        self, control: Running, bits: jax.Array, memory: MemoryMap, reset: jax.Array, logits: jax.Array,
+        self, option_state: OptionState, bits: jax.Array, memory: MemoryMap, reset: jax.Array, logits: jax.Array,
         greedy: bool | jax.Array = False,
-    ) -> tuple[Running, Choice]:  # fmt: skip
+    ) -> tuple[OptionState, Choice]:  # fmt: skip
         """As `Primitive.choose`; goes on with the option under way where it is not over."""
         observed = observe_symbolic(self.task, memory)
         would_do = jnp.moveaxis(skill_actions(self.task, memory, observed), 0, -1)  # (N, outputs)
         acts = (would_do >= 0) & (would_do < DONE)
         single = jnp.asarray([decode_step(self.task, code)[0] in SINGLE_ACTIONS for code in range(self.outputs)])
-        still = jnp.take_along_axis(acts, control.option[:, None], axis=-1)[:, 0]
-        option_boundary = reset | ~still | single[control.option] | (observed.state != control.state)
-        allowed = acts | ~jnp.any(acts, axis=-1, keepdims=True)
-        masked = jnp.where(allowed, logits, IMPOSSIBLE)
-        option = jnp.where(option_boundary, draw(bits, masked, greedy), control.option)
+        still = jnp.take_along_axis(acts, option_state.option[:, None], axis=-1)[:, 0]
+        option_boundary = reset | ~still | single[option_state.option] | (observed.state != option_state.state)
+        action_mask = acts | ~jnp.any(acts, axis=-1, keepdims=True)
+        masked = jnp.where(action_mask, logits, IMPOSSIBLE)
+        option = jnp.where(option_boundary, draw(bits, masked, greedy), option_state.option)
         action = jnp.take_along_axis(would_do, option[:, None], axis=-1)[:, 0]
         action = jnp.where(action < 0, DONE, action)
         choice = Choice(
             index=option, action=action, log_prob=_log_prob(masked, option), option_boundary=option_boundary,
-            allowed=allowed,
+            action_mask=action_mask,
         )  # fmt: skip
-        return Running(option=option, state=observed.state), choice
+        return OptionState(option=option, state=observed.state), choice
 
 
 Controller = Primitive | OverSkills

@@ -18,7 +18,7 @@ from l4t_jax.envs.state import MemoryMap, State
 from l4t_jax.envs.task import GridTask, observe
 from l4t_jax.parallel import per_env_bits
 
-# (carry, known (1, N), reset (1, N)) -> carry, logits (1, N, 7), value (1, N)
+# (carry, memory map (1, N), reset (1, N)) -> carry, logits (1, N, 7), value (1, N)
 Act = Callable[[Any, MemoryMap, jax.Array], tuple[Any, jax.Array, jax.Array]]
 
 
@@ -26,37 +26,39 @@ class Envs(struct.PyTreeNode):
     """N environments between two steps.
 
     Attributes:
-        environment: leading axis N.
+        env_state: leading axis N.
         t: `int32[N]` steps taken in the episode.
         reset: `bool[N]` the next step is the first of an episode.
         carry: the student's, for N environments.
-        number: `int32[N]` the environments' own numbers, from which their random numbers come.
-        memory: the controller's.
+        env_id: `int32[N]` the environments' own numbers, from which their random numbers come.
+        option_state: the controller's, such as the options under way.
     """
 
     env_state: State
     t: jax.Array
     reset: jax.Array
     carry: Any
-    number: jax.Array
-    control: Any = ()
+    env_id: jax.Array
+    option_state: Any = ()
 
 
 class Rollout(struct.PyTreeNode):
     """T steps of N environments, time-major, leading axes (T, N) unless said otherwise.
 
     Attributes:
-        known: what the agent knew before the action.
+        memory: the memory map before the action.
         reset: `bool` the step is the first of its episode.
         action: `int32` which of its outputs the student chose: an action, or an option.
         log_prob: `float32` of that choice, as it was made.
         value: `float32` V before the action.
         next_value: `float32` V of the state the action led to; of the true final state where truncated.
         reward: `float32`.
+        success: `bool` the action ended the episode with success.
+        age: `int32` steps taken in the episode before the action.
         terminated: `bool` the episode ended by itself.
         truncated: `bool` it was cut off and did not end by itself.
         carry: the student's before the first step, leading axis N.
-        option_boundary, allowed: as in `hierarchy.Choice`.
+        option_boundary, action_mask: as in `controllers.Choice`.
     """
 
     memory: MemoryMap
@@ -66,23 +68,25 @@ class Rollout(struct.PyTreeNode):
     value: jax.Array
     next_value: jax.Array
     reward: jax.Array
+    success: jax.Array
+    age: jax.Array
     terminated: jax.Array
     truncated: jax.Array
     carry: Any
     option_boundary: jax.Array | None = None
-    allowed: jax.Array | None = None
+    action_mask: jax.Array | None = None
 
 
-def begin(key: jax.Array, pool: State, number: int, carry: Any, control: Any = ()) -> Envs:
-    """`number` environments at the start of an episode, on levels of the pool."""
-    index = jax.random.randint(key, (number,), 0, pool.agent.shape[0])
+def begin(key: jax.Array, pool: State, num_envs: int, carry: Any, option_state: Any = ()) -> Envs:
+    """`num_envs` environments at the start of an episode, on levels of the pool."""
+    index = jax.random.randint(key, (num_envs,), 0, pool.agent.shape[0])
     return Envs(
         env_state=jax.tree.map(lambda leaf: leaf[index], pool),
-        t=jnp.zeros((number,), jnp.int32),
-        reset=jnp.ones((number,), bool),
+        t=jnp.zeros((num_envs,), jnp.int32),
+        reset=jnp.ones((num_envs,), bool),
         carry=carry,
-        number=jnp.arange(number, dtype=jnp.int32),
-        control=control,
+        env_id=jnp.arange(num_envs, dtype=jnp.int32),
+        option_state=option_state,
     )
 
 
@@ -116,47 +120,48 @@ def rollout(
     """
     if num_steps > env.max_steps:
         raise ValueError(f"a rollout of {num_steps} steps is longer than an episode of {env.max_steps}")
-    number = envs.t.shape[0]
+    num_envs = envs.t.shape[0]
     first_carry = envs.carry
     know = jax.vmap(observe)
 
     def step(state: tuple[Envs, MemoryMap, Any], key: jax.Array) -> tuple[tuple[Envs, MemoryMap, Any], dict[str, Any]]:
-        envs, cut_known, cut_carry = state
-        choice_bits, level_bits = per_env_bits(key, envs.number, 2).T
+        envs, cut_memory, cut_carry = state
+        choice_bits, level_bits = per_env_bits(key, envs.env_id, 2).T
         memory = jax.lax.optimization_barrier(
             know(envs.env_state)
         )  # else a student's features find it anew, many times
         carry, logits, value = act(envs.carry, _one_step(memory), envs.reset[None])
-        control, choice = controller.choose(envs.control, choice_bits, memory, envs.reset, logits[0])
+        option_state, choice = controller.choose(envs.option_state, choice_bits, memory, envs.reset, logits[0])
         env_state, reward, terminated, truncated = jax.vmap(env.transition)(envs.env_state, envs.t, choice.action)
         truncated = truncated & ~terminated
         done = terminated | truncated
         # The only states whose value is not that of a later row: keep them aside, one an environment (see `num_steps`).
-        cut_known = where_done(truncated, know(env_state), cut_known)
+        cut_memory = where_done(truncated, know(env_state), cut_memory)
         cut_carry = where_done(truncated, carry, cut_carry)
         index = (level_bits % pool.agent.shape[0]).astype(jnp.int32)
         level = jax.tree.map(lambda leaf: leaf[index], pool)
         row = dict(
             memory=memory, reset=envs.reset, action=choice.index, log_prob=choice.log_prob, value=value[0],
-            reward=reward, terminated=terminated, truncated=truncated, option_boundary=choice.option_boundary,
-            allowed=choice.allowed,
+            reward=reward, success=terminated & (reward > 0), age=envs.t, terminated=terminated, truncated=truncated,
+            option_boundary=choice.option_boundary,
+            action_mask=choice.action_mask,
         )  # fmt: skip
         envs = Envs(
             env_state=where_done(done, level, env_state),
             t=jnp.where(done, 0, envs.t + 1),
             reset=done,
             carry=carry,
-            number=envs.number,
-            control=control,
+            env_id=envs.env_id,
+            option_state=option_state,
         )
-        return (envs, cut_known, cut_carry), row
+        return (envs, cut_memory, cut_carry), row
 
     start = (envs, know(envs.env_state), envs.carry)
-    (envs, cut_known, cut_carry), rows = jax.lax.scan(step, start, jax.random.split(key, num_steps))
+    (envs, cut_memory, cut_carry), rows = jax.lax.scan(step, start, jax.random.split(key, num_steps))
 
-    no_reset = jnp.zeros((1, number), bool)
+    no_reset = jnp.zeros((1, num_envs), bool)
     _, _, last_value = act(envs.carry, _one_step(know(envs.env_state)), envs.reset[None])
-    _, _, cut_value = act(cut_carry, _one_step(cut_known), no_reset)
+    _, _, cut_value = act(cut_carry, _one_step(cut_memory), no_reset)
     next_value = jnp.concatenate([rows["value"][1:], last_value])
     next_value = jnp.where(rows["truncated"], cut_value, next_value)
     return envs, Rollout(next_value=next_value, carry=first_carry, **rows)

@@ -34,9 +34,9 @@ class Batch(struct.PyTreeNode):
     target: jax.Array
     teacher: jax.Array | None
     carry: Any  # leading axis N
-    number: jax.Array  # leading axis N
+    env_id: jax.Array  # leading axis N
     option_boundary: jax.Array | None = None
-    allowed: jax.Array | None = None
+    action_mask: jax.Array | None = None
 
 
 class Weights(struct.PyTreeNode):
@@ -56,7 +56,7 @@ class Weights(struct.PyTreeNode):
 
 
 def make_batch(
-    rollout: Rollout, teacher: jax.Array | None, number: jax.Array, gamma: float, gae_lambda: float,
+    rollout: Rollout, teacher: jax.Array | None, env_id: jax.Array, gamma: float, gae_lambda: float,
     axis: str | None = None,
 ) -> Batch:  # fmt: skip
     """Adds advantages (normalised over the whole rollout, all devices') and the teacher's labels.
@@ -64,7 +64,7 @@ def make_batch(
     Args:
         rollout: leading axes (T, N).
         teacher: labels `float32[T, N, 7]`, if any.
-        number: `int32[N]` the environments' own numbers.
+        env_id: `int32[N]` the environments' own numbers.
         gamma, gae_lambda: of the advantages.
         axis: of the mesh that the environments are spread over, if they are.
     """
@@ -75,8 +75,8 @@ def make_batch(
     return Batch(
         memory=rollout.memory, reset=rollout.reset, action=rollout.action, log_prob=rollout.log_prob,
         value=rollout.value, advantage=losses.normalise(advantage, rollout.option_boundary, axis), target=target,
-        teacher=teacher, carry=rollout.carry, number=number, option_boundary=rollout.option_boundary,
-        allowed=rollout.allowed,
+        teacher=teacher, carry=rollout.carry, env_id=env_id, option_boundary=rollout.option_boundary,
+        action_mask=rollout.action_mask,
     )  # fmt: skip
 
 
@@ -85,8 +85,8 @@ def loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The whole loss of a batch, and its terms by name."""
     _, logits, value = run(student, params, batch.carry, batch.memory, batch.reset)
-    if batch.allowed is not None:
-        logits = jnp.where(batch.allowed, logits, IMPOSSIBLE)
+    if batch.action_mask is not None:
+        logits = jnp.where(batch.action_mask, logits, IMPOSSIBLE)
     log_pi = losses.log_policy(logits)
     log_prob = losses.log_probability(log_pi, batch.action)
     policy, clipped = losses.policy_loss(log_prob, batch.log_prob, batch.advantage, weights.clip, batch.option_boundary)
@@ -101,39 +101,39 @@ def loss(
     return total, dict(loss=total, **terms)
 
 
-def minibatches(key: jax.Array, batch: Batch, number: int, by_world: bool) -> Batch:
-    """Shuffles a batch and cuts it: every leaf gets a leading axis `number`.
+def minibatches(key: jax.Array, batch: Batch, count: int, by_env: bool) -> Batch:
+    """Shuffles a batch and cuts it: every leaf gets a leading axis `count`.
 
     Args:
         key: random key; with an environment's own number it gives the environment's order.
         batch: leading axes (T, N).
-        number: of minibatches; divides T, or N if `by_world`.
-        by_world: cut the environments, each with all its steps (for recurrent students), instead of each environment's
-            steps. Of every `number` environments in a row, each minibatch gets one.
+        count: of minibatches; divides T, or N if `by_env`.
+        by_env: cut the environments, each with all its steps (for recurrent students), instead of each environment's
+            steps. Of every `count` environments in a row, each minibatch gets one.
     """
-    steps, env_states = batch.action.shape
-    if by_world:
-        groups = batch.number.reshape(-1, number)[:, 0] // number
-        draw = parallel.per_env_bits(key, groups, number)
-        order = (jnp.argsort(draw, axis=1) + jnp.arange(0, env_states, number)[:, None]).T  # (number, groups)
+    steps, num_envs = batch.action.shape
+    if by_env:
+        groups = batch.env_id.reshape(-1, count)[:, 0] // count
+        draw = parallel.per_env_bits(key, groups, count)
+        order = (jnp.argsort(draw, axis=1) + jnp.arange(0, num_envs, count)[:, None]).T  # (count, groups)
 
         def cut(leaf: jax.Array, axis: int) -> jax.Array:
             return jnp.moveaxis(jnp.take(leaf, order, axis=axis), axis, 0)
 
-        rows = jax.tree.map(lambda leaf: cut(leaf, 1), batch.replace(carry=(), number=()))
-        carry, own = jax.tree.map(lambda leaf: cut(leaf, 0), (batch.carry, batch.number))
-        return rows.replace(carry=carry, number=own)
+        rows = jax.tree.map(lambda leaf: cut(leaf, 1), batch.replace(carry=(), env_id=()))
+        carry, own = jax.tree.map(lambda leaf: cut(leaf, 0), (batch.carry, batch.env_id))
+        return rows.replace(carry=carry, env_id=own)
 
-    draw = parallel.per_env_bits(key, batch.number, steps)
+    draw = parallel.per_env_bits(key, batch.env_id, steps)
     order = jnp.argsort(draw, axis=1).T  # each environment its own order
 
     def shuffle(leaf: jax.Array) -> jax.Array:
-        index = order.reshape(steps, env_states, *([1] * (leaf.ndim - 2)))
+        index = order.reshape(steps, num_envs, *([1] * (leaf.ndim - 2)))
         leaf = jnp.take_along_axis(leaf, index, axis=0)
-        return leaf.reshape(number, steps // number, env_states, *leaf.shape[2:])
+        return leaf.reshape(count, steps // count, num_envs, *leaf.shape[2:])
 
-    rows = jax.tree.map(shuffle, batch.replace(carry=(), number=()))
-    return rows.replace(carry=(), number=jnp.broadcast_to(batch.number, (number, env_states)))
+    rows = jax.tree.map(shuffle, batch.replace(carry=(), env_id=()))
+    return rows.replace(carry=(), env_id=jnp.broadcast_to(batch.env_id, (count, num_envs)))
 
 
 def update(
@@ -145,16 +145,16 @@ def update(
     batch: Batch,
     weights: Weights,
     epochs: int,
-    number: int,
+    count: int,
     axis: str | None = None,
 ) -> tuple[Any, Any, dict[str, jax.Array]]:
-    """`epochs` passes over a batch, `number` minibatches each; the environments spread over the mesh's `axis`, if
+    """`epochs` passes over a batch, `count` minibatches each; the environments spread over the mesh's `axis`, if
     given.
 
     Returns:
         Parameters, optimizer state, and the loss terms averaged over all minibatches.
     """
-    by_world = is_recurrent(student)
+    by_env = is_recurrent(student)
     batch = batch.replace(memory=prepare(student, batch.memory))  # once, not in every epoch
     gradient = jax.value_and_grad(lambda p, b: loss(student, p, b, weights), has_aux=True)
 
@@ -172,7 +172,7 @@ def update(
         return (optax.apply_updates(params, updates), opt_state), terms
 
     def epoch(state: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
-        return jax.lax.scan(step, state, minibatches(key, batch, number, by_world))
+        return jax.lax.scan(step, state, minibatches(key, batch, count, by_env))
 
     (params, opt_state), terms = jax.lax.scan(epoch, (params, opt_state), jax.random.split(key, epochs))
     return params, opt_state, jax.tree.map(jnp.mean, terms)

@@ -15,16 +15,15 @@ import jax.numpy as jnp
 from flax import struct
 from jax.sharding import Mesh
 
-from l4t_jax.agents.controllers import OverSkills, draw
-from l4t_jax.agents.students import StudentNetwork, run
+from l4t_jax.agents.controllers import draw
+from l4t_jax.agents.policy import Policy
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.state import MemoryMap, State
 from l4t_jax.envs.task import GridTask, Task, observe
 from l4t_jax.parallel import per_env_bits
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
 
-# (carry, known (B,), reset (B,)) -> carry, logits (B, 7)
-Policy = Callable[[Any, MemoryMap, jax.Array], tuple[Any, jax.Array]]
+__all__ = ["Episodes", "Policy", "choose", "play", "random_policy", "teacher_policy"]
 
 
 class Episodes(struct.PyTreeNode):
@@ -61,7 +60,7 @@ class Players:
 
 def play(
     env: GridTask, policy: Policy, carry: Any, key: jax.Array, levels: State, greedy: bool | jax.Array = False,
-    index: jax.Array | None = None,
+    level_id: jax.Array | None = None,
 ) -> Episodes:  # fmt: skip
     """Plays every level to its end.
 
@@ -72,10 +71,10 @@ def play(
         key: random key for the sampling.
         levels: states at the start of an episode, leading axis B.
         greedy: take the most probable action.
-        index: `int32[B]` the levels' ids, from which their random numbers come; 0, 1, ... by default.
+        level_id: `int32[B]` the levels' ids, from which their random numbers come; 0, 1, ... by default.
     """
-    number = levels.agent.shape[0]
-    own = jnp.arange(number) if index is None else index
+    num_envs = levels.agent.shape[0]
+    own = jnp.arange(num_envs) if level_id is None else level_id
     know = jax.vmap(observe)
 
     def busy(state: tuple[Any, ...]) -> jax.Array:
@@ -83,10 +82,10 @@ def play(
 
     def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
         env_state, t, done, carry, episodes = state
-        carry, logits = policy(carry, know(env_state), jnp.broadcast_to(t == 0, (number,)))
+        carry, logits = policy(carry, know(env_state), jnp.broadcast_to(t == 0, (num_envs,)))
         action = choose(jax.random.fold_in(key, t), own, logits, greedy)
         env_state, reward, terminated, truncated = jax.vmap(env.transition)(
-            env_state, jnp.broadcast_to(t, (number,)), action
+            env_state, jnp.broadcast_to(t, (num_envs,)), action
         )
         live = ~done
         episodes = Episodes(
@@ -97,55 +96,27 @@ def play(
         return env_state, t + 1, done | terminated | truncated, carry, episodes
 
     nothing = Episodes(
-        success=jnp.zeros(number, bool),
-        reward=jnp.zeros(number, jnp.float32),
-        length=jnp.zeros(number, jnp.int32),
+        success=jnp.zeros(num_envs, bool),
+        reward=jnp.zeros(num_envs, jnp.float32),
+        length=jnp.zeros(num_envs, jnp.int32),
     )
-    start = (levels, jnp.int32(0), jnp.zeros(number, bool), carry, nothing)
+    start = (levels, jnp.int32(0), jnp.zeros(num_envs, bool), carry, nothing)
     return jax.lax.while_loop(busy, step, start)[-1]
 
 
 def play_student(
     players: Players, params: Any, key: jax.Array, levels: State, greedy: bool | jax.Array = False,
-    index: jax.Array | None = None,
+    level_id: jax.Array | None = None,
 ) -> Episodes:  # fmt: skip
     """One student, of parameters `params`, on every level; see `play`."""
-    level_id = jnp.arange(levels.agent.shape[0]) if index is None else index
+    level_id = jnp.arange(levels.agent.shape[0]) if level_id is None else level_id
     carry, policy = players.policy(params, key, level_id, greedy)
     return play(players.env, policy, carry, key, levels, greedy, level_id)
 
 
-def choose(key: jax.Array, index: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
+def choose(key: jax.Array, level_id: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
     """Actions `int32[B]`, drawn from logits `float32[B, 7]` by the levels' ids, or the most probable ones."""
-    return draw(per_env_bits(key, index, 1)[:, 0], logits, greedy)
-
-
-def student_policy(student: StudentNetwork, params: Any) -> Policy:
-    """A student with its parameters as a policy."""
-
-    def policy(carry: Any, memory: MemoryMap, reset: jax.Array) -> tuple[Any, jax.Array]:
-        memory = jax.tree.map(lambda leaf: leaf[None], memory)
-        carry, logits, _ = run(student, params, carry, memory, reset[None])
-        return carry, logits[0]
-
-    return policy
-
-
-def option_policy(
-    student: StudentNetwork, params: Any, controller: OverSkills, key: jax.Array, greedy: bool | jax.Array,
-    index: jax.Array,
-) -> Policy:  # fmt: skip
-    """A student over skills: its carry holds the options under way, and its logits leave one action; see `play`."""
-
-    def policy(carry: Any, memory: MemoryMap, reset: jax.Array) -> tuple[Any, jax.Array]:
-        student_carry, control, t = carry
-        one = jax.tree.map(lambda leaf: leaf[None], memory)
-        student_carry, logits, _ = run(student, params, student_carry, one, reset[None])
-        bits = per_env_bits(jax.random.fold_in(key, t), index, 1)[:, 0]
-        control, choice = controller.choose(control, bits, memory, reset, logits[0], greedy)
-        return (student_carry, control, t + 1), jnp.log(jax.nn.one_hot(choice.action, NUM_ACTIONS))
-
-    return policy
+    return draw(per_env_bits(key, level_id, 1)[:, 0], logits, greedy)
 
 
 def teacher_policy(task: Task, table: TeacherTable) -> Policy:

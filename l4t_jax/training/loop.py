@@ -100,7 +100,7 @@ class Run:
         if self.table is not None and teacher is not None:
             listen = intervals.better(teacher, random)
             self.table = self.table.replace(success=np.float32(teacher.success.mean() if listen else 0.0))
-            if not listen and config.anneal == "success" and config.algo == "l4t":
+            if not listen and trainer.algorithm.follows_success(config):
                 self.progress.notice(
                     f"the teacher succeeds on {teacher.success.mean():.3f} of the validation levels, no better than "
                     f"the random policy ({random.success.mean():.3f}): it gets weight 0 (not so with `anneal=clock`)"

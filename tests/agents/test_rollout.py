@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax.agents import controllers
 from l4t_jax.agents.rollout import Envs, begin, rollout
 from l4t_jax.envs import get_task, minigrid
 from l4t_jax.envs.cells import FORWARD, NUM_ACTIONS, TOGGLE, decode_cells
@@ -93,8 +92,11 @@ def test_every_row_is_a_step_of_the_world_and_none_is_dead(rolled):
     np.testing.assert_allclose(rows.reward, reward, atol=1e-6)
     np.testing.assert_array_equal(rows.terminated, terminated)
     np.testing.assert_array_equal(rows.truncated, truncated & ~terminated)
+    np.testing.assert_array_equal(rows.success, reward > 0)  # on MiniGrid the reward is paid for success alone
     done = rows.terminated | rows.truncated
     np.testing.assert_array_equal(rows.reset[1:], done[:-1])
+    np.testing.assert_array_equal(rows.age[0], envs.t)
+    np.testing.assert_array_equal(rows.age[1:], np.where(done[:-1], 0, rows.age[:-1] + 1))
     np.testing.assert_array_equal(after.reset, done[-1])
     # Steps and rows are the same number: each environment's last age follows from where its last episode began.
     for i in range(WORLDS):
@@ -138,22 +140,6 @@ def test_log_probabilities_are_of_the_actions_taken(rolled):
     np.testing.assert_allclose(share, 1 / NUM_ACTIONS, atol=0.1)  # five standard errors of 300 draws
 
 
-def test_a_draw_inverts_the_distribution_and_never_takes_what_is_impossible():
-    logits = jnp.array([0.3, -1e9, 2.0, -0.5, -1e9, 1.1, -1e9])
-    every = jnp.arange(0, 2**32, 2**16, dtype=jnp.uint32)  # 65,536 words at even distances
-    drawn = np.asarray(controllers.draw(every, jnp.broadcast_to(logits, (len(every), 7)), False))
-    share = np.bincount(drawn, minlength=7) / len(every)
-    np.testing.assert_allclose(share, jax.nn.softmax(logits), atol=2 / len(every))
-    assert (share[[1, 4, 6]] == 0).all()
-    # At either end of the words, whatever the numbers' rounding.
-    many = jax.random.normal(jax.random.key(0), (4096, 7)) * 5
-    many = jnp.where(jax.random.bernoulli(jax.random.key(1), 0.5, many.shape).at[:, 3].set(True), many, -1e9)
-    for word in (0, 255, 2**32 - 256, 2**32 - 1):
-        taken = controllers.draw(jnp.full(len(many), word, jnp.uint32), many, False)
-        assert float(jnp.take_along_axis(many, taken[:, None], axis=1).min()) > -1e8
-    np.testing.assert_array_equal(controllers.draw(every[:4096], many, True), jnp.argmax(many, axis=-1))
-
-
 def test_new_episodes_begin_on_levels_of_the_pool(draw):
     task = get_task(NAME)
     env = task.make()
@@ -177,6 +163,6 @@ def test_new_episodes_begin_on_levels_of_the_pool(draw):
 
 def test_a_rollout_longer_than_an_episode_is_refused():
     env = get_task(NAME).make()
-    envs = Envs(env_state=None, t=jnp.zeros(2, jnp.int32), reset=jnp.ones(2, bool), carry=(), number=jnp.arange(2))
+    envs = Envs(env_state=None, t=jnp.zeros(2, jnp.int32), reset=jnp.ones(2, bool), carry=(), env_id=jnp.arange(2))
     with pytest.raises(ValueError, match="151"):
         rollout(env, lambda *args: args, jax.random.key(0), envs, None, 151)

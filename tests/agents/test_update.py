@@ -74,7 +74,7 @@ def numbered(steps, env_states, carry=()):
 
 
 def test_minibatches_hold_every_row_once_and_keep_rows_together(key):
-    cut = minibatches(key, numbered(12, 5), 4, by_world=False)
+    cut = minibatches(key, numbered(12, 5), 4, by_env=False)
     assert cut.action.shape == (4, 3, 5)
     np.testing.assert_array_equal(np.sort(cut.action.reshape(-1)), np.arange(60))
     for leaf in (cut.log_prob, cut.value, cut.advantage, cut.target, cut.teacher[..., 0], -cut.teacher[..., 1]):
@@ -85,7 +85,7 @@ def test_minibatches_hold_every_row_once_and_keep_rows_together(key):
 
 def test_minibatches_of_a_recurrent_student_keep_worlds_whole_and_in_order(key):
     carry = (jnp.arange(6.0)[:, None], jnp.arange(6.0)[:, None])
-    cut = minibatches(key, numbered(4, 6, carry), 3, by_world=True)
+    cut = minibatches(key, numbered(4, 6, carry), 3, by_env=True)
     assert cut.action.shape == (3, 4, 2) and cut.carry[0].shape == (3, 2, 1)
     np.testing.assert_array_equal(np.sort(cut.action.reshape(-1)), np.arange(24))
     env_state = cut.action % 6
@@ -95,5 +95,5 @@ def test_minibatches_of_a_recurrent_student_keep_worlds_whole_and_in_order(key):
 
 
 def test_every_epoch_passes_over_the_batch_in_another_order(key):
-    a, b = (minibatches(k, numbered(12, 5), 4, by_world=False).action for k in jax.random.split(key))
+    a, b = (minibatches(k, numbered(12, 5), 4, by_env=False).action for k in jax.random.split(key))
     assert (np.asarray(a) != np.asarray(b)).any()

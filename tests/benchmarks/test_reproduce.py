@@ -14,6 +14,7 @@ from PIL import Image
 from reproduce import CORRUPTED, TASKS, VARIANTS, Command, Experiment, experiments
 
 from l4t_jax import errors, files
+from l4t_jax.agents.algorithms import Progress
 from l4t_jax.evaluation import intervals
 from l4t_jax.reporting import run_folder
 from l4t_jax.teacher import file
@@ -201,7 +202,11 @@ def test_every_task_is_compared_at_equal_environment_steps() -> None:
 
 def test_without_annealing_the_weight_of_distillation_never_falls() -> None:
     trainer = Trainer.create(next(one for one in experiments(Command()) if one.variant == "constant").config)
-    assert float(trainer.distill_weight(0)) == float(trainer.distill_weight(trainer.total_updates - 1)) > 0  # pyright: ignore
+    first, last = (
+        float(trainer.algorithm.distill_weight(trainer.setup, Progress(updates, 0.5)))  # pyright: ignore
+        for updates in (0, trainer.total_updates - 1)
+    )
+    assert first == last > 0
 
 
 def test_a_finished_experiment_is_not_run_again_and_an_interrupted_one_starts_anew(

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from l4t_jax.agents.policy import student_policy
 from l4t_jax.agents.students import make_student
 from l4t_jax.envs import get_task, minigrid, observe
 from l4t_jax.envs.cells import NUM_ACTIONS, decode_cells
-from l4t_jax.evaluation.playing import play, random_policy, student_policy, teacher_policy
+from l4t_jax.evaluation.playing import play, random_policy, teacher_policy
 
 NAME, LEVELS = "LavaDoorKey", 48
 

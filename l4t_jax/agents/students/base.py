@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.envs.task import Task
+from l4t_jax.extensions import may_register
 
 Carry = Any
 
@@ -66,13 +67,20 @@ _STUDENTS: dict[str, Callable[..., Any]] = {}
 
 
 def register_student(name: str, network: Callable[..., Any]) -> None:
-    """Makes a student available by name (`Config(student=NAME)`); registering a name again replaces it.
+    """Makes a student available by name (`Config(student=NAME)`).
+
+    One that the same file of a user's registered before is replaced.
 
     Args:
         name: as on the command line.
         network: called with `task`, `hidden`, `dtype` and `outputs` by keyword; gives a `StudentNetwork`, or a module
             with its two methods.
+
+    Raises:
+        ValueError: there is another student of this name.
     """
+    if not may_register("student", name, name in _STUDENTS):
+        raise ValueError(f"there is already a student named {name}; choose another name")
     _STUDENTS[name] = network
 
 

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.agents.students.base import Carry, StudentNetwork, register_student
+from l4t_jax.agents.students.base import Carry, StudentNetwork
 from l4t_jax.agents.students.features import ego_words, spread
 from l4t_jax.agents.students.layers import Dense
 from l4t_jax.envs.state import MemoryMap
@@ -41,6 +41,3 @@ class EgoMLP(StudentNetwork):
         logits = Dense(self.outputs, kernel_init=nn.initializers.orthogonal(0.01))(x)
         value = Dense(1, kernel_init=nn.initializers.orthogonal(1.0))(x)
         return carry, jnp.moveaxis(logits, 0, -1), value[0]
-
-
-register_student("ego", EgoMLP)

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.agents.students.base import Carry, StudentNetwork, register_student
+from l4t_jax.agents.students.base import Carry, StudentNetwork
 from l4t_jax.agents.students.layers import Heads, PatchConv, TorchDense
 from l4t_jax.envs.state import MemoryMap, as_observation
 
@@ -66,7 +66,3 @@ class PaperLSTM(StudentNetwork):
         scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})  # pyright: ignore
         carry, x = scan(self, carry, (jnp.moveaxis(x, 0, -1).astype(jnp.float32), reset))
         return carry, *Heads(64, self.outputs, dtype=self.dtype)(jnp.moveaxis(x, -1, 0))
-
-
-register_student("cnn", PaperCNN)
-register_student("lstm", PaperLSTM)

@@ -1,0 +1,66 @@
+"""PPO: the student learns from its reward alone. Source: Schulman et al. 2017.
+
+Device module.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from l4t_jax.agents.algorithms.base import Algorithm, Axes, Progress, Setup
+from l4t_jax.agents.rollout import Rollout
+from l4t_jax.agents.update import Weights, make_batch, update
+from l4t_jax.teacher.policy import TeacherTable
+
+
+class PPO(Algorithm):
+    """Clipped policy and value losses, an entropy bonus, generalised advantages."""
+
+    name, label, colour = "ppo", "PPO alone", "#D55E00"
+
+    def update(
+        self, setup: Setup, key: jax.Array, params: Any, kept: Any, rows: Rollout, env_id: jax.Array,
+        table: TeacherTable | None, progress: Progress, axes: Axes,
+    ) -> tuple[Any, Any, dict[str, jax.Array]]:  # fmt: skip
+        return learn(setup, key, params, kept, rows, None, env_id, reward=1.0, distill=0.0, mesh_axis=axes.mesh)
+
+
+def learn(
+    setup: Setup,
+    key: jax.Array,
+    params: Any,
+    opt_state: Any,
+    rows: Rollout,
+    labels: jax.Array | None,
+    env_id: jax.Array,
+    reward: float,
+    distill: jax.Array | float,
+    mesh_axis: str | None,
+) -> tuple[Any, Any, dict[str, jax.Array]]:
+    """Epochs of minibatches over a rollout, with the weights of the run's settings.
+
+    Args:
+        setup: the run's.
+        key: random key for the order of the minibatches.
+        params, opt_state: before.
+        rows: the rollout, leading axes (T, N).
+        labels: of the teacher, `float32[T, N, 7]`, if any.
+        env_id: `int32[N]` the environments' own numbers.
+        reward: weight of PPO's terms.
+        distill: weight of the distillation loss, `float32[]`.
+        mesh_axis: see `Axes`.
+
+    Returns:
+        Parameters, optimizer state, loss terms.
+    """
+    config = setup.config
+    weights = Weights(
+        reward=reward, distill=distill, entropy=config.entropy_coef, value=config.value_coef, clip=config.clip
+    )
+    batch = make_batch(rows, labels, env_id, config.gamma, config.gae_lambda, mesh_axis)
+    return update(
+        setup.student, setup.optimizer, key, params, opt_state, batch, weights, config.epochs, config.minibatches,
+        mesh_axis,
+    )  # fmt: skip

@@ -1,0 +1,74 @@
+"""The teacher's labels of a rollout.
+
+Device module. Labels are a function of the memory maps of the rollout, so they are made afterwards, all at once, and
+not at all in updates that give the teacher no weight.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from l4t_jax import parallel
+from l4t_jax.envs.cells import NUM_ACTIONS
+from l4t_jax.envs.state import MemoryMap
+from l4t_jax.envs.task import Task
+from l4t_jax.teacher.policy import TeacherTable, teacher_output
+
+
+def teacher_labels(
+    task: Task,
+    table: TeacherTable,
+    memory: MemoryMap,
+    weight: jax.Array,
+    hard_key: jax.Array | None,
+    env_id: jax.Array,
+    mesh_axis: str | None = None,
+    seed_axis: str | None = None,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Labels for every step of a rollout, and what there is to report.
+
+    Args:
+        task: that the teacher knows.
+        table: the teacher.
+        memory: memory maps, leading axes (T, N).
+        weight: `float32[]` of the labels in the loss; where it is 0 (for every seed) the teacher is not asked.
+        hard_key: random key to draw one action a step from the teacher's distribution; None for the distribution.
+        env_id: `int32[N]` the environments' own numbers.
+        mesh_axis, seed_axis: names of the axes this runs under (`algorithms.Axes`).
+
+    Returns:
+        Labels `float32[T, N, 7]`, rows of zeros where the teacher knows nothing or was not asked; and metrics:
+        `unguided` `float32[]`, the share of steps without a label, and, for a table that grows, `met` `bool[S]`.
+    """
+    # The same for all seeds: under `vmap` a condition that differs between them would run both branches.
+    most = weight if seed_axis is None else jax.lax.pmax(weight, seed_axis)
+    env_steps = memory.carrying.shape
+
+    def ask() -> tuple[jax.Array, jax.Array | None]:
+        said = teacher_output(task, table, memory)
+        soft = said.distribution
+        met = jnp.zeros(table.plans.shape[0], bool).at[said.state].set(True) if table.grows else None
+        return soft if hard_key is None else one_action(hard_key, soft, env_id), met
+
+    nothing = jnp.zeros((*env_steps, NUM_ACTIONS))
+    none = jnp.zeros(table.plans.shape[0], bool) if table.grows else None
+    labels, met = jax.lax.cond(most > 0, ask, lambda: (nothing, none))
+    unguided = parallel.mean(jnp.mean(jnp.sum(labels, axis=-1) < 0.5), mesh_axis)
+    metrics = {"unguided": jnp.where(weight > 0, unguided, 0.0)}
+    if met is not None:
+        metrics["met"] = parallel.sum_of(met, mesh_axis) > 0
+    return labels, metrics
+
+
+def one_action(key: jax.Array, distribution: jax.Array, env_id: jax.Array) -> jax.Array:
+    """One action drawn from each row of `float32[T, N, 7]`, as a one-hot row; rows of zeros stay zero.
+
+    Args:
+        key: random key.
+        distribution: over actions.
+        env_id: `int32[N]` the environments' own numbers.
+    """
+    keys = parallel.per_env_keys(key, env_id)
+    action = jax.vmap(jax.random.categorical, in_axes=(0, 1), out_axes=1)(keys, jnp.log(distribution))
+    return jax.nn.one_hot(action, distribution.shape[-1]) * jnp.sum(distribution, axis=-1, keepdims=True)
