@@ -77,8 +77,8 @@ def test_the_exported_student_gives_the_logits_of_the_original_without_the_packa
     found = np.load(tmp_path / "run" / "logits.npy")
 
     def original(carry: Any, maps: Any, starts: Any) -> tuple[Any, Any]:
+        from l4t_jax.agents.policy import student_policy
         from l4t_jax.envs.state import from_observation
-        from l4t_jax.evaluation.playing import student_policy
 
         seen = from_observation(maps, jnp.full((MAPS, 2), -1, jnp.int8))
         return student_policy(loaded.network, loaded.params)(carry, seen, starts)
