@@ -86,7 +86,7 @@ def register_towers() -> None:
     from l4t_jax.agents.students.layers import Dense
     from l4t_jax.envs.cells import AGENT, DOOR_CLOSED, DOOR_OPEN, colour_of, kind_of
     from l4t_jax.envs.state import MemoryMap
-    from l4t_jax.kernels import bits
+    from l4t_jax.kernels import CPU, bits
 
     def observation(known: MemoryMap) -> jax.Array:
         """The memory map as navix and MiniGrid show a map, `uint8[..., 3 * W * H]`: the agent is an object of its own,
@@ -119,7 +119,7 @@ def register_towers() -> None:
         @nn.compact
         def __call__(self, carry: Any, known: Any, reset: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
             x = self.prepare(known) if isinstance(known, MemoryMap) else known
-            x = bits.features_first(x).astype(self.dtype)  # the batch last, as the package's own students have it
+            x = bits.features_first(x, CPU).astype(self.dtype)  # the batch last, as the package's own students have it
             first = nn.tanh(Dense(2 * self.hidden, dtype=self.dtype)(x))  # of both towers, in one product
 
             def tower(x: jax.Array, outputs: int, scale: float) -> jax.Array:
@@ -249,19 +249,22 @@ def l4t_env(settings: Settings) -> Call:
     import jax.numpy as jnp
 
     from l4t_jax.agents.rollout import where_done
-    from l4t_jax.envs import draw_levels, get_task, observe
+    from l4t_jax.envs import draw_levels, get_task
+    from l4t_jax.envs.navix import make_env
+    from l4t_jax.envs.visibility import know
+    from l4t_jax.kernels import for_platform
 
-    env, number = get_task(TASK).make(), settings.num_envs
+    env, number = make_env(get_task(TASK), kernel=for_platform(jax.default_backend())), settings.num_envs
     pool = jax.jit(lambda key: draw_levels(env, key, 2048, "training"))(jax.random.key(0))
 
     def step(state: Any, action: jax.Array) -> Any:
         env_state, t, key = state
         key, level_key = jax.random.split(key)
-        env_state, reward, terminated, truncated = jax.vmap(env.transition)(env_state, t, action)
-        done = terminated | truncated
+        env_state, out = jax.vmap(env.transition)(env_state, t, action)
+        done = out.terminated | out.truncated
         index = jax.random.randint(level_key, (number,), 0, 2048)
         env_state = where_done(done, jax.tree.map(lambda leaf: leaf[index], pool), env_state)
-        return (env_state, jnp.where(done, 0, t + 1), key), (jax.vmap(observe)(env_state), reward, done)
+        return (env_state, jnp.where(done, 0, t + 1), key), (jax.vmap(know)(env_state), out.reward, done)
 
     env_state = jax.tree.map(lambda leaf: leaf[:number] if number <= 2048 else leaf[jnp.arange(number) % 2048], pool)
     return stepped(step, (env_state, jnp.zeros(number, jnp.int32), jax.random.key(2)), settings, ACTIONS)

@@ -124,7 +124,8 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
     from l4t_jax.agents.rollout import rollout, where_done
     from l4t_jax.agents.update import Weights, make_batch, update
     from l4t_jax.config import Config
-    from l4t_jax.envs import draw_levels, observe
+    from l4t_jax.envs import draw_levels
+    from l4t_jax.envs.visibility import know
     from l4t_jax.teacher import file as teacher_file
     from l4t_jax.teacher.policy import teacher_output
     from l4t_jax.training import compilation, programs
@@ -181,10 +182,10 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
         def step(carry: Any, inputs: Any) -> Any:
             env_state, t = carry
             action, at = inputs
-            env_state, reward, terminated, truncated = jax.vmap(env.transition)(env_state, t, action)
-            done = terminated | truncated
+            env_state, out = jax.vmap(env.transition)(env_state, t, action)
+            done = out.terminated | out.truncated
             env_state = where_done(done, jax.tree.map(lambda leaf: leaf[at], pool), env_state)
-            return (env_state, jnp.where(done, 0, t + 1)), (reward, done, output(env_state))
+            return (env_state, jnp.where(done, 0, t + 1)), (out.reward, done, output(env_state))
 
         return jax.lax.scan(step, (env_state, zeros), (actions, index))
 
@@ -215,18 +216,17 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
 
     env_state = state.envs.env_state
     add("env_step", lambda w, a, i: walk(w, a, i, lambda env_state: ()), env_state, actions, reset_index)
-    add("env_step_observation", lambda w, a, i: walk(w, a, i, jax.vmap(observe)), env_state, actions, reset_index)
+    add("env_step_observation", lambda w, a, i: walk(w, a, i, jax.vmap(know)), env_state, actions, reset_index)
     env_states = jax.jit(lambda w, a, i: walk(w, a, i, lambda env_state: env_state)[1][2])(
         env_state, actions, reset_index
     )
-    add("observation", jax.vmap(jax.vmap(observe)), env_states)
+    add("observation", jax.vmap(jax.vmap(know)), env_states)
     _, rows = add("rollout", collect, state.params, key, state.envs, pool)
-    add("policy_forward", forward, state.params, state.envs.carry, rows.known, rows.reset, key)
+    add("policy_forward", forward, state.params, state.envs.carry, rows.memory, rows.reset, key)
     labels = jnp.zeros((steps, number, 7))
     if table is not None:
-        labels = add(
-            "teacher_labels", lambda table, known: teacher_output(task, table, known).distribution, table, rows.known
-        )
+        label = lambda table, memory: teacher_output(task, table, memory, trainer.kernel).distribution  # noqa: E731
+        labels = add("teacher_labels", label, table, rows.memory)
     add("update", learn, state.params, state.opt_state, key, rows, labels)
     flops = {
         "rollout": matmul_flops(collect, state.params, key, state.envs, pool) / (steps * number),

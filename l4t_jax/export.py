@@ -123,9 +123,10 @@ def serialised(student: Student) -> tuple[int, bytes]:
 
     from l4t_jax.agents.policy import student_policy
     from l4t_jax.envs.state import from_observation
-    from l4t_jax.kernels import bits
+    from l4t_jax.kernels import PORTABLE
 
-    task, network, params = student.task, student.network, student.params
+    task, params = student.task, student.params
+    network = student.network.clone(kernel=PORTABLE)  # the file is to run on any processor
     leaves, tree = jax.tree.flatten(network.initial_carry(1))
     widths = [leaf.shape[-1] for leaf in leaves]
     ends = np.cumsum(widths).tolist()
@@ -145,8 +146,7 @@ def serialised(student: Student) -> tuple[int, bytes]:
         jax.ShapeDtypeStruct((number, sum(widths)), jnp.float32),
         jax.ShapeDtypeStruct((number,), jnp.bool_),
     )
-    with bits.portable():
-        return sum(widths), bytes(jax_export.export(jax.jit(act), platforms=PLATFORMS)(*shapes).serialize())
+    return sum(widths), bytes(jax_export.export(jax.jit(act), platforms=PLATFORMS)(*shapes).serialize())
 
 
 def _description(student: Student, memory: int) -> dict[str, Any]:

@@ -115,6 +115,6 @@ def load_student(
     """
     saved = open_run(run_dir, checkpoint, imports)
     algo = saved.settings.algo
-    if not get_algorithm(algo).controller(saved.task).chooses_actions:
+    if not get_algorithm(algo).controller(saved.task, PORTABLE).chooses_actions:
         raise ConfigError(f"a student of `algo={algo}` chooses skills, not actions; `evaluate` plays it")
     return Student(saved.settings, jax.tree.map(jnp.asarray, one_student(saved, seed)))

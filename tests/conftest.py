@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax.envs import GridTask, Task, dynamics, get_task, observe, registry
+from l4t_jax.envs import GridTask, Task, get_task, registry
 from l4t_jax.envs.cells import (
     BALL,
     BOX,
@@ -45,7 +45,10 @@ from l4t_jax.envs.cells import (
     kind_of,
     one_of,
 )
+from l4t_jax.envs.dynamics import front_of
+from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import MemoryMap, State
+from l4t_jax.envs.visibility import know
 from l4t_jax.teacher import file
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
 
@@ -197,10 +200,7 @@ class Played:
 
 def _seek(env_state: State) -> jax.Array:
     """Logits of a driver that meddles with whatever is ahead of it."""
-    x, y, d = (env_state.agent[i].astype(jnp.int32) for i in range(3))
-    dx, dy = dynamics.heading(d)
-    width, height = env_state.cells.shape
-    ahead = kind_of(env_state.cells[jnp.clip(x + dx, 0, width - 1), jnp.clip(y + dy, 0, height - 1)])
+    ahead = kind_of(front_of(env_state)[1])
     thing, door = one_of(ahead, KEY, BALL, BOX), one_of(ahead, DOOR_OPEN, DOOR_CLOSED, DOOR_LOCKED)
     logits = jnp.zeros(NUM_ACTIONS).at[jnp.array([LEFT, RIGHT, FORWARD])].set(jnp.array([1.5, 1.5, 3.0]))
     logits = logits.at[PICKUP].add(jnp.where(thing, 4.0, 0.0))
@@ -212,11 +212,11 @@ def _seek(env_state: State) -> jax.Array:
 def _player(name: str, steps: int) -> tuple[GridTask, Callable[..., Any]]:
     """The task's environment, and a function that plays `steps` steps of every environment."""
     task = get_task(name)
-    env = task.make()
+    env = make_env(task)
 
     def step(carry: tuple[State, jax.Array, jax.Array, TeacherTable], key: jax.Array) -> tuple[Any, Any]:
         env_state, t, driver, table = carry
-        memory = jax.vmap(observe)(env_state)
+        memory = jax.vmap(know)(env_state)
         guided = jnp.log(teacher_output(task, table, memory).distribution + 1e-9)
         chance = jnp.zeros_like(guided)
         mixed_key, action_key = jax.random.split(key)
@@ -224,12 +224,12 @@ def _player(name: str, steps: int) -> tuple[GridTask, Callable[..., Any]]:
         which = driver[:, None]
         logits = jnp.select([which == 0, which == 1, which == 2], [chance, jax.vmap(_seek)(env_state), guided], mixed)
         action = jax.random.categorical(action_key, logits).astype(jnp.int32)
-        after, reward, terminated, truncated = jax.vmap(env.transition)(env_state, t, action)
-        return (after, t + 1, driver, table), (memory, action, reward, terminated, truncated)
+        after, out = jax.vmap(env.transition)(env_state, t, action)
+        return (after, t + 1, driver, table), (memory, action, out.reward, out.terminated, out.truncated)
 
     def play(env_state: State, t: jax.Array, driver: jax.Array, table: TeacherTable, key: jax.Array) -> Any:
         (env_state, *_), rows = jax.lax.scan(step, (env_state, t, driver, table), jax.random.split(key, steps))
-        last = jax.vmap(observe)(env_state)
+        last = jax.vmap(know)(env_state)
         memory = jax.tree.map(lambda row, end: jnp.concatenate([row, end[None]]), rows[0], last)
         return memory, *rows[1:]
 
@@ -260,7 +260,7 @@ def play() -> Callable[..., Played]:
 
 @cache
 def _drawer(task: Task) -> Callable[[jax.Array, int], State]:
-    env = task.make()
+    env = make_env(task)
     return jax.jit(lambda key, number: jax.vmap(env.initial)(jax.random.split(key, number)), static_argnums=1)
 
 

@@ -18,7 +18,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from l4t_jax import commandline, run
 from l4t_jax.agents.students import base as students
 from l4t_jax.envs import get_task
-from l4t_jax.skills import library
+from l4t_jax.skills import base
 from l4t_jax.teacher import __main__ as teacher
 from l4t_jax.teacher import file, recording
 
@@ -49,7 +49,7 @@ def test_an_example_of_the_documentation_runs(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(students, "_STUDENTS", dict(students._STUDENTS))
-    monkeypatch.setattr(library, "_OWN", {})
+    monkeypatch.setattr(base, "_SKILLS", dict(base._SKILLS))
     exec(compile(example(page, heading), f"{page}: {heading}", "exec"), {"__name__": "example"})
     assert said in capsys.readouterr().out
     if heading == "A task":  # and the command knows it now

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.usefixtures("compiled_once")
 
 def test_the_saved_student_acts_as_it_was_evaluated(tiny: tuple[api.Result, Spy]) -> None:
     """Greedy play through `load_student` on the first held-out levels takes as many steps as the evaluation says."""
-    from l4t_jax.envs import observe
     from l4t_jax.envs.state import as_observation
+    from l4t_jax.envs.visibility import know as know_one
     from l4t_jax.training.trainer import Trainer
 
     result, _ = tiny
@@ -25,11 +25,11 @@ def test_the_saved_student_acts_as_it_was_evaluated(tiny: tuple[api.Result, Spy]
     trainer = Trainer.create(result.config)
     level = jax.tree.map(lambda leaf: leaf[3], jax.jit(lambda: heldout_levels(trainer.env, 32, "test"))())
     move = jax.jit(trainer.env.transition)
-    know = jax.jit(lambda env_state: as_observation(observe(env_state)))
+    know = jax.jit(lambda env_state: as_observation(know_one(env_state)))
     length, reward, done = 0, 0.0, False
     while not done:
-        level, gained, terminated, truncated = move(level, length, student.act(know(level)))
-        length, reward, done = length + 1, reward + float(gained), bool(terminated | truncated)
+        level, out = move(level, length, student.act(know(level)))
+        length, reward, done = length + 1, reward + float(out.reward), bool(out.terminated | out.truncated)
     heldout = result.heldout["student, greedy"]
     assert length == heldout.length[1, 3]
     assert reward == pytest.approx(float(heldout.reward[1, 3]))

@@ -1,38 +1,30 @@
-"""Symbolic states: which of a task's objects the agent sees, in which order, and what it holds.
+"""Symbolic states: which of a task's objects the agent sees, which it could walk to, and what it holds.
 
-On the device a symbolic state is an integer (`observe_symbolic`); on the host it is `Symbolic`, with the sentence that
-an LLM is told. `decode` and `encode` are a round trip; `enumerate_states` lists those that can occur.
+On the device a symbolic state is an integer (`state_of`); on the host it is `Symbolic`, with the sentence that an LLM
+is told. `decode` and `encode` are a round trip; `enumerate_states` lists those that can occur.
 
-An id is, from its lowest bit: one bit a role (seen), one bit a pair of portable objects (the first lies before the
-second in scan order; only where the task renames colours, as the order then decides who is color1), and a number (held
-role, 0 for none).
+An id has one digit an object (0 unseen, 1 seen; where the task tells reach apart, 1 within reach, 2 seen but blocked),
+then one bit a pair of portable objects (the first lies before the second in scan order; only where the task renames
+colours, as the order then decides who is color1), then a number (the object held, 0 for none). The first object's
+digit counts least.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from itertools import combinations, permutations
+import math
+from collections.abc import Mapping
+from itertools import combinations, permutations, product
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
-from l4t_jax.envs.cells import COLOURS, colour_of, kind_of, one_of
-from l4t_jax.envs.state import MemoryMap
-from l4t_jax.envs.task import Task
-from l4t_jax.kernels import bits
+from l4t_jax.abstraction.scene import Scene, first_index
+from l4t_jax.envs.cells import COLOURS
+from l4t_jax.envs.task import Role, Task
 
-
-class SymbolicObservation(struct.PyTreeNode):
-    """What the symbolic layer reads from a batch of memory maps (leading axes `*B`).
-
-    Attributes:
-        state: `int32[*B]` id of the symbolic state, below `num_states(task)`.
-        place: `int8[*B, objects, 2]` each role's last known x and y; -1 where it was never seen this episode.
-    """
-
-    state: jax.Array
-    place: jax.Array
+UNSEEN, WITHIN_REACH, BLOCKED = range(3)
+BLOCKED_WORD = "blocked"
 
 
 def _portable(task: Task) -> list[int]:
@@ -43,55 +35,58 @@ def _pairs(task: Task) -> list[tuple[int, int]]:
     return list(combinations(_portable(task), 2)) if task.rename_colours else []
 
 
+def _digits(task: Task) -> list[int]:
+    """How many values each digit of an id has: objects, pairs, what is held."""
+    return [3 if role.reach else 2 for role in task.objects] + [2] * len(_pairs(task)) + [len(_portable(task)) + 1]
+
+
 def num_states(task: Task) -> int:
     """How many ids there are; most tasks can meet only some of them (`enumerate_states`)."""
-    return (1 << (len(task.objects) + len(_pairs(task)))) * (len(_portable(task)) + 1)
+    return math.prod(_digits(task))
 
 
-def observe_symbolic(task: Task, known: MemoryMap) -> SymbolicObservation:
-    """The symbolic state and the remembered places; a function of the memory map and the carried's pickup_position
-    alone.
+def _number(task: Task, values: list[int]) -> int:
+    """The id of its digits."""
+    state = 0
+    for value, size in zip(reversed(values), reversed(_digits(task)), strict=True):
+        state = state * size + value
+    return state
+
+
+def _values(task: Task, state: int) -> list[int]:
+    """The digits of an id."""
+    values = []
+    for size in _digits(task):
+        state, value = divmod(state, size)
+        values.append(value)
+    return values
+
+
+def state_of(scene: Scene, within_reach: Mapping[int, jax.Array]) -> jax.Array:
+    """The ids of the symbolic states of a batch, `int32[*B]`; a function of the memory maps alone.
+
+    Args:
+        scene: the batch.
+        within_reach: for each object whose reach the task tells (`Role.reach`), by its place in `task.objects`:
+            `bool[*B]` whether there is a path to it.
     """
-    width, height = known.cells.shape[-2:]
-    cells = bits.batch_last(known.cells)
-    kinds, colours = kind_of(cells), colour_of(cells)
-    here = bits.cell(known.agent[..., 0].astype(jnp.int32), known.agent[..., 1].astype(jnp.int32), width, height)
-    nowhere = width * height
-
-    first = []  # the scan index of each role in the map, or `nowhere`
-    held = jnp.zeros(known.carrying.shape, jnp.int32)
-    for i, role in enumerate(task.objects):
-        match = one_of(kinds, *role.kinds)
-        carried = one_of(kind_of(known.carrying), *role.kinds) & (known.carrying != 0)
-        if role.colour is not None:
-            match = match & (colours == role.colour)
-            carried = carried & (colour_of(known.carrying) == role.colour)
-        if role.portable:
-            held = jnp.where(carried & (held == 0), _portable(task).index(i) + 1, held)
-        left = bits.pack(match) & ~here
-        for _ in range(role.nth):
-            x, y = jnp.divmod(bits.first_cell(left, height), height)
-            left = left & ~bits.cell(x, y, width, height)
-        first.append(bits.first_cell(left, height))
-
-    state = jnp.zeros(known.carrying.shape, jnp.int32)
-    for i, found in enumerate(first):
-        state = state | ((found < nowhere).astype(jnp.int32) << i)
-    for b, (i, j) in enumerate(_pairs(task)):
-        both = (first[i] < nowhere) & (first[j] < nowhere)
-        state = state | ((both & (first[i] < first[j])).astype(jnp.int32) << (len(task.objects) + b))
-    state = state + held * (1 << (len(task.objects) + len(_pairs(task))))
-
-    places = []
-    for i, found in enumerate(first):
-        px, py = jnp.divmod(found, height)
-        place = jnp.where((found < nowhere)[..., None], jnp.stack([px, py], axis=-1), -1)
-        if task.objects[i].portable:
-            is_held = held == _portable(task).index(i) + 1
-            place = jnp.where((is_held & (found == nowhere))[..., None], known.pickup_position.astype(jnp.int32), place)
-        places.append(place)
-    place = jnp.stack(places, axis=-2).astype(jnp.int8)
-    return SymbolicObservation(state=state, place=place)
+    task = scene.task
+    values: list[jax.Array] = []
+    for i, mask in enumerate(scene.lying):
+        seen = jnp.any(mask, axis=(0, 1))
+        if task.objects[i].reach:
+            values.append(jnp.where(seen, jnp.where(within_reach[i], WITHIN_REACH, BLOCKED), UNSEEN))
+        else:
+            values.append(seen.astype(jnp.int32))
+    first = {i: first_index(scene.lying[i]) for i in sorted({i for pair in _pairs(task) for i in pair})}
+    for i, j in _pairs(task):
+        both = (values[i] > 0) & (values[j] > 0)
+        values.append((both & (first[i] < first[j])).astype(jnp.int32))
+    values.append(scene.held)
+    state, weight = jnp.zeros_like(scene.held), 1
+    for value, size in zip(values, _digits(task), strict=True):
+        state, weight = state + value * weight, weight * size
+    return state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +95,8 @@ class Symbolic:
 
     Attributes:
         sees: names of the objects seen, portable ones first (in scan order where the task renames colours), then the
-            others.
-        holds: name of the role held, or None.
+            others; "blocked NAME" where the task tells reach apart and there is no way to it.
+        holds: name of the object held, or None.
     """
 
     sees: tuple[str, ...]
@@ -114,20 +109,26 @@ class Symbolic:
         return f"Agent sees {seen}, holds <{self.holds or 'nothing'}>."
 
 
+def _said(role: Role, value: int) -> str:
+    return f"{BLOCKED_WORD} {role.name}" if value == BLOCKED else role.name
+
+
 def decode(task: Task, state: int) -> Symbolic:
     """The symbolic state of an id."""
-    bits = state & ((1 << (len(task.objects) + len(_pairs(task)))) - 1)
-    held = state >> (len(task.objects) + len(_pairs(task)))
-    seen = [i for i in range(len(task.objects)) if bits >> i & 1]
-    before = {pair: bool(bits >> (len(task.objects) + b) & 1) for b, pair in enumerate(_pairs(task))}
+    values = _values(task, state)
+    number = len(task.objects)
+    seen = [i for i in range(number) if values[i]]
+    before = {pair: bool(values[number + b]) for b, pair in enumerate(_pairs(task))}
     portable = [i for i in seen if i in _portable(task)]
     if task.rename_colours:  # rank by the number of objects that lie before
         portable = sorted(
             portable,
             key=lambda i: sum(before.get((j, i), not before.get((i, j), False)) for j in portable if j != i),
         )
-    names = [task.objects[i].name for i in portable + [i for i in seen if i not in portable]]
-    return Symbolic(tuple(names), task.objects[_portable(task)[held - 1]].name if held else None)
+    order = portable + [i for i in seen if i not in portable]
+    held = values[-1]
+    names = tuple(_said(task.objects[i], values[i]) for i in order)
+    return Symbolic(names, task.objects[_portable(task)[held - 1]].name if held else None)
 
 
 def encode(task: Task, symbolic: Symbolic) -> int:
@@ -137,40 +138,47 @@ def encode(task: Task, symbolic: Symbolic) -> int:
         ValueError: it names something the task has not.
     """
     names = [role.name for role in task.objects]
-    for name in (*symbolic.sees, *([symbolic.holds] if symbolic.holds else [])):
-        if name not in names:
+    meant = {_said(role, value): (i, value) for i, role in enumerate(task.objects) for value in (WITHIN_REACH, BLOCKED)}
+    for name in symbolic.sees:
+        if name not in meant or (meant[name][1] == BLOCKED and not task.objects[meant[name][0]].reach):
             raise ValueError(f"{task.name} has no object {name!r}; its objects are {', '.join(names)}")
-    seen = [names.index(name) for name in symbolic.sees]
-    state = sum(1 << i for i in seen)
+    values = [0] * len(_digits(task))
+    order = [meant[name][0] for name in symbolic.sees]
+    for name in symbolic.sees:
+        values[meant[name][0]] = meant[name][1]
     for b, (i, j) in enumerate(_pairs(task)):
-        if i in seen and j in seen and seen.index(i) < seen.index(j):
-            state |= 1 << (len(names) + b)
-    held = 0
+        values[len(names) + b] = int(i in order and j in order and order.index(i) < order.index(j))
     if symbolic.holds:
+        if symbolic.holds not in names:
+            raise ValueError(f"{task.name} has no object {symbolic.holds!r}; its objects are {', '.join(names)}")
         if names.index(symbolic.holds) not in _portable(task):
             raise ValueError(f"{symbolic.holds!r} cannot be held in {task.name}")
-        held = _portable(task).index(names.index(symbolic.holds)) + 1
-    return state + held * (1 << (len(names) + len(_pairs(task))))
+        values[-1] = _portable(task).index(names.index(symbolic.holds)) + 1
+    return _number(task, values)
 
 
 def enumerate_states(task: Task) -> list[int]:
-    """The ids that can occur: each role is one object, so it is unseen, seen or held, and at most one is held.
+    """The ids that can occur, rising.
 
-    A role that is the second of its kind is seen only with the first; states of one object exclude each other.
+    States of one object exclude each other, and a numbered object that is the second of its kind is seen only with the
+    first. An object that is one of its kind (numbered, or of a task that renames colours or tells no reach apart) is
+    unseen, seen or held; of others there may be several, so that one is held while another is seen.
     """
     found = []
-    for state in range(num_states(task)):
+    for values in product(*(range(size) for size in _digits(task))):
+        state = _number(task, list(values))
         symbolic = decode(task, state)
         if encode(task, symbolic) != state:
             continue  # a pair bit without its pair
-        seen = [i for i, role in enumerate(task.objects) if role.name in symbolic.sees]
-        objects = [task.objects[i].is_same_as for i in seen if task.objects[i].is_same_as]
-        numbered = {(task.objects[i].kinds, task.objects[i].colour, task.objects[i].nth) for i in seen}
+        seen = [role for role, value in zip(task.objects, values, strict=False) if value]
+        one_object = [role.is_same_as for role in seen if role.is_same_as]
+        numbered = {(role.kinds, role.colour, role.nth or 0) for role in seen if role.nth is not None}
         ordered = all(nth == 0 or (kinds, colour, nth - 1) in numbered for kinds, colour, nth in numbered)
-        if symbolic.holds in symbolic.sees or len(set(objects)) < len(objects) or not ordered:
-            continue
-        found.append(state)
-    return found
+        several = any(role.reach for role in task.objects)
+        held_and_seen = not several and symbolic.holds in symbolic.sees
+        if not held_and_seen and len(set(one_object)) == len(one_object) and ordered:
+            found.append(state)
+    return sorted(found)
 
 
 def rename(task: Task, symbolic: Symbolic) -> tuple[Symbolic, dict[str, str]]:

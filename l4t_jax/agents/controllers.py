@@ -16,15 +16,15 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from l4t_jax.abstraction.symbolic import observe_symbolic
 from l4t_jax.agents import losses
 from l4t_jax.envs.cells import DONE, NUM_ACTIONS
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.envs.task import Task
-from l4t_jax.skills.library import skill_actions
+from l4t_jax.kernels import PORTABLE, Kernels
+from l4t_jax.skills.actions import skill_actions
+from l4t_jax.skills.base import NOOP, get_skill
 from l4t_jax.skills.plan_codes import decode_step, num_codes
 
-SINGLE_ACTIONS = ("pick_up", "drop", "open")
 IMPOSSIBLE = -1e9  # the logit of a choice that the mask excludes
 
 
@@ -111,6 +111,7 @@ class OverSkills:
     """The student's outputs are the steps of a plan of `task`."""
 
     task: Task
+    kernel: Kernels = PORTABLE
     chooses_actions: ClassVar[bool] = False
 
     @property
@@ -126,10 +127,10 @@ class OverSkills:
         greedy: bool | jax.Array = False,
     ) -> tuple[OptionState, Choice]:  # fmt: skip
         """As `Primitive.choose`; goes on with the option under way where it is not over."""
-        observed = observe_symbolic(self.task, memory)
-        would_do = jnp.moveaxis(skill_actions(self.task, memory, observed), 0, -1)  # (N, outputs)
+        observed = skill_actions(self.task, memory, self.kernel)
+        would_do = jnp.moveaxis(observed.actions, 0, -1)  # (N, outputs)
         acts = (would_do >= 0) & (would_do < DONE)
-        single = jnp.asarray([decode_step(self.task, code)[0] in SINGLE_ACTIONS for code in range(self.outputs)])
+        single = jnp.asarray([_one_action(decode_step(self.task, code)[0]) for code in range(self.outputs)])
         still = jnp.take_along_axis(acts, option_state.option[:, None], axis=-1)[:, 0]
         option_boundary = reset | ~still | single[option_state.option] | (observed.state != option_state.state)
         action_mask = acts | ~jnp.any(acts, axis=-1, keepdims=True)
@@ -142,6 +143,10 @@ class OverSkills:
             action_mask=action_mask,
         )  # fmt: skip
         return OptionState(option=option, state=observed.state), choice
+
+
+def _one_action(skill: str) -> bool:
+    return skill != NOOP and get_skill(skill).one_action
 
 
 Controller = Primitive | OverSkills

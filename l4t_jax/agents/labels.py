@@ -13,6 +13,7 @@ from l4t_jax import parallel
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.envs.task import Task
+from l4t_jax.kernels import Kernels
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
 
 
@@ -23,6 +24,7 @@ def teacher_labels(
     weight: jax.Array,
     hard_key: jax.Array | None,
     env_id: jax.Array,
+    kernel: Kernels,
     mesh_axis: str | None = None,
     seed_axis: str | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -35,6 +37,7 @@ def teacher_labels(
         weight: `float32[]` of the labels in the loss; where it is 0 (for every seed) the teacher is not asked.
         hard_key: random key to draw one action a step from the teacher's distribution; None for the distribution.
         env_id: `int32[N]` the environments' own numbers.
+        kernel: how they are computed.
         mesh_axis, seed_axis: names of the axes this runs under (`algorithms.Axes`).
 
     Returns:
@@ -46,13 +49,13 @@ def teacher_labels(
     env_steps = memory.carrying.shape
 
     def ask() -> tuple[jax.Array, jax.Array | None]:
-        said = teacher_output(task, table, memory)
+        said = teacher_output(task, table, memory, kernel)
         soft = said.distribution
-        met = jnp.zeros(table.plans.shape[0], bool).at[said.state].set(True) if table.grows else None
+        met = jnp.zeros(table.row.shape[0], bool).at[said.state].set(True) if table.grows else None
         return soft if hard_key is None else one_action(hard_key, soft, env_id), met
 
     nothing = jnp.zeros((*env_steps, NUM_ACTIONS))
-    none = jnp.zeros(table.plans.shape[0], bool) if table.grows else None
+    none = jnp.zeros(table.row.shape[0], bool) if table.grows else None
     labels, met = jax.lax.cond(most > 0, ask, lambda: (nothing, none))
     unguided = parallel.mean(jnp.mean(jnp.sum(labels, axis=-1) < 0.5), mesh_axis)
     metrics = {"unguided": jnp.where(weight > 0, unguided, 0.0)}

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 from flax import struct
 
 from l4t_jax.agents.controllers import Controller, Primitive
+from l4t_jax.envs.navix import GridTask, Outcome
 from l4t_jax.envs.state import MemoryMap, State
-from l4t_jax.envs.task import GridTask, observe
-from l4t_jax.parallel import per_env_bits
+from l4t_jax.envs.visibility import know as know_one
+from l4t_jax.parallel import per_env_bits, per_env_keys
 
 # (carry, memory map (1, N), reset (1, N)) -> carry, logits (1, N, 7), value (1, N)
 Act = Callable[[Any, MemoryMap, jax.Array], tuple[Any, jax.Array, jax.Array]]
@@ -122,7 +123,7 @@ def rollout(
         raise ValueError(f"a rollout of {num_steps} steps is longer than an episode of {env.max_steps}")
     num_envs = envs.t.shape[0]
     first_carry = envs.carry
-    know = jax.vmap(observe)
+    know = jax.vmap(know_one)
 
     def step(state: tuple[Envs, MemoryMap, Any], key: jax.Array) -> tuple[tuple[Envs, MemoryMap, Any], dict[str, Any]]:
         envs, cut_memory, cut_carry = state
@@ -132,8 +133,8 @@ def rollout(
         )  # else a student's features find it anew, many times
         carry, logits, value = act(envs.carry, _one_step(memory), envs.reset[None])
         option_state, choice = controller.choose(envs.option_state, choice_bits, memory, envs.reset, logits[0])
-        env_state, reward, terminated, truncated = jax.vmap(env.transition)(envs.env_state, envs.t, choice.action)
-        truncated = truncated & ~terminated
+        env_state, outcome = step_envs(env, key, envs.env_id, envs.env_state, envs.t, choice.action)
+        terminated, truncated = outcome.terminated, outcome.truncated & ~outcome.terminated
         done = terminated | truncated
         # The only states whose value is not that of a later row: keep them aside, one an environment (see `num_steps`).
         cut_memory = where_done(truncated, know(env_state), cut_memory)
@@ -142,7 +143,7 @@ def rollout(
         level = jax.tree.map(lambda leaf: leaf[index], pool)
         row = dict(
             memory=memory, reset=envs.reset, action=choice.index, log_prob=choice.log_prob, value=value[0],
-            reward=reward, success=terminated & (reward > 0), age=envs.t, terminated=terminated, truncated=truncated,
+            reward=outcome.reward, success=outcome.success, age=envs.t, terminated=terminated, truncated=truncated,
             option_boundary=choice.option_boundary,
             action_mask=choice.action_mask,
         )  # fmt: skip
@@ -165,6 +166,16 @@ def rollout(
     next_value = jnp.concatenate([rows["value"][1:], last_value])
     next_value = jnp.where(rows["truncated"], cut_value, next_value)
     return envs, Rollout(next_value=next_value, carry=first_carry, **rows)
+
+
+def step_envs(
+    env: GridTask, key: jax.Array, env_id: jax.Array, env_state: State, t: jax.Array, action: jax.Array
+) -> tuple[State, Outcome]:  # fmt: skip
+    """One step of N environments; what moves by chance draws from each environment's own id."""
+    if env.task.before_step is None:
+        return jax.vmap(env.transition)(env_state, t, action)
+    keys = per_env_keys(jax.random.fold_in(key, 1), env_id)
+    return jax.vmap(env.transition)(env_state, t, action, keys)
 
 
 def _one_step(tree: Any) -> Any:

@@ -11,22 +11,26 @@ import jax
 import jax.numpy as jnp
 
 from l4t_jax import parallel
+from l4t_jax.envs.navix import GridTask
 from l4t_jax.envs.state import State
-from l4t_jax.envs.task import GridTask
 
 HELDOUT_KEY = 20231113  # seed of the levels of validation and test
 BUCKETS = 16
 SPLITS = {"training": (0, 12), "validation": (12, 14), "test": (14, 16)}  # buckets of the hash, from - to
 
 
-def level_hash(env_state: State) -> jax.Array:
-    """A hash of the layout, `uint32[...]`: polynomial over cells and agent, then a strong final mix (murmur3's).
+def level_hash(level: State) -> jax.Array:
+    """A hash of a level, `uint32[...]`: polynomial over all that was drawn, then a strong final mix (murmur3's).
 
     Args:
-        environment: at the start of an episode; leading axes are batch axes.
+        level: at the start of an episode; leading axes are batch axes.
     """
-    cells = env_state.cells.reshape(*env_state.cells.shape[:-2], -1)
-    values = jnp.concatenate([cells.astype(jnp.uint32), env_state.agent.astype(jnp.uint32)], axis=-1) + jnp.uint32(1)
+    batch = level.cells.shape[:-2]
+    drawn = [level.cells, level.agent]
+    drawn += [extra for extra in (level.mission, level.targets, level.contents) if extra is not None]
+    if level.contents is not None:
+        drawn.append(level.carrying)
+    values = jnp.concatenate([part.astype(jnp.uint32).reshape(*batch, -1) for part in drawn], axis=-1) + jnp.uint32(1)
     power = jnp.cumprod(jnp.full((values.shape[-1],), 2654435761, jnp.uint32))  # odd: no two places weigh the same
     h = jnp.sum(values * power, axis=-1, dtype=jnp.uint32)
     h = (h ^ (h >> 16)) * jnp.uint32(0x85EBCA6B)
@@ -34,10 +38,10 @@ def level_hash(env_state: State) -> jax.Array:
     return h ^ (h >> 16)
 
 
-def in_split(env_state: State, split: str) -> jax.Array:
+def in_split(level: State, split: str) -> jax.Array:
     """Whether a level belongs to `split` ("training", "validation" or "test"), `bool[...]`."""
     first, last = SPLITS[split]
-    bucket = (level_hash(env_state) % BUCKETS).astype(jnp.int32)
+    bucket = (level_hash(level) % BUCKETS).astype(jnp.int32)
     return (bucket >= first) & (bucket < last)
 
 
@@ -51,12 +55,12 @@ def draw_levels(env: GridTask, key: jax.Array, number: int, split: str, axis: st
     first, last = SPLITS[split]
     candidates = int(number * BUCKETS / (last - first) * 1.5) + 64
     keys = parallel.shard(jax.random.split(key, candidates), axis)
-    env_states = parallel.all_gather(jax.vmap(env.initial)(keys), candidates, axis)
-    mine = in_split(env_states, split)
+    levels = parallel.all_gather(jax.vmap(env.initial)(keys), candidates, axis)
+    mine = in_split(levels, split)
     order = jnp.argsort(~mine, stable=True)  # mine first
     count = jnp.maximum(jnp.sum(mine), 1)
     chosen = order[jnp.arange(number) % count]
-    return jax.tree.map(lambda leaf: leaf[chosen], env_states)
+    return jax.tree.map(lambda leaf: leaf[chosen], levels)
 
 
 def heldout_levels(env: GridTask, number: int, split: str) -> State:

@@ -17,12 +17,14 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from l4t_jax import parallel
-from l4t_jax.abstraction.symbolic import observe_symbolic
+from l4t_jax.agents.rollout import step_envs
 from l4t_jax.envs.levels import heldout_levels
+from l4t_jax.envs.navix import GridTask
 from l4t_jax.envs.state import State
-from l4t_jax.envs.task import GridTask, observe
+from l4t_jax.envs.visibility import know
 from l4t_jax.evaluation import playing
 from l4t_jax.evaluation.playing import Episodes, Players
+from l4t_jax.skills.actions import symbolic_states
 from l4t_jax.teacher.policy import TeacherTable
 
 # What a run's random keys are for; each is split from the run's seed by its place in this list.
@@ -48,11 +50,11 @@ class Trace:
         success: whether it ended well.
     """
 
-    def __init__(self, env_state: State, state: np.ndarray, action: np.ndarray, done: np.ndarray, reward: np.ndarray):
+    def __init__(self, env_state: State, state: np.ndarray, action: np.ndarray, done: np.ndarray, success: np.ndarray):
         steps = int(np.argmax(done)) + 1 if done.any() else done.size
         self.env_state: State = jax.tree.map(lambda leaf: np.asarray(leaf)[: steps + 1], env_state)
         self.state, self.action = state[: steps + 1], action[:steps]
-        self.success = bool(reward[:steps].sum() > 0)
+        self.success = bool(success[:steps].any())
 
 
 class Evaluator:
@@ -129,7 +131,7 @@ class Evaluator:
             return parallel.all_gather(found, self.chunk, self._axis, rows=-1)
 
         random = play(playing.random_policy)
-        return random, None if table is None else play(playing.teacher_policy(env.task, table))
+        return random, None if table is None else play(playing.teacher_policy(env.task, table, env.kernel))
 
     def _picture(
         self, params: Any, table: TeacherTable | None, seed: Any, levels: State, index: Any
@@ -141,7 +143,7 @@ class Evaluator:
         shown = _trace(env, policy, carry, key, level)
         if table is None:
             return shown, None
-        return shown, _trace(env, playing.teacher_policy(env.task, table), (), key, level)
+        return shown, _trace(env, playing.teacher_policy(env.task, table, env.kernel), (), key, level)
 
     # What they give on the host
 
@@ -210,15 +212,18 @@ def _trace(env: GridTask, policy: playing.Policy, carry: Any, key: jax.Array, le
 
     def step(state: tuple[State, Any], t: jax.Array) -> tuple[tuple[State, Any], tuple[Any, ...]]:
         env_state, carry = state
-        memory = jax.tree.map(lambda leaf: leaf[None], observe(env_state))
+        memory = jax.tree.map(lambda leaf: leaf[None], know(env_state))
         carry, logits = policy(carry, memory, t[None] == 0)
         action = jax.random.categorical(jax.random.fold_in(key, t), logits[0]).astype(jnp.int32)
-        after, reward, terminated, truncated = env.transition(env_state, t, action)
-        return (after, carry), (after, action, terminated | truncated, reward)
+        one = jax.tree.map(lambda leaf: leaf[None], env_state)
+        step_key = jax.random.fold_in(key, t)
+        after, outcome = step_envs(env, step_key, jnp.zeros(1, jnp.int32), one, t[None], action[None])
+        after, outcome = jax.tree.map(lambda leaf: leaf[0], (after, outcome))
+        return (after, carry), (after, action, outcome.terminated | outcome.truncated, outcome.success)
 
-    _, (env_states, action, done, reward) = jax.lax.scan(
+    _, (env_states, action, done, success) = jax.lax.scan(
         step, (level, carry), jnp.arange(env.max_steps, dtype=jnp.int32)
     )
     env_states = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), level, env_states)
-    state = observe_symbolic(env.task, jax.vmap(observe)(env_states)).state
-    return env_states, state, action, done, reward
+    state = symbolic_states(env.task, jax.vmap(know)(env_states), env.kernel)
+    return env_states, state, action, done, success

@@ -17,9 +17,13 @@ from jax.sharding import Mesh
 
 from l4t_jax.agents.controllers import draw
 from l4t_jax.agents.policy import Policy
+from l4t_jax.agents.rollout import step_envs
 from l4t_jax.envs.cells import NUM_ACTIONS
+from l4t_jax.envs.navix import GridTask
 from l4t_jax.envs.state import MemoryMap, State
-from l4t_jax.envs.task import GridTask, Task, observe
+from l4t_jax.envs.task import Task
+from l4t_jax.envs.visibility import know as know_one
+from l4t_jax.kernels import PORTABLE, Kernels
 from l4t_jax.parallel import per_env_bits
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
 
@@ -75,7 +79,7 @@ def play(
     """
     num_envs = levels.agent.shape[0]
     own = jnp.arange(num_envs) if level_id is None else level_id
-    know = jax.vmap(observe)
+    know = jax.vmap(know_one)
 
     def busy(state: tuple[Any, ...]) -> jax.Array:
         return jnp.any(~state[2]) & (state[1] < env.max_steps)
@@ -84,16 +88,16 @@ def play(
         env_state, t, done, carry, episodes = state
         carry, logits = policy(carry, know(env_state), jnp.broadcast_to(t == 0, (num_envs,)))
         action = choose(jax.random.fold_in(key, t), own, logits, greedy)
-        env_state, reward, terminated, truncated = jax.vmap(env.transition)(
-            env_state, jnp.broadcast_to(t, (num_envs,)), action
+        env_state, outcome = step_envs(
+            env, jax.random.fold_in(key, t), own, env_state, jnp.broadcast_to(t, (num_envs,)), action
         )
         live = ~done
         episodes = Episodes(
-            success=episodes.success | (live & (reward > 0)),
-            reward=episodes.reward + jnp.where(live, reward, 0.0),
+            success=episodes.success | (live & outcome.success),
+            reward=episodes.reward + jnp.where(live, outcome.reward, 0.0),
             length=episodes.length + live.astype(jnp.int32),
         )
-        return env_state, t + 1, done | terminated | truncated, carry, episodes
+        return env_state, t + 1, done | outcome.terminated | outcome.truncated, carry, episodes
 
     nothing = Episodes(
         success=jnp.zeros(num_envs, bool),
@@ -119,11 +123,11 @@ def choose(key: jax.Array, level_id: jax.Array, logits: jax.Array, greedy: bool 
     return draw(per_env_bits(key, level_id, 1)[:, 0], logits, greedy)
 
 
-def teacher_policy(task: Task, table: TeacherTable) -> Policy:
+def teacher_policy(task: Task, table: TeacherTable, kernel: Kernels = PORTABLE) -> Policy:
     """The teacher, its action drawn from the mixture of its plans; uniformly where it knows nothing."""
 
     def policy(carry: Any, memory: MemoryMap, reset: jax.Array) -> tuple[Any, jax.Array]:
-        distribution = teacher_output(task, table, memory).distribution
+        distribution = teacher_output(task, table, memory, kernel).distribution
         known_state = jnp.sum(distribution, axis=-1, keepdims=True) > 0
         return carry, jnp.log(jnp.where(known_state, distribution, 1.0 / NUM_ACTIONS))
 

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l4t_jax.envs import Task, dynamics
+from l4t_jax.envs import Layout, Task
 from l4t_jax.envs.cells import DIR_X, DIR_Y, EMPTY, PICKUP, encode_cells
 from l4t_jax.envs.levels import in_split
+from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import State, from_observation
 from l4t_jax.errors import ConfigError
 from l4t_jax.evaluation.playing import Episodes, Players, choose
@@ -55,7 +56,7 @@ def levels(task: Task, seeds: list[int]) -> State:
         env.unwrapped.reset(seed=seed)
         layouts.append(env.layout())
     cells, agents = (np.stack(part) for part in zip(*layouts, strict=True))
-    start = jax.vmap(lambda cells, agent: dynamics.start(encode_cells(cells), agent, task.view))
+    start = jax.vmap(lambda cells, agent: make_env(task).begin(Layout(encode_cells(cells), agent)))
     return jax.jit(start)(cells, agents.astype(np.int8))
 
 

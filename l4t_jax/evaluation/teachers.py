@@ -12,6 +12,7 @@ import numpy as np
 
 from l4t_jax.envs import Task
 from l4t_jax.envs.levels import heldout_levels
+from l4t_jax.envs.navix import make_env
 from l4t_jax.evaluation import playing
 from l4t_jax.evaluation.intervals import wilson
 from l4t_jax.teacher import file
@@ -31,7 +32,7 @@ def evaluate_teacher(task: Task, content: dict[str, Any], levels: int, seed: int
         Wilson's), and `unguided`, the sentences of the states in which it gives no guidance.
     """
     with jax.enable_x64(False):
-        env = task.make()
+        env = make_env(task)
         policy = playing.teacher_policy(task, file.to_table(task, content))
         start = heldout_levels(env, levels, "test")
         play = jax.jit(lambda key, env_states: playing.play(env, policy, (), key, env_states))

@@ -1,20 +1,20 @@
-"""Exact shortest paths over position and direction, for a whole batch of maps in one loop.
+"""Shortest paths over position and direction: what the skills that walk ask for.
 
-Device module: pure, jittable. A breadth-first search backwards from the poses that have a target directly ahead, on
-maps packed as bits (`bits`): one step of the loop moves the frontier of every map of the batch by one action.
-Each turn or step forward costs 1. Source: LLM4Teach's `go_to`, REFERENCE facts, section Teacher, item 3.
+Device module: pure, jittable. Each turn or step forward costs 1; a path ends where a target is directly ahead. Source:
+LLM4Teach's `go_to`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from l4t_jax.envs.cells import DIR_X, DIR_Y
-from l4t_jax.kernels import bits
-
-FAR = 10_000  # the distance of what cannot be reached
+from l4t_jax.envs.cells import DIR_X, DIR_Y, DONE, FORWARD, LEFT, RIGHT
+from l4t_jax.kernels import Kernels, bits, search
+from l4t_jax.kernels.search import FAR
 
 
 class Path(struct.PyTreeNode):
@@ -30,82 +30,87 @@ class Path(struct.PyTreeNode):
     right: jax.Array
     forward: jax.Array
 
+    @property
+    def found(self) -> jax.Array:
+        """Whether there is a path, `bool[*B]`."""
+        return self.distance < FAR
 
-# Maps searched at a time on a CPU, by the bits of a word: what the loop reads and writes stays in the first cache
-# (10 x 10 maps, two targets each, one core: 0.15 µs a map at 128, 0.32 at 512, 1.4 at 2048).
-CHUNK = {8: 128, 16: 128, 32: 64}
-UNROLLED = 2  # actions a turn of the loop: a turn costs the same few microseconds, however little is in it
+    def first_action(self, ahead: int) -> jax.Array:
+        """The first action of a shortest path: forward before left before right.
+
+        Args:
+            ahead: what to answer where a target is directly ahead.
+
+        Returns:
+            `int32[*B]`; `DONE` where there is no path.
+        """
+        return jnp.select(
+            [self.distance == 0, self.forward, self.left, self.right], [ahead, FORWARD, LEFT, RIGHT], DONE
+        ).astype(jnp.int32)
 
 
-def facing(targets: jax.Array) -> jax.Array:
-    """The poses with a target directly ahead: bits `[W, *B]` -> `[4, W, *B]`, a plane a direction."""
-    return jnp.stack([bits.shift(targets, -DIR_X[d], -DIR_Y[d]) for d in range(4)])
-
-
-def shortest_path(passable: jax.Array, targets: jax.Array, agent: jax.Array, height: int) -> Path:
-    """Shortest paths from the agent's pose to any pose with a target directly ahead.
+def shortest_paths(
+    passable: Sequence[jax.Array], targets: Sequence[jax.Array], agent: jax.Array, kernel: Kernels
+) -> Path:  # fmt: skip
+    """Shortest paths from each agent's pose to any pose with a target directly ahead, for several searches at once.
 
     Args:
-        passable: bits `[W, *B]` of the cells that may be walked on; the agent's own cell need not be among them.
-        targets: bits `[W, *B]`.
+        passable: of each search `bool[W, H, *B]` cells that may be walked on; the agent's own need not be among them.
+        targets: of each search `bool[W, H, *B]`.
         agent: `int32[3, *B]` x, y, direction.
-        height: of the map.
+        kernel: how it is computed.
+
+    Returns:
+        With a leading axis of searches.
     """
-    batch = passable.shape[1:]
-    flat = [leaf.reshape(leaf.shape[0], -1) for leaf in (passable, targets, agent)]
-    chunk = CHUNK[jnp.iinfo(passable.dtype).bits]
-    path = bits.in_parts(lambda one: _search(one[0], one[1], one[2], height), chunk, flat, axis=1)
-    return jax.tree.map(lambda leaf: leaf.reshape(batch), path)
+    agents = jnp.broadcast_to(agent[:, None], (3, len(targets), *agent.shape[1:]))
+    if kernel.reference:
+        return reference_paths(jnp.stack(passable, axis=2), jnp.stack(targets, axis=2), agents)
+    packed = {id(mask): bits.pack(mask, kernel) for mask in (*passable, *targets)}  # each mask once
+    walkable, wanted = (jnp.stack([packed[id(mask)] for mask in masks], axis=1) for masks in (passable, targets))
+    return Path(*search.shortest_paths(walkable, wanted, agents, targets[0].shape[1], kernel))
 
 
-def _search(passable: jax.Array, targets: jax.Array, agent: jax.Array, height: int) -> Path:
-    """`shortest_path` with a single batch axis."""
-    width, batch = passable.shape
-    x, y, d = agent[0], agent[1], agent[2]
-    here = bits.cell(x, y, width, height)
-    open_cells = passable | here
-    none = jnp.zeros((), passable.dtype)
-    pose = jnp.stack([jnp.where(d == k, here, none) for k in range(4)])  # the agent's, one bit of a map
+def _moved(cells: jax.Array, dx: int, dy: int) -> jax.Array:
+    """A mask `[W, H, *B]` moved by (dx, dy), each -1, 0 or 1; what leaves the map is lost."""
+    width, height = cells.shape[:2]
+    padded = jnp.pad(cells, [(1, 1), (1, 1)] + [(0, 0)] * (cells.ndim - 2))
+    return padded[1 - dx : 1 - dx + width, 1 - dy : 1 - dy + height]
 
-    def any_pose(poses: jax.Array) -> jax.Array:
-        """Whether a set `[4, W, B]` holds any pose, `bool[B]`."""
-        return jax.lax.reduce(poses, none, jax.lax.bitwise_or, (0, 1)) != 0
 
-    def grow(reached: jax.Array) -> jax.Array:
-        """All poses from which one action leads into `reached`, and `reached`."""
-        turns = [reached[1] | reached[3], reached[0] | reached[2]] * 2
-        steps = [bits.shift(reached[d], -DIR_X[d], -DIR_Y[d]) for d in range(4)]
-        return jnp.stack([reached[d] | ((turns[d] | steps[d]) & open_cells) for d in range(4)])
+def reference_paths(passable: jax.Array, targets: jax.Array, agent: jax.Array) -> Path:
+    """`shortest_paths`, step by step on one mask a direction."""
+    width, height = passable.shape[:2]
+    x, y, d = agent
+    batch = (1,) * x.ndim
+    here = (jnp.arange(width).reshape(-1, 1, *batch) == x) & (jnp.arange(height).reshape(1, -1, *batch) == y)
+    walkable = passable | here
 
-    # A map's set stops growing before the agent's pose would join it: at the end it holds the poses that are nearer to
-    # the target, those next to the agent among them. So the loop asks one thing of each map, by bits alone, and what
-    # its neighbours are is looked up once.
+    def grown(near: jax.Array) -> jax.Array:
+        """Poses `[4, W, H, *B]` from which one action leads to a pose of `near`, and `near`."""
+        one = [near[k] | near[k - 1] | near[(k + 1) % 4] | _moved(near[k], -DIR_X[k], -DIR_Y[k]) for k in range(4)]
+        return jnp.stack(one) & walkable
+
+    def is_at(poses: jax.Array, x: jax.Array, y: jax.Array, d: jax.Array) -> jax.Array:
+        """Whether the pose (x, y, d) of each map is in the set, `bool[*B]`."""
+        at = (jnp.arange(width).reshape(-1, 1, *batch) == x) & (jnp.arange(height).reshape(1, -1, *batch) == y)
+        facing = jnp.arange(4).reshape(-1, 1, 1, *batch) == d
+        return jnp.any(poses & at & facing, axis=(0, 1, 2))
+
+    ahead_x, ahead_y = x + jnp.asarray(DIR_X)[d], y + jnp.asarray(DIR_Y)[d]
+    next_poses = ((x, y, (d + 3) & 3), (x, y, (d + 1) & 3), (ahead_x, ahead_y, d))
+
     def step(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        before, _, distance = state
-        reached = before
-        for _ in range(UNROLLED):
-            before, grown = reached, grow(reached)
-            joins = any_pose(grown & pose)
-            reached = jnp.where(joins, reached, grown)
-            distance = jnp.where(joins, distance, distance + 1)
-        return reached, jnp.any(any_pose(before ^ reached)), distance
+        near, distance, starts, t, _ = state
+        leads = jnp.stack([is_at(near, *pose) for pose in next_poses])
+        reached = is_at(grown(near), x, y, d) & (distance == FAR)
+        starts = jnp.where(reached, leads, starts)
+        distance = jnp.where(reached, t, distance)
+        after = grown(near)
+        return after, distance, starts, t + 1, jnp.any(after != near)
 
-    start = facing(targets) & open_cells
-    ahead = any_pose(start & pose)
-    reached, _, distance = jax.lax.while_loop(
-        lambda state: state[1], step, (start, jnp.bool_(True), jnp.ones(batch, jnp.int32))
-    )
-    found = any_pose(grow(reached) & pose)
-
-    def starts(x: jax.Array, y: jax.Array, d: jax.Array) -> jax.Array:
-        """Whether the pose that an action leads to is nearer, `bool[B]`."""
-        column = (d & 3) * width + jnp.clip(x, 0, width - 1)
-        word = jnp.take_along_axis(reached.reshape(4 * width, batch), column[None], axis=0)[0]
-        return found & ~ahead & (x >= 0) & (x < width) & ((word & bits.one_bit(y, height)) != 0)
-
-    return Path(
-        distance=jnp.where(ahead, 0, jnp.where(found, distance, FAR)),
-        left=starts(x, y, d + 3),
-        right=starts(x, y, d + 1),
-        forward=starts(x + jnp.asarray(DIR_X)[d], y + jnp.asarray(DIR_Y)[d], d),
-    )
+    start = jnp.stack([_moved(targets, -DIR_X[k], -DIR_Y[k]) for k in range(4)]) & walkable
+    distance = jnp.where(is_at(start, x, y, d), 0, FAR).astype(jnp.int32)
+    state = (start, distance, jnp.zeros((3, *x.shape), bool), jnp.int32(1), jnp.bool_(True))
+    _, distance, starts, _, _ = jax.lax.while_loop(lambda state: state[-1], step, state)
+    return Path(distance, *starts)

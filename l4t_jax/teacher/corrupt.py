@@ -11,7 +11,8 @@ import numpy as np
 
 from l4t_jax.abstraction import symbolic
 from l4t_jax.envs.task import Task
-from l4t_jax.skills.plan_codes import BARE_SKILLS, OBJECT_SKILLS, Step, own_skills
+from l4t_jax.skills.base import get_skill
+from l4t_jax.skills.plan_codes import Step
 from l4t_jax.teacher import file
 
 LONGEST = 3  # steps of a random plan
@@ -69,8 +70,8 @@ def _steps(task: Task) -> dict[tuple[tuple[str, ...], str | None], list[Step]]:
         renamed, names = symbolic.rename(task, symbolic.decode(task, state))
         key = (renamed.sees, renamed.holds)
         objects[key] = [name for name in objects.get(key, names) if name in names]
-    bare: list[Step] = [(skill,) for skill in (*BARE_SKILLS, *own_skills(task)) if skill in task.skills]
-    skills = [skill for skill in OBJECT_SKILLS if skill in task.skills]
+    bare: list[Step] = [(skill,) for skill in task.skills if not get_skill(skill).takes_object]
+    skills = [skill for skill in task.skills if get_skill(skill).takes_object]
     return {key: bare + [(skill, name) for skill in skills for name in names] for key, names in objects.items()}
 
 

@@ -240,15 +240,19 @@ def pack_table(task: Task, rows: dict[int, list[tuple[float, list[int]]]]) -> Te
     """Symbolic state id -> [(probability, step codes)] as arrays."""
     most = max((len(plans) for plans in rows.values()), default=1) or 1
     longest = max((len(steps) for plans in rows.values() for _, steps in plans), default=1) or 1
-    states = symbolic.num_states(task)
-    codes = np.full((states, most, longest), plan_codes.NOOP_CODE, np.int32)
-    probability = np.zeros((states, most), np.float32)
-    for state, plans in rows.items():
+    number = len(rows)  # the last row is for all states that have none
+    row_of = np.full(symbolic.num_states(task), number, np.int32)
+    codes = np.full((number + 1, most, longest), plan_codes.NOOP_CODE, np.int32)
+    probability = np.zeros((number + 1, most), np.float32)
+    for row, (state, plans) in enumerate(sorted(rows.items())):
+        row_of[state] = row
         total = sum(p for p, _ in plans)
         for i, (p, steps) in enumerate(plans):
-            codes[state, i, : len(steps)] = steps
-            probability[state, i] = p / total
-    return TeacherTable(plans=jnp.asarray(codes), probability=jnp.asarray(probability), success=jnp.float32(1))
+            codes[row, i, : len(steps)] = steps
+            probability[row, i] = p / total
+    return TeacherTable(
+        row=jnp.asarray(row_of), plans=jnp.asarray(codes), probability=jnp.asarray(probability), success=jnp.float32(1)
+    )
 
 
 def _code(task: Task, step: list[str], objects: dict[str, str], state: Symbolic) -> int:

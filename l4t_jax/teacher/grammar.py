@@ -1,6 +1,6 @@
 """The plans that can be asked for: how a plan is written, and the finite set of them for a symbolic state.
 
-Host module. A plan is one or two *errands* over what the agent sees or holds. An errand is
+Host module. A plan is one or two *subtasks* over what the agent sees or holds. An subtask is
 
     explore | search                    (only as far as the task has the skill)
     go to X | reach X                   X seen
@@ -8,9 +8,9 @@ Host module. A plan is one or two *errands* over what the agent sees or holds. A
     drop X                              X held
     open X | go to X, open X            X neither portable nor a goal
 
-so a plan has at most four steps, and no errand comes twice, nor for one object in both forms. What the first errand
+so a plan has at most four steps, and no subtask comes twice, nor for one object in both forms. What the first subtask
 picks up or drops, the second knows. The sets of the paper's tasks have 1 to 86 plans, those of the stock tasks up to
-112; an LLM scores each of them, so beyond `MOST_PLANS` a state is asked with the plans of one errand alone.
+112; an LLM scores each of them, so beyond `MOST_PLANS` a state is asked with the plans of one subtask alone.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import dataclasses
 from collections.abc import Iterable
 
 from l4t_jax.abstraction import symbolic
-from l4t_jax.abstraction.symbolic import Symbolic
-from l4t_jax.envs.cells import GOAL
+from l4t_jax.abstraction.symbolic import BLOCKED_WORD, Symbolic
 from l4t_jax.envs.task import Role, Task
 from l4t_jax.errors import TooManyStates
-from l4t_jax.skills.plan_codes import BARE_SKILLS, SKILLS, Step
+from l4t_jax.skills.base import get_skill
+from l4t_jax.skills.plan_codes import Step
 
 Plan = tuple[Step, ...]
 
@@ -95,45 +95,36 @@ def write_plan(steps: Iterable[Step]) -> str:
 
 def plans(asked: Situation) -> list[Plan]:
     """The finite set of plans of a situation, in a fixed order."""
-    first = list(_errands(asked, asked.state.holds))
+    first = list(_subtasks(asked, asked.state.holds))
     both = [plan for plan, _ in first]
     for plan, hand in first:
-        for further, _ in _errands(asked, hand):
+        for further, _ in _subtasks(asked, hand):
             if further != plan and not _same_end(plan, further):
                 both.append((*plan, *further))
-    both = list(dict.fromkeys(both))  # "go to X" and then "pick up X" are one errand too
+    both = list(dict.fromkeys(both))  # "go to X" and then "pick up X" are one subtask too
     return both if len(both) <= MOST_PLANS else list(dict.fromkeys(plan for plan, _ in first))
 
 
 def _same_end(plan: Plan, further: Plan) -> bool:
-    """Whether two errands are forms of one, such as "open X" and "go to X, open X", or one leads nowhere new."""
+    """Whether two subtasks are forms of one, such as "open X" and "go to X, open X", or one leads nowhere new."""
     return bool(set(plan) & set(further)) or (plan[-1][0] == "drop" and further[-1] == ("pick_up", *plan[-1][1:]))
 
 
-def _errands(asked: Situation, hand: str | None) -> Iterable[tuple[Plan, str | None]]:
-    """(steps, what is held afterwards) of each errand, for an agent that holds `hand`."""
-    can = set(asked.skills)
-    for skill in (*BARE_SKILLS[:2], *(own for own in asked.skills if own not in SKILLS)):
-        if skill in can:
-            yield ((skill,),), hand
-    objects = [*asked.state.sees, *([asked.state.holds] if asked.state.holds else [])]
-    for name in objects:
-        role = asked.objects[name]
-        if name == hand:
-            if "drop" in can:
-                yield (("drop", name),), None
-            continue
-        for skill in ("go_to", "reach"):
-            if skill in can and (skill == "go_to" or not role.portable):
-                yield ((skill, name),), hand
-        if role.portable:
-            last, holds = ("pick_up", name), name
-        elif GOAL not in role.kinds:
-            last, holds = ("open", name), hand
-        else:
-            continue
-        if last[0] not in can or (role.portable and hand is not None):
-            continue
-        yield (last,), holds
-        if "go_to" in can:
-            yield (("go_to", name), last), holds
+def _subtasks(asked: Situation, hand: str | None) -> Iterable[tuple[Plan, str | None]]:
+    """(steps, what is held afterwards) of each subtask, for an agent that holds `hand`."""
+    for name in asked.skills:
+        skill = get_skill(name)
+        if not skill.takes_object and skill.makes_sense(None, hand):
+            yield ((name,),), skill.held_after(None, hand)
+    said = [*asked.state.sees, *([asked.state.holds] if asked.state.holds else [])]
+    for name in dict.fromkeys(one.removeprefix(f"{BLOCKED_WORD} ") for one in said):
+        # A role under the name that is asked with: colours may have been renamed.
+        role = dataclasses.replace(asked.objects[name], name=name)
+        for word in asked.skills:
+            skill = get_skill(word)
+            if not skill.takes_object or not skill.makes_sense(role, hand):
+                continue
+            holds = skill.held_after(role, hand)
+            yield ((word, name),), holds
+            if skill.from_beside and "go_to" in asked.skills:
+                yield (("go_to", name), (word, name)), holds

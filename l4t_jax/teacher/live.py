@@ -57,6 +57,7 @@ class LiveTeacher:
     def table(self) -> TeacherTable:
         """As arrays for the device, always of one shape."""
         return TeacherTable(
+            row=jnp.arange(len(self._codes), dtype=jnp.int32),
             plans=jnp.asarray(self._codes),
             probability=jnp.asarray(self._probability),
             success=jnp.float32(1),

@@ -14,7 +14,8 @@ import re
 import unicodedata
 from collections.abc import Collection, Sequence
 
-from l4t_jax.skills.plan_codes import OBJECT_SKILLS, SKILLS, Step
+from l4t_jax.skills.base import get_skill
+from l4t_jax.skills.plan_codes import Step
 from l4t_jax.teacher import prose, structured
 from l4t_jax.teacher.reasoning import final, whole
 
@@ -132,6 +133,10 @@ def words(text: str) -> list[str]:
     return ["to" if word in ("towards", "toward") else word for word in said]
 
 
+# Read as steps of every task, so that one of them that a task has not is counted as a step that cannot be done.
+REFERENCE_SKILLS = ("explore", "search", "go_to", "reach", "pick_up", "drop", "open")
+
+
 class Reader:
     """Reads fragments as steps, for one task.
 
@@ -143,7 +148,7 @@ class Reader:
     def __init__(self, objects: Collection[str], skills: Collection[str]) -> None:
         self._skills = frozenset(skills)
         self._objects = {tuple(words(name)): name for name in objects}
-        known = {*SKILLS, *skills} - {"noop"}
+        known = {*REFERENCE_SKILLS, *skills}
         forms: list[tuple[tuple[str, ...], str, bool]] = []  # words that a fragment may begin with, skill, -ing
         for skill in known:
             first, *rest = skill.split("_")
@@ -194,7 +199,7 @@ class Reader:
     def takes_object(self, text: str) -> bool:
         """Whether a text is the name of a skill that wants an object, and nothing else."""
         skill, rest = self._skill(words(text))
-        return skill in OBJECT_SKILLS and not rest
+        return skill is not None and get_skill(skill).takes_object and not rest
 
     def _steps(self, fragment: prose.Fragment, before: Step | None) -> list[Step]:
         """The steps in one fragment: several where nothing stands between them."""
@@ -259,7 +264,7 @@ class Reader:
             return None, rest
         if "or" in rest:  # which of them?
             return NOOP, []
-        if skill not in OBJECT_SKILLS:
+        if not get_skill(skill).takes_object:
             return (NOOP if skill not in self._skills else (skill,)), rest
         name, after = self._object(rest, before)
         if after and after[0] in _SAID_OF:

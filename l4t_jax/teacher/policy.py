@@ -1,6 +1,6 @@
 """The teacher on the device: memory maps in, action distributions out.
 
-Device module: pure, jittable, batched. A teacher is a table: for every symbolic state, plans (`skills.plan` codes) with
+Device module: pure, jittable, batched. A teacher is a table: for every symbolic state, plans (`skills.plan_codes`) with
 their probabilities. Its labels are a function of the memory map and the carried's pickup_position (`types.MemoryMap`),
 so they can be computed for a whole rollout at once, or again for any stored map.
 """
@@ -11,24 +11,27 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from l4t_jax.abstraction.symbolic import observe_symbolic
 from l4t_jax.envs.cells import DONE, NUM_ACTIONS
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.envs.task import Task
-from l4t_jax.skills import library
+from l4t_jax.kernels import PORTABLE, Kernels
+from l4t_jax.skills.actions import skill_actions
+from l4t_jax.skills.base import SATISFIED
 
 
 class TeacherTable(struct.PyTreeNode):
-    """A task's teacher as arrays; `S = symbolic.num_states(task)`.
+    """A task's teacher as arrays: a row for each of R symbolic states, and a last one for all others.
 
     Attributes:
-        plans: `int32[S, P, L]` step codes; plans are filled up with the noop code.
-        probability: `float32[S, P]`, each known state's sum to 1, an unknown state's to 0.
+        row: `int32[symbolic.num_states(task)]` the row of each id; R for ids that have none.
+        plans: `int32[R + 1, P, L]` step codes; plans are filled up with the noop code.
+        probability: `float32[R + 1, P]`, each known state's sum to 1, those of others, and of the last row, to 0.
         success: `float32[]`, the teacher's own share of levels that end well, 0 if that is no better than chance: what
             the distillation weight is annealed by (`losses.adaptive_coefficient`); 1 where it has not been measured.
         grows: static; the host fills it between blocks, and wants to be told which states are met.
     """
 
+    row: jax.Array
     plans: jax.Array
     probability: jax.Array
     success: jax.Array | float = 1.0
@@ -53,14 +56,14 @@ def walk(plans: jax.Array, outcomes: jax.Array) -> jax.Array:
 
     Args:
         plans: `int32[*B, P, L]` step codes.
-        outcomes: `int32[codes, *B]` from `skills.library.skill_actions`.
+        outcomes: `int32[codes, *B]` from `skills.actions.skill_actions`.
 
     Returns:
         `int32[*B, P]`.
     """
     # Four bits an outcome, eight to a word: a look-up is a shift (gathered one by one they took three times as long).
     codes, *batch = outcomes.shape
-    groups = jnp.pad(outcomes - library.SATISFIED, [(0, -codes % 8), *[(0, 0)] * len(batch)]).astype(jnp.uint32)
+    groups = jnp.pad(outcomes - SATISFIED, [(0, -codes % 8), *[(0, 0)] * len(batch)]).astype(jnp.uint32)
     place = jnp.arange(0, 32, 4, dtype=jnp.uint32).reshape(1, 8, *[1] * len(batch))
     words = jnp.sum(groups.reshape(-1, 8, *batch) << place, axis=1, dtype=jnp.uint32)[..., None]
 
@@ -70,22 +73,24 @@ def walk(plans: jax.Array, outcomes: jax.Array) -> jax.Array:
         word = words[0]
         for number, later in enumerate(words[1:], 1):
             word = jnp.where(code >= 8 * number, later, word)
-        outcome = (word >> 4 * (code & 7) & 15).astype(jnp.int32) + library.SATISFIED
-        action = jnp.where(outcome == library.SATISFIED, action, outcome)
+        outcome = (word >> 4 * (code & 7) & 15).astype(jnp.int32) + SATISFIED
+        action = jnp.where(outcome == SATISFIED, action, outcome)
     return action
 
 
-def teacher_output(task: Task, table: TeacherTable, memory: MemoryMap) -> TeacherOutput:
+def teacher_output(
+    task: Task, table: TeacherTable, memory: MemoryMap, kernel: Kernels = PORTABLE
+) -> TeacherOutput:  # fmt: skip
     """The soft teacher: the probability-weighted mixture of every plan's action.
 
     A hard teacher is a sample of it: drawing a plan and taking its action is drawing from the mixture.
     """
-    observed = observe_symbolic(task, memory)
-    outcome = library.skill_actions(task, memory, observed)
-    actions = walk(table.plans[observed.state], outcome)  # (*B, P)
-    weight = table.probability[observed.state]
-    distribution = jnp.zeros((*observed.state.shape, NUM_ACTIONS), jnp.float32)
+    found = skill_actions(task, memory, kernel)
+    row = table.row[found.state]
+    actions = walk(table.plans[row], found.actions)  # (*B, P)
+    weight = table.probability[row]
+    distribution = jnp.zeros((*found.state.shape, NUM_ACTIONS), jnp.float32)
     for plan in range(actions.shape[-1]):  # a sum over an axis of plans takes ten times as long on a CPU
         chosen = actions[..., plan, None] == jnp.arange(NUM_ACTIONS)
         distribution = distribution + jnp.where(chosen, weight[..., plan, None], 0.0)
-    return TeacherOutput(distribution=distribution, state=observed.state)
+    return TeacherOutput(distribution=distribution, state=found.state)

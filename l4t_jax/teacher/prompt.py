@@ -20,7 +20,7 @@ from pathlib import Path
 from l4t_jax.envs.task import Task
 from l4t_jax.errors import PromptError
 from l4t_jax.files import read_text
-from l4t_jax.skills.plan_codes import OBJECT_SKILLS
+from l4t_jax.skills.base import get_skill
 
 ROLES = ("system", "user", "assistant")
 FIELDS = ("task", "skills", "state")
@@ -55,7 +55,8 @@ class Prompt:
 
 def skill_words(task: Task) -> str:
     """The task's skills as an LLM is told them: "explore, go to <object>"."""
-    return ", ".join(skill.replace("_", " ") + (" <object>" if skill in OBJECT_SKILLS else "") for skill in task.skills)
+    named = ((name.replace("_", " "), get_skill(name).takes_object) for name in task.skills)
+    return ", ".join(f"{words} <object>" if takes_object else words for words, takes_object in named)
 
 
 def load(task: Task, path: str | Path | None = None) -> Prompt:

@@ -16,7 +16,7 @@ import optax
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from l4t_jax import parallel
+from l4t_jax import kernels, parallel
 from l4t_jax.agents.algorithms import Algorithm, Axes, Progress, Setup, get_algorithm
 from l4t_jax.agents.controllers import Controller
 from l4t_jax.agents.rollout import Envs, begin, rollout
@@ -24,11 +24,13 @@ from l4t_jax.agents.students import StudentNetwork, is_recurrent, make_student, 
 from l4t_jax.agents.success import SuccessByAge
 from l4t_jax.config import Config, Settings, unknown_choice
 from l4t_jax.envs import GridTask, Task, draw_levels, get_task
+from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import MemoryMap, State
-from l4t_jax.envs.task import observe
+from l4t_jax.envs.visibility import know
 from l4t_jax.errors import ConfigError
 from l4t_jax.evaluation import playing
 from l4t_jax.evaluation.playing import Players
+from l4t_jax.kernels import Kernels
 from l4t_jax.teacher.policy import TeacherTable
 
 
@@ -124,13 +126,21 @@ class Trainer:
             return 1
         return len(self.mesh.local_devices)
 
+    @property
+    def kernel(self) -> Kernels:
+        """How its programs are computed: as the settings say, or as suits the platform that they are compiled for."""
+        if self.config.kernels != "auto":
+            return kernels.BY_NAME[self.config.kernels]
+        platform = jax.default_backend() if self.mesh is None else self.mesh.devices.flat[0].platform
+        return kernels.for_platform(platform)
+
     @functools.cached_property
     def env(self) -> GridTask:
-        return self.task.make()
+        return make_env(self.task, kernel=self.kernel)
 
     def observe(self, env_state: State) -> MemoryMap:
         """What the student reads of one environment."""
-        return observe(env_state)
+        return know(env_state)
 
     @functools.cached_property
     def algorithm(self) -> Algorithm:
@@ -148,12 +158,14 @@ class Trainer:
     @functools.cached_property
     def student(self) -> StudentNetwork:
         config = self.config
-        return make_student(config.student, self.task, config.hidden, config.dtype, self.controller.outputs)
+        return make_student(
+            config.student, self.task, config.hidden, config.dtype, self.controller.outputs, self.kernel
+        )
 
     @functools.cached_property
     def controller(self) -> Controller:
         """What the student's outputs mean: actions, or steps of plans for hierarchical RL."""
-        return self.algorithm.controller(self.task)
+        return self.algorithm.controller(self.task, self.kernel)
 
     @property
     def steps_per_update(self) -> int:

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from l4t_jax.abstraction import symbolic
+from l4t_jax.abstraction.scene import Scene
 from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.envs import get_task
 from l4t_jax.envs.cells import BLUE, DOOR_LOCKED, EMPTY_CODE, KEY, RED, code
 from l4t_jax.envs.state import MemoryMap
+from l4t_jax.kernels import PORTABLE
+from l4t_jax.skills.actions import symbolic_states
 from l4t_jax.teacher import file
 
 
@@ -59,13 +62,13 @@ def test_what_is_met_in_play_is_enumerated(task_name, play, draw, key):
     task = get_task(task_name)
     played = play(task_name, draw(task_name, key, 64), jax.random.key(1), 150)
     memory = jax.tree.map(lambda leaf: leaf[:-1][played.live()], played.memory)
-    observed = symbolic.observe_symbolic(task, jax.tree.map(jnp.asarray, memory))
-    met = set(np.unique(observed.state).tolist())
+    found = symbolic_states(task, jax.tree.map(jnp.asarray, memory))
+    met = set(np.unique(found).tolist())
     states = symbolic.enumerate_states(task)
     assert met <= set(states)
     at_least = {"SimpleDoorKey": 6, "LavaDoorKey": 6, "ColoredDoorKey": 12, "DivergedDoorKey": 4}.get(task_name, 6)
     assert len(met) >= at_least
-    assert observed.state.dtype == jnp.int32 and observed.place.dtype == jnp.int8
+    assert found.dtype == jnp.int32
 
 
 def known_with(*things, carrying=0, pickup_position=(-1, -1), agent=(1, 1, 0)):
@@ -78,6 +81,12 @@ def known_with(*things, carrying=0, pickup_position=(-1, -1), agent=(1, 1, 0)):
         cells=jnp.asarray(cells), agent=jnp.array(agent, jnp.int8), carrying=jnp.uint8(carrying),
         pickup_position=jnp.array(pickup_position, jnp.int8),
     )  # fmt: skip
+
+
+def places(task, memory):
+    """Where each object was last known to be; None where it was never seen."""
+    found = [np.argwhere(np.asarray(mask)).tolist() for mask in Scene.of(task, memory, PORTABLE).remembered]
+    return [at[0] if at else None for at in found]
 
 
 BLUE_KEY, RED_KEY, BLUE_DOOR = code(KEY, BLUE), code(KEY, RED), code(DOOR_LOCKED, BLUE)
@@ -111,7 +120,7 @@ BLUE_KEY, RED_KEY, BLUE_DOOR = code(KEY, BLUE), code(KEY, RED), code(DOOR_LOCKED
 )  # fmt: skip
 def test_sentences_written_out(things, holding, sentence, renamed):
     task = get_task("ColoredDoorKey")
-    state = symbolic.decode(task, int(symbolic.observe_symbolic(task, known_with(*things, **holding)).state))
+    state = symbolic.decode(task, int(symbolic_states(task, known_with(*things, **holding))))
     assert state.sentence == sentence
     assert symbolic.rename(task, state)[0].sentence == renamed
 
@@ -119,15 +128,15 @@ def test_sentences_written_out(things, holding, sentence, renamed):
 def test_places_are_where_things_lie_or_were_carried_off_from():
     task = get_task("ColoredDoorKey")
     memory = known_with((4, 7, RED_KEY), carrying=BLUE_KEY, pickup_position=(5, 6))
-    np.testing.assert_array_equal(symbolic.observe_symbolic(task, memory).place, [[5, 6], [4, 7], [-1, -1]])
+    assert places(task, memory) == [[5, 6], [4, 7], None]
 
 
 def test_doors_are_numbered_in_scan_order():
     task = get_task("DivergedDoorKey")
     door = code(DOOR_LOCKED, RED)
-    observed = symbolic.observe_symbolic(task, known_with((7, 0, door), (3, 9, door)))
-    np.testing.assert_array_equal(observed.place, [[-1, -1], [3, 9], [7, 0]])
-    state = symbolic.decode(task, int(observed.state))
+    memory = known_with((7, 0, door), (3, 9, door))
+    assert places(task, memory) == [None, [3, 9], [7, 0]]
+    state = symbolic.decode(task, int(symbolic_states(task, memory)))
     assert state.sentence == "Agent sees <door1>, <door2>, holds <nothing>."
 
 

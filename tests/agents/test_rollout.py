@@ -10,6 +10,7 @@ import pytest
 from l4t_jax.agents.rollout import Envs, begin, rollout
 from l4t_jax.envs import get_task, minigrid
 from l4t_jax.envs.cells import FORWARD, NUM_ACTIONS, TOGGLE, decode_cells
+from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import MemoryMap, as_observation
 
 NAME, WORLDS, STEPS = "LavaDoorKey", 6, 150
@@ -38,7 +39,7 @@ def counting_student(logits_of):
 def rolled(draw, play):
     """A rollout on one level, so that the twin can follow through the resets; actions from the teacher at times."""
     task = get_task(NAME)
-    env = task.make()
+    env = make_env(task)
     env_states = draw(NAME, jax.random.key(3), 32)
     played = play(NAME, env_states, jax.random.key(4), STEPS)
     won = (played.live() & (played.reward > 0)).any(axis=0)
@@ -142,7 +143,7 @@ def test_log_probabilities_are_of_the_actions_taken(rolled):
 
 def test_new_episodes_begin_on_levels_of_the_pool(draw):
     task = get_task(NAME)
-    env = task.make()
+    env = make_env(task)
     pool = draw(NAME, jax.random.key(8), 32)
 
     def act(carry, memory, reset):
@@ -162,7 +163,7 @@ def test_new_episodes_begin_on_levels_of_the_pool(draw):
 
 
 def test_a_rollout_longer_than_an_episode_is_refused():
-    env = get_task(NAME).make()
+    env = make_env(get_task(NAME))
     envs = Envs(env_state=None, t=jnp.zeros(2, jnp.int32), reset=jnp.ones(2, bool), carry=(), env_id=jnp.arange(2))
     with pytest.raises(ValueError, match="151"):
         rollout(env, lambda *args: args, jax.random.key(0), envs, None, 151)

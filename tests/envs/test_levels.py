@@ -7,6 +7,7 @@ import pytest
 
 from l4t_jax.envs import draw_levels, get_task
 from l4t_jax.envs.levels import BUCKETS, SPLITS, in_split, level_hash
+from l4t_jax.envs.navix import make_env
 
 
 @pytest.mark.parametrize("name", ["SimpleDoorKey", "DivergedDoorKey", "DoorKey-8x8"])
@@ -61,7 +62,7 @@ def test_a_hash_is_the_same_for_ever():
 
 @pytest.mark.parametrize("split", ["training", "test"])
 def test_drawn_levels_are_fresh_worlds_of_their_split(split, key):
-    env = get_task("SimpleDoorKey").make()
+    env = make_env(get_task("SimpleDoorKey"))
     levels = jax.jit(lambda key: draw_levels(env, key, 200, split))(key)
     assert levels.cells.shape == (200, 10, 10) and bool(in_split(levels, split).all())
     assert not np.asarray(levels.carrying).any() and (np.asarray(levels.pickup_position) == -1).all()
@@ -69,7 +70,7 @@ def test_drawn_levels_are_fresh_worlds_of_their_split(split, key):
 
 
 def test_a_task_with_few_layouts_repeats_them_rather_than_leave_its_split():
-    env = get_task("DoorKey-5x5").make()
+    env = make_env(get_task("DoorKey-5x5"))
     levels = jax.jit(lambda key: draw_levels(env, key, 1_000, "validation"))(jax.random.key(0))
     assert bool(in_split(levels, "validation").all())
     assert len(np.unique(np.asarray(level_hash(levels)))) < 200

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax.envs import dynamics, get_task, minigrid
+from l4t_jax.envs import Layout, get_task, minigrid
 from l4t_jax.envs.cells import (
     BALL,
     BOX,
@@ -23,6 +23,7 @@ from l4t_jax.envs.cells import (
     decode_cells,
     encode_cells,
 )
+from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import State, as_observation
 
 WORLDS = 64
@@ -42,7 +43,7 @@ def twins_layouts(twin, seed, number):
 
 
 def start(task, cells, agent):
-    return jax.vmap(lambda c, a: dynamics.start(c, a, task.view))(cells, agent)
+    return jax.vmap(lambda c, a: make_env(task).begin(Layout(c, a)))(cells, agent)
 
 
 def assert_twin_agrees(twin, env_states: State, played, age: np.ndarray) -> int:
@@ -144,12 +145,12 @@ def test_a_success_at_the_last_step_is_both_and_pays(play, draw):
     length = played.live().sum(axis=0)
     won = (played.live() & (played.reward > 0)).any(axis=0)
     assert won.sum() > 5
-    transition = jax.jit(jax.vmap(task.make().transition))
+    transition = jax.jit(jax.vmap(make_env(task).transition))
     age = task.max_steps - length
     env_state, results = env_states, []
     for t in range(STEPS):
-        env_state, *result = transition(env_state, jnp.asarray(age + t), jnp.asarray(played.action[t]))
-        results.append([np.asarray(part) for part in result])
+        env_state, result = transition(env_state, jnp.asarray(age + t), jnp.asarray(played.action[t]))
+        results.append([np.asarray(part) for part in (result.reward, result.terminated, result.truncated)])
     for i in np.flatnonzero(won):
         reward, terminated, truncated = (part[i] for part in results[length[i] - 1])
         assert reward == pytest.approx(0.1, abs=1e-6) and terminated and truncated

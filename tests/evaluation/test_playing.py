@@ -7,8 +7,10 @@ import pytest
 
 from l4t_jax.agents.policy import student_policy
 from l4t_jax.agents.students import make_student
-from l4t_jax.envs import get_task, minigrid, observe
+from l4t_jax.envs import get_task, minigrid
 from l4t_jax.envs.cells import NUM_ACTIONS, decode_cells
+from l4t_jax.envs.navix import make_env
+from l4t_jax.envs.visibility import know
 from l4t_jax.evaluation.playing import play, random_policy, teacher_policy
 
 NAME, LEVELS = "LavaDoorKey", 48
@@ -31,7 +33,7 @@ def scripted(draw, request):
 @pytest.mark.parametrize("greedy", [False, True])
 def test_success_return_and_length_are_the_twins(scripted, greedy):
     levels, actions, policy = scripted
-    env, twin = get_task(NAME).make(), minigrid.make(NAME)
+    env, twin = make_env(get_task(NAME)), minigrid.make(NAME)
     carry = jnp.full(LEVELS, 77)  # forgotten at the first step
     episodes = jax.jit(lambda levels: play(env, policy, carry, jax.random.key(0), levels, greedy))(levels)
     for i in range(LEVELS):
@@ -47,7 +49,7 @@ def test_success_return_and_length_are_the_twins(scripted, greedy):
 
 
 def test_greedy_takes_the_most_probable_and_sampling_does_not(draw):
-    env = get_task("SimpleDoorKey").make()
+    env = make_env(get_task("SimpleDoorKey"))
     levels = draw("SimpleDoorKey", jax.random.key(3), 512)
 
     def forwards(carry, memory, reset):  # a little more forward than anything else
@@ -63,7 +65,7 @@ def test_greedy_takes_the_most_probable_and_sampling_does_not(draw):
 
 
 def test_chance_rarely_opens_the_door(draw):
-    env = get_task("SimpleDoorKey").make()
+    env = make_env(get_task("SimpleDoorKey"))
     levels = draw("SimpleDoorKey", jax.random.key(3), 512)
     episodes = jax.jit(lambda: play(env, random_policy, (), jax.random.key(0), levels))()
     assert 0 < float(episodes.success.mean()) < 0.1
@@ -74,7 +76,7 @@ def test_the_teacher_acts_by_chance_where_its_file_is_silent(draw, teacher_of):
     name = "SimpleDoorKey"
     table = teacher_of(name)
     silent = table.replace(probability=jnp.zeros_like(table.probability))
-    memory = jax.vmap(observe)(draw(name, jax.random.key(3), 64))
+    memory = jax.vmap(know)(draw(name, jax.random.key(3), 64))
     ask = jax.jit(lambda table: teacher_policy(get_task(name), table)((), memory, jnp.ones(64, bool))[1])
     np.testing.assert_allclose(jax.nn.softmax(ask(silent)), 1 / 7, rtol=1e-6)
     assert float(jax.nn.softmax(ask(table)).max()) > 0.9
@@ -82,10 +84,10 @@ def test_the_teacher_acts_by_chance_where_its_file_is_silent(draw, teacher_of):
 
 def test_a_recurrent_student_plays_as_a_policy(draw):
     task = get_task("DoorKey-5x5")
-    env = task.make()
+    env = make_env(task)
     student = make_student("lstm", task, 16)
     levels = draw(task.name, jax.random.key(3), 4)
-    memory = jax.tree.map(lambda leaf: leaf[None], jax.vmap(observe)(levels))
+    memory = jax.tree.map(lambda leaf: leaf[None], jax.vmap(know)(levels))
     carry = student.initial_carry(4)
     params = student.init(jax.random.key(0), carry, memory, jnp.ones((1, 4), bool))
     episodes = jax.jit(lambda p: play(env, student_policy(student, p), carry, jax.random.key(0), levels))(params)

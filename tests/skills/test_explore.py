@@ -1,5 +1,6 @@
 """Explore, on bits, against a plain Python reading of the reference, on maps that no room ever gives."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -7,12 +8,20 @@ import numpy as np
 import pytest
 from oracles import teacher as oracle
 
+from l4t_jax.abstraction.scene import Scene
+from l4t_jax.envs import get_task
 from l4t_jax.envs.state import as_observation
-from l4t_jax.skills.library import SATISFIED, explore
+from l4t_jax.kernels import CPU
+from l4t_jax.skills.base import SATISFIED, get_skill
 
 SIZES = ((10, 10), (20, 20), (7, 13), (32, 32))
 SHARE = (0.6, 0.2, 0.15, 0.05)
 VIEWS = (3, 7)
+
+
+def explore(view, memory):
+    task = dataclasses.replace(get_task("SimpleDoorKey"), view=view)
+    return get_skill("explore").act(Scene.of(task, memory, CPU), -1, None)
 
 
 def compare(random_known, rng, number) -> dict[str, int]:
@@ -24,7 +33,7 @@ def compare(random_known, rng, number) -> dict[str, int]:
             count = -(-round(number * share) // len(VIEWS))
             # The agent keeps off the outermost cells: what lies beyond the map is not defined, as rooms are walled.
             memory = random_known(rng, size, count, inside=True)
-            ours = np.asarray(jax.jit(partial(explore, view=view))(memory))
+            ours = np.asarray(jax.jit(partial(explore, view))(memory))
             observations = np.asarray(as_observation(memory))
             for i in range(count):
                 expected = oracle.explore(observations[i], view // 2)

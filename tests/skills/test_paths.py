@@ -6,25 +6,32 @@ import numpy as np
 import pytest
 from oracles import teacher as oracle
 
+from l4t_jax.abstraction.scene import Scene
 from l4t_jax.envs import get_task
-from l4t_jax.envs.cells import DONE, DOOR_OPEN, EMPTY, GOAL, LAVA, kind_of, one_of
+from l4t_jax.envs.cells import DONE, DOOR_LOCKED, EMPTY_CODE, KEY, RED, code
 from l4t_jax.envs.state import as_observation
-from l4t_jax.kernels import bits
-from l4t_jax.skills import library, paths
+from l4t_jax.envs.task import DOORS
+from l4t_jax.kernels import CPU, PORTABLE, REFERENCE, bits
+from l4t_jax.kernels import search as kernel_search
+from l4t_jax.skills import paths
+from l4t_jax.skills.actions import skill_actions
+from l4t_jax.skills.base import SATISFIED
+from l4t_jax.skills.plan_codes import encode_step
 
 SIZES = ((10, 10), (20, 20), (7, 13), (32, 32), (3, 3))
 SHARE = (0.6, 0.15, 0.15, 0.05, 0.05)  # of the maps
 
 
-def find(memory, places):
-    passable = bits.pack(one_of(kind_of(bits.batch_last(memory.cells)), EMPTY, GOAL, LAVA, DOOR_OPEN))
-    width, height = memory.cells.shape[-2:]
-    targets = bits.cell(places[:, 0], places[:, 1], width, height)
-    path = paths.shortest_path(passable, targets, jnp.moveaxis(memory.agent, -1, 0).astype(jnp.int32), height)
-    return path, library.first_action(path, ahead=library.SATISFIED)
+def scan(memory, places, kernel):
+    """Paths to one place of each map, and their first actions."""
+    scene = Scene.of(get_task("LavaDoorKey"), memory, kernel)
+    target = scene.cell(places[:, 0], places[:, 1])
+    path = paths.shortest_paths([scene.free], [target], scene.agent, kernel)
+    path = jax.tree.map(lambda leaf: leaf[0], path)
+    return path, path.first_action(SATISFIED)
 
 
-search = jax.jit(find)
+search = jax.jit(scan, static_argnums=2)
 
 
 def compare(random_known, rng, number) -> dict[str, int]:
@@ -34,7 +41,7 @@ def compare(random_known, rng, number) -> dict[str, int]:
         count = round(number * share)
         memory = random_known(rng, size, count, inside=False)
         places = np.stack([rng.integers(0, size[0], count), rng.integers(0, size[1], count)], axis=-1)
-        path, action = search(memory, jnp.asarray(places, jnp.int32))
+        path, action = search(memory, jnp.asarray(places, jnp.int32), CPU)
         path, action = jax.tree.map(np.asarray, path), np.asarray(action)
         observations = np.asarray(as_observation(memory))
         for i in range(count):
@@ -45,7 +52,7 @@ def compare(random_known, rng, number) -> dict[str, int]:
             if distance is None:
                 assert action[i] == DONE
             else:
-                assert action[i] in (actions or {library.SATISFIED}), (size, i)
+                assert action[i] in (actions or {SATISFIED}), (size, i)
             seen["maps"] += 1
             seen["walked"] += bool(distance)
             seen["tied"] += len(actions) > 1
@@ -70,12 +77,13 @@ def test_distances_and_first_actions_agree_on_ten_thousand_maps(random_known, rn
 
 
 def grid(*rows):
-    """Bits of a picture's `.` cells, and its agent `A`, y downwards."""
+    """The `.` cells of a picture as a mask, and its agent `A`, y downwards."""
     mask = np.array([[sign in ".A" for sign in row] for row in rows]).T
     ((y, x),) = np.argwhere(np.array([list(row) for row in rows]) == "A").tolist()
-    return bits.pack(jnp.asarray(mask))[:, None], (x, y)
+    return jnp.asarray(mask)[..., None], (x, y)
 
 
+@pytest.mark.parametrize("kernel", [REFERENCE, PORTABLE, CPU], ids=lambda kernel: kernel.name)
 @pytest.mark.parametrize(
     "direction, place, distance, first",
     [
@@ -86,25 +94,27 @@ def grid(*rows):
         (0, (4, 3), 5, {"forward"}),  # three steps, a turn, a step
     ],
 )
-def test_paths_counted_by_hand(direction, place, distance, first):
+def test_paths_counted_by_hand(direction, place, distance, first, kernel):
     passable, (x, y) = grid("######", "#A...#", "####.#", "####.#", "######")
-    target = bits.cell(jnp.array([place[0]]), jnp.array([place[1]]), 6, 5)
-    path = paths.shortest_path(passable, target, jnp.array([[x], [y], [direction]]), 5)
-    assert int(path.distance[0]) == distance
-    assert {name for name in ("left", "right", "forward") if bool(getattr(path, name)[0])} == first
+    target = np.zeros((6, 5, 1), bool)
+    target[place] = True
+    agent = jnp.array([[x], [y], [direction]])
+    path = paths.shortest_paths([passable], [jnp.asarray(target)], agent, kernel)
+    assert int(path.distance[0, 0]) == distance
+    assert {name for name in ("left", "right", "forward") if bool(getattr(path, name)[0, 0])} == first
 
 
 def test_a_large_batch_is_searched_in_parts_alike(random_known, rng, monkeypatch):
     memory = random_known(rng, (10, 10), 150, inside=False)
     places = jnp.asarray(rng.integers(0, 10, (150, 2)), jnp.int32)
-    whole = search(memory, places)
-    monkeypatch.setattr(paths, "CHUNK", {8: 64, 16: 64})
-    jax.tree.map(np.testing.assert_array_equal, jax.jit(lambda *args: find(*args))(memory, places), whole)
+    whole = search(memory, places, PORTABLE)  # not in parts
+    monkeypatch.setattr(kernel_search, "CHUNK", {8: 64, 16: 64})
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(scan, static_argnums=2)(memory, places, CPU), whole)
 
 
 def test_bits_hold_what_the_masks_hold(rng):
     mask = rng.random((3, 2, 9, 32)) < 0.5
-    packed = bits.pack(bits.batch_last(jnp.asarray(mask)))
+    packed = bits.pack(jnp.moveaxis(jnp.asarray(mask), (-2, -1), (0, 1)), CPU)
     assert packed.shape == (9, 3, 2) and packed.dtype == jnp.uint32
     np.testing.assert_array_equal(bits.unpack(packed, 32), mask)
     for x, y in ((0, 0), (8, 31), (4, 17)):
@@ -125,25 +135,25 @@ def test_shifted_bits_are_shifted_masks(dx, dy, rng):
     for x, y in np.argwhere(mask):
         if 0 <= x + dx < 6 and 0 <= y + dy < 9:
             moved[x + dx, y + dy] = True
-    np.testing.assert_array_equal(bits.unpack(bits.shift(bits.pack(jnp.asarray(mask)), dx, dy), 9), moved)
+    np.testing.assert_array_equal(bits.unpack(bits.shift(bits.pack(jnp.asarray(mask), CPU), dx, dy), 9), moved)
 
 
 def test_an_object_never_seen_is_no_target_and_gives_done(random_known, rng):
-    """Beside one that is known: the two share a search."""
+    """Beside one that is known."""
     task = get_task("SimpleDoorKey")
     memory = random_known(rng, (10, 10), 64, inside=True)
-    from l4t_jax.abstraction.symbolic import SymbolicObservation
-    from l4t_jax.skills.plan_codes import encode_step
-
-    places = np.full((64, 2, 2), -1)
-    places[:, 1] = rng.integers(0, 10, (64, 2))
-    observed = SymbolicObservation(state=jnp.zeros(64, jnp.int32), place=jnp.asarray(places, jnp.int8))
-    outcomes = np.asarray(library.skill_actions(task, memory, observed))
+    cells = np.array(memory.cells)
+    cells[(cells & 15 == KEY) | np.isin(cells & 15, DOORS)] = EMPTY_CODE
+    cells[:, 0, 4] = code(DOOR_LOCKED, RED)
+    nothing = jnp.zeros(64, jnp.uint8)
+    memory = memory.replace(
+        cells=jnp.asarray(cells), carrying=nothing, pickup_position=jnp.full((64, 2), -1, jnp.int8)
+    )  # fmt: skip
+    outcomes = np.asarray(skill_actions(task, memory).actions)
     for skill in ("go_to", "pick_up", "drop", "open"):
         assert (outcomes[encode_step(task, (skill, "key"))] == DONE).all()
     assert (outcomes[encode_step(task, ("pick_up", "door"))] == 3).all()
     assert (outcomes[encode_step(task, ("drop", "door"))] == 4).all()
     assert (outcomes[encode_step(task, ("open", "door"))] == 5).all()
-    np.testing.assert_array_equal(
-        outcomes[encode_step(task, ("go_to", "door"))], search(memory, jnp.asarray(places[:, 1], jnp.int32))[1]
-    )
+    places = jnp.broadcast_to(jnp.array([0, 4]), (64, 2))
+    np.testing.assert_array_equal(outcomes[encode_step(task, ("go_to", "door"))], search(memory, places, CPU)[1])

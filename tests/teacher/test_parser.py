@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from l4t_jax.envs import get_task, list_tasks
-from l4t_jax.skills.plan_codes import BARE_SKILLS, OBJECT_SKILLS
+from l4t_jax.skills.base import get_skill
 from l4t_jax.teacher.grammar import plans, situations, write_plan
 from l4t_jax.teacher.parser import LONGEST, MOST_STEPS, parse, parse_cut
 from l4t_jax.teacher.reasoning import final, whole
@@ -117,8 +117,8 @@ def _survives(text: str) -> None:
     assert 1 <= len(found.steps) <= MOST_STEPS
     assert found.noops == sum(step == ("noop",) for step in found.steps) < len(found.steps)
     for step in found.steps:
-        bare = len(step) == 1 and step[0] in BARE_SKILLS
-        assert bare or (len(step) == 2 and step[0] in OBJECT_SKILLS and step[1] in NOUNS)
+        bare = len(step) == 1 and step[0] in ("explore", "search", "noop")
+        assert bare or (len(step) == 2 and get_skill(step[0]).takes_object and step[1] in NOUNS)
 
 
 @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])

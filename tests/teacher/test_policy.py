@@ -10,13 +10,18 @@ import pytest
 from oracles import teacher as oracle
 
 from l4t_jax.abstraction import symbolic
-from l4t_jax.envs import dynamics, get_task
+from l4t_jax.abstraction.scene import Scene, first_index
+from l4t_jax.envs import Layout, get_task
 from l4t_jax.envs.cells import DONE, TOGGLE, encode_cells
+from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import as_observation
+from l4t_jax.envs.visibility import know
 from l4t_jax.evaluation.playing import play as play_levels
 from l4t_jax.evaluation.playing import teacher_policy
-from l4t_jax.skills import library, plan_codes
-from l4t_jax.skills.library import SATISFIED
+from l4t_jax.kernels import CPU
+from l4t_jax.skills import plan_codes
+from l4t_jax.skills.actions import skill_actions
+from l4t_jax.skills.base import SATISFIED
 from l4t_jax.teacher.policy import teacher_output, walk
 
 DATA = Path(__file__).parents[1] / "data"
@@ -28,7 +33,7 @@ def golden(name):
     with np.load(DATA / "golden" / f"{name}.npz", allow_pickle=False) as stored:
         trace = dict(stored)
     task = get_task(name)
-    env = task.make()
+    env = make_env(task)
     starts = trace["ep_start"]
     ends = np.append(starts[1:], len(trace["action"]))
     episodes, steps = len(starts), int((ends - starts).max())
@@ -38,12 +43,13 @@ def golden(name):
 
     @jax.jit
     def lead(cells, agent, action):
-        env_state = jax.vmap(lambda c, a: dynamics.start(c, a, task.view))(cells, agent)
+        env_state = jax.vmap(lambda c, a: env.begin(Layout(c, a)))(cells, agent)
 
         def step(carry, action):
             env_state, t = carry
-            after, *result = jax.vmap(env.transition)(env_state, t, action)
-            return (after, t + 1), (jax.vmap(dynamics.know)(env_state), *result, jax.vmap(dynamics.know)(after))
+            after, out = jax.vmap(env.transition)(env_state, t, action)
+            result = (out.reward, out.terminated, out.truncated)
+            return (after, t + 1), (jax.vmap(know)(env_state), *result, jax.vmap(know)(after))
 
         return jax.lax.scan(step, (env_state, jnp.zeros(episodes, jnp.int32)), action)[1]
 
@@ -72,12 +78,22 @@ def test_every_recorded_step_of_the_world_comes_out_the_same(paper_task):
 
 def test_every_recorded_sentence_place_and_walk_comes_out_the_same(paper_task):
     task, trace, memory, *_ = golden(paper_task)
-    observed = jax.jit(lambda memory: symbolic.observe_symbolic(task, memory))(memory)
-    sentences = [symbolic.decode(task, int(state)).sentence for state in observed.state]
-    assert sentences == trace["sentences"][trace["sentence"]].tolist()
+
+    @jax.jit
+    def observe(memory):
+        scene = Scene.of(task, memory, CPU)
+        found = skill_actions(task, memory, CPU)
+        return found.state, found.actions, [first_index(mask) for mask in scene.remembered]
+
+    states, outcomes, places = jax.tree.map(np.asarray, observe(memory))
+    assert [symbolic.decode(task, int(state)).sentence for state in states] == trace["sentences"][
+        trace["sentence"]
+    ].tolist()
     assert [role.name for role in task.objects] == trace["objects"].tolist()
-    np.testing.assert_array_equal(observed.place, trace["place"])
-    outcomes = np.asarray(jax.jit(lambda memory, s: library.skill_actions(task, memory, s))(memory, observed))
+    nowhere = task.width * task.height
+    for i, place in enumerate(places):
+        at = np.where((place < nowhere)[:, None], np.stack(np.divmod(place, task.height), axis=-1), -1)
+        np.testing.assert_array_equal(at, trace["place"][:, i])
     for i, role in enumerate(task.objects):
         ours, bits = outcomes[plan_codes.encode_step(task, ("go_to", role.name))], trace["go_to"][:, i]
         nothing = (bits & (16 | 32)) > 0  # unreachable, never seen
@@ -111,14 +127,14 @@ def test_every_recorded_label_comes_out_the_same(paper_task, teacher_of):
     np.testing.assert_allclose(ours.sum(axis=1), 1.0, atol=1e-5)
     same = np.abs(ours - trace["teacher"]).max(axis=1) < 2e-6
     # The rest must be ties: the plain-Python teacher says which distributions its tie-breaks give.
-    starts, memory, rest, remembered = set(trace["ep_start"].tolist()), None, [], []
+    starts, places, rest, remembered = set(trace["ep_start"].tolist()), None, [], []
     for row, observation in enumerate(trace["obs"]):
         if row in starts:
-            memory = oracle.Memory(paper_task)
-        memory.update(observation)
+            places = oracle.Memory(paper_task)
+        places.update(observation)
         if not same[row]:
             rest.append(row)
-            remembered.append(oracle.Memory(paper_task, dict(memory.places)))
+            remembered.append(oracle.Memory(paper_task, dict(places.places)))
     tied = trace["go_to"][rest] & 7
     assert ((tied & (tied - 1)) > 0).any(axis=1).all()  # each of them has an object with two first actions or more
     left = jax.tree.map(lambda leaf: leaf[np.array(rest, int)], memory)
@@ -136,12 +152,12 @@ def test_labels_agree_with_the_plain_teacher_along_new_episodes(paper_task, teac
     observations = np.asarray(as_observation(memory))
     rows, remembered = [], []
     for i in range(live.shape[1]):
-        memory = oracle.Memory(paper_task)
+        places = oracle.Memory(paper_task)
         for t in np.flatnonzero(live[:, i]):
-            memory.update(observations[t, i])
+            places.update(observations[t, i])
             if t % 3 == i % 3:
                 rows.append((t, i))
-                remembered.append(oracle.Memory(paper_task, dict(memory.places)))
+                remembered.append(oracle.Memory(paper_task, dict(places.places)))
     t, i = np.array(rows).T
     assert len(rows) > 100 and (np.asarray(memory.carrying)[t, i] > 0).any()
     assert not disagreements(paper_task, jax.tree.map(lambda leaf: leaf[t, i], memory), ours[t, i], remembered)
@@ -161,7 +177,7 @@ def test_labels_do_not_depend_on_what_is_not_known(draw, teacher_of, key):
     env_state = draw(name, key, 64)
     other = jax.tree.map(lambda leaf: jnp.roll(leaf, 1, axis=0), env_state)
     hidden = env_state.replace(cells=jnp.where(env_state.seen, env_state.cells, other.cells))
-    label = lambda env_state: teacher_output(task, teacher_of(name), jax.vmap(dynamics.know)(env_state)).distribution  # noqa: E731
+    label = lambda env_state: teacher_output(task, teacher_of(name), jax.vmap(know)(env_state)).distribution  # noqa: E731
     np.testing.assert_array_equal(label(env_state), label(hidden))
 
 
@@ -177,7 +193,7 @@ BANDS = {
 def measure(name, table, number, seed=0):
     """Success, return and length of the soft teacher, on levels of the whole distribution."""
     task = get_task(name)
-    env = task.make()
+    env = make_env(task)
 
     @jax.jit
     def run(key):

@@ -19,7 +19,8 @@ import pytest
 from l4t_jax.abstraction import symbolic
 from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.envs import get_task
-from l4t_jax.skills.plan_codes import OBJECT_SKILLS
+from l4t_jax.skills.actions import symbolic_states
+from l4t_jax.skills.base import get_skill
 from l4t_jax.teacher import file, open_teacher
 from l4t_jax.teacher import recording as asking
 from l4t_jax.teacher.backends import BackendError, Request, open_backend, register_backend
@@ -99,7 +100,7 @@ def test_the_grammar_is_finite_and_speaks_of_what_is_seen_or_held(task_name: str
         there = {*one.state.sees, one.state.holds}
         for plan in found:
             assert 1 <= len(plan) <= 4
-            assert all(step[1] in there for step in plan if step[0] in OBJECT_SKILLS)
+            assert all(step[1] in there for step in plan if get_skill(step[0]).takes_object)
 
 
 def test_the_plans_of_a_state_worked_out_by_hand() -> None:
@@ -363,7 +364,7 @@ def test_no_state_outside_the_table_is_met_in_a_million_steps(name: str, play: A
     """Half of them driven by the teacher (with and without chance mixed in), half by chance and by meddling."""
     task = get_task(name)
     memory = set(symbolic.enumerate_states(task))
-    observe = jax.jit(lambda maps: symbolic.observe_symbolic(task, maps).state)
+    observe = jax.jit(lambda maps: symbolic_states(task, maps))
     steps = {"teacher": 0, "chance": 0}
     met: set[int] = set()
     round_ = 0

@@ -21,8 +21,10 @@ from l4t_jax.agents.policy import Policy, controlled_policy
 from l4t_jax.agents.rollout import Rollout
 from l4t_jax.agents.students import StudentNetwork
 from l4t_jax.config import Config, Settings, unknown_choice
-from l4t_jax.envs.task import GridTask, Task
+from l4t_jax.envs.navix import GridTask
+from l4t_jax.envs.task import Task
 from l4t_jax.extensions import may_register
+from l4t_jax.kernels import Kernels
 from l4t_jax.teacher.policy import TeacherTable
 
 
@@ -86,7 +88,7 @@ class Algorithm(abc.ABC):
     colour: ClassVar[str] = "#000000"
     uses_teacher: ClassVar[bool] = False
 
-    def controller(self, task: Task) -> Controller:
+    def controller(self, task: Task, kernel: Kernels) -> Controller:
         """What the student's outputs mean; the seven actions by default."""
         return Primitive()
 
@@ -135,7 +137,9 @@ class Algorithm(abc.ABC):
             env_id: `int32[B]` the environments' own numbers.
             greedy: take the most probable choices.
         """
-        return controlled_policy(setup.student, params, self.controller(setup.env.task), key, greedy, env_id)
+        return controlled_policy(
+            setup.student, params, self.controller(setup.env.task, setup.env.kernel), key, greedy, env_id
+        )
 
     def follows_success(self, config: Config) -> bool:
         """Whether the teacher's weight depends on the student's success, so that a teacher of success 0 has none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from l4t_jax.agents.algorithms.ppo import PPO
 from l4t_jax.agents.controllers import Controller, OverSkills
 from l4t_jax.envs.task import Task
+from l4t_jax.kernels import Kernels
 
 
 class HierarchicalRL(PPO):
@@ -15,5 +16,5 @@ class HierarchicalRL(PPO):
 
     name, label, colour = "hrl", "hierarchical RL", "#009E73"
 
-    def controller(self, task: Task) -> Controller:
-        return OverSkills(task)
+    def controller(self, task: Task, kernel: Kernels) -> Controller:
+        return OverSkills(task, kernel)

@@ -57,7 +57,7 @@ class L4T(Algorithm):
         if table is not None:
             hard_key = label_key if setup.config.teacher_mode == "hard" else None
             labels, asked = teacher_labels(
-                setup.env.task, table, rows.memory, weight, hard_key, env_id, axes.mesh, axes.seeds
+                setup.env.task, table, rows.memory, weight, hard_key, env_id, setup.env.kernel, axes.mesh, axes.seeds
             )
         params, kept, terms = learn(
             setup, update_key, params, kept, rows, labels, env_id, self.reward, weight, axes.mesh

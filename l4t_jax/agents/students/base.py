@@ -23,6 +23,7 @@ from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.envs.task import Task
 from l4t_jax.extensions import may_register
+from l4t_jax.kernels import PORTABLE, Kernels
 
 Carry = Any
 
@@ -35,12 +36,14 @@ class StudentNetwork(nn.Module):
         hidden: width of its hidden layers.
         outputs: how many logits it gives.
         dtype: number type of its matrix products.
+        kernel: how it is computed.
     """
 
     task: Task
     hidden: int
     outputs: int = NUM_ACTIONS
     dtype: Any = jnp.float32
+    kernel: Kernels = PORTABLE
 
     def initial_carry(self, batch: int) -> Carry:
         """What `batch` environments start from; nothing, unless the student is recurrent."""
@@ -73,7 +76,8 @@ def register_student(name: str, network: Callable[..., Any]) -> None:
 
     Args:
         name: as on the command line.
-        network: called with `task`, `hidden`, `dtype` and `outputs` by keyword; gives a `StudentNetwork`, or a module
+        network: called with `task`, `hidden`, `dtype`, `outputs` and `kernel` by
+            keyword; gives a `StudentNetwork`, or a module
             with its two methods.
 
     Raises:
@@ -90,7 +94,12 @@ def student_names() -> list[str]:
 
 
 def make_student(
-    name: str, task: Task, hidden: int, dtype: str = "float32", outputs: int = NUM_ACTIONS
+    name: str,
+    task: Task,
+    hidden: int,
+    dtype: str = "float32",
+    outputs: int = NUM_ACTIONS,
+    kernel: Kernels = PORTABLE,
 ) -> StudentNetwork:
     """A student by name.
 
@@ -100,8 +109,9 @@ def make_student(
         hidden: width of its hidden layers.
         dtype: number type of its matrix products.
         outputs: how many logits it gives.
+        kernel: how it is computed.
     """
-    return _STUDENTS[name](task=task, hidden=hidden, dtype=jnp.dtype(dtype), outputs=outputs)
+    return _STUDENTS[name](task=task, hidden=hidden, dtype=jnp.dtype(dtype), outputs=outputs, kernel=kernel)
 
 
 def is_recurrent(student: StudentNetwork) -> bool:

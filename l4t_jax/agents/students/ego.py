@@ -19,7 +19,7 @@ from l4t_jax.kernels import bits
 class EgoMLP(StudentNetwork):
     """The fast default: an MLP on the map centred on the agent and turned with it.
 
-    Its input is a window of cells near the agent, and for each sort of cell (`sorts_of_cell`) which rows and columns
+    Its input is a window of cells near the agent, and for each sort of cell (`features.planes`) which rows and columns
     of the whole map hold one, relative to the agent. So what it learns holds wherever the agent stands and whichever
     way it faces.
     """
@@ -27,14 +27,14 @@ class EgoMLP(StudentNetwork):
     window: int = 7
 
     def prepare(self, memory: MemoryMap) -> jax.Array:
-        return ego_words(self.task, memory, self.window)
+        return ego_words(self.task, memory, self.window, self.kernel)
 
     @nn.compact
     def __call__(
         self, carry: Carry, memory: MemoryMap | jax.Array, reset: jax.Array
     ) -> tuple[Carry, jax.Array, jax.Array]:
         words = self.prepare(memory) if isinstance(memory, MemoryMap) else memory
-        x = spread(self.task, bits.features_first(words)).astype(self.dtype)
+        x = spread(self.task, bits.features_first(words, self.kernel), self.window).astype(self.dtype)
         for _ in range(2):
             x = nn.relu(Dense(self.hidden, dtype=self.dtype, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
         x = x.astype(jnp.float32)

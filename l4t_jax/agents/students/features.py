@@ -1,6 +1,9 @@
 """The input of the default student: the memory map centred on the agent and turned with it, as bits.
 
-Device module.
+Device module. Nothing in it depends on the size of the map, so that a student plays maps of any size. What the student
+tells apart are planes of cells (`planes`): what is unseen, the edge of the known, obstacles, lava, and the task's
+objects. Of each it reads the cells near the agent, and of all but obstacles and lava, whether a row or a column of
+cells at some distance holds any.
 """
 
 from __future__ import annotations
@@ -10,55 +13,79 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.envs.cells import (
-    DOOR_CLOSED,
-    DOOR_LOCKED,
-    DOOR_OPEN,
-    EMPTY,
-    FLOOR,
-    GOAL,
-    LAVA,
-    UNSEEN,
-    WALL,
-    colour_of,
-    kind_of,
-    one_of,
-)
+from l4t_jax.abstraction.scene import Mask, Scene
+from l4t_jax.envs.cells import DOOR_OPEN, EMPTY, FLOOR, GOAL, LAVA, one_of
 from l4t_jax.envs.state import MemoryMap
-from l4t_jax.envs.task import DOORS, Task, door_opened
-from l4t_jax.kernels import bits
-
-
-def sorts_of_cell(task: Task, cells: jax.Array) -> list[jax.Array]:
-    """What the default student tells apart, as planes `bool[W, H, *B]` of cells `uint8[W, H, *B]`.
-
-    Cells never seen; those of them beside a cell the agent could walk on, the edge of the known; walls; the task's
-    further kinds; and its things, told apart as its objects are but for a role's number. Where one role stands for a
-    door in any state and the door may have to be walked through, doors in the way are a plane of their own.
-    """
-    kinds = kind_of(cells)
-    unseen = kinds == UNSEEN
-    passable = one_of(kinds, EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA)
-    p = jnp.pad(passable, [(1, 1), (1, 1), *[(0, 0)] * (cells.ndim - 2)])
-    beside = p[:-2, 1:-1] | p[2:, 1:-1] | p[1:-1, :-2] | p[1:-1, 2:]
-    planes = [unseen, unseen & beside, kinds == WALL, *(kinds == kind for kind in task.further_kinds)]
-    if task.success is not door_opened and any(set(DOORS) <= set(role.kinds) for role in task.objects):
-        planes.append(one_of(kinds, DOOR_CLOSED, DOOR_LOCKED))
-    for role_kinds, colour in dict.fromkeys((role.kinds, role.colour) for role in task.objects):
-        plane = one_of(kinds, *role_kinds)
-        planes.append(plane if colour is None else plane & (colour_of(cells) == colour))
-    return planes
-
+from l4t_jax.envs.task import DOORS, Role, Task
+from l4t_jax.kernels import Kernels, bits, ego
 
 CHUNK = 128  # maps whose features are found at a time on a CPU
+NEAR = 5  # rows and columns up to here are told apart
+FAR = ((6, 7), (8, 10), (11, 15), (16, 31))
+RANGES = (*((-last, -first) for first, last in reversed(FAR)), *((i, i) for i in range(-NEAR, NEAR + 1)), *FAR)
+MOST_PLANES = 32  # bits of a word
 
 
-def ego_features(task: Task, memory: MemoryMap, window: int) -> jax.Array:
-    """The input of `EgoMLP`: `bool[*B, F]`."""
-    return bits.batch_first(spread(task, bits.features_first(ego_words(task, memory, window))))
+def _distinct(task: Task) -> list[Role]:
+    """The task's objects, those told apart by their number alone taken together."""
+    found: dict[tuple, Role] = {}
+    for role in task.objects:
+        found.setdefault((role.kinds, role.colour, role.target, role.opens), role)
+    return list(found.values())
 
 
-def spread(task: Task, words: jax.Array) -> jax.Array:
+def planes(scene: Scene) -> list[Mask]:
+    """What the default student tells apart, `bool[W, H, *B]` each; the first two and those of objects are distant.
+
+    Unseen cells; those of them beside a cell that the agent could walk on; obstacles: walls and things that no object
+    of the task names; lava and unnamed goals; and the objects. An object that is a door in any state means a door that
+    is not open.
+    """
+    kinds = scene.kinds
+    passable = one_of(kinds, EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA)
+    p = jnp.pad(passable, [(1, 1), (1, 1), *[(0, 0)] * (kinds.ndim - 2)])
+    beside = p[:-2, 1:-1] | p[2:, 1:-1] | p[1:-1, :-2] | p[1:-1, 2:]
+    objects = [_plane(scene, role) for role in _distinct(scene.task)]
+    named = functools.reduce(jnp.logical_or, objects, scene.here)
+    obstacles = ~(passable | scene.unseen | named)
+    special = (kinds == LAVA) | ((kinds == GOAL) & ~named)
+    found = [scene.unseen, scene.unseen & beside, obstacles, special, *objects]
+    if len(found) > MOST_PLANES:
+        raise ValueError(
+            f"{scene.task.name} has {len(objects)} objects, and the default student tells at most "
+            f"{MOST_PLANES - 4} apart; give the task fewer objects"
+        )
+    return found
+
+
+def _plane(scene: Scene, role: Role) -> Mask:
+    """Where an object is, whatever its number."""
+    kinds = tuple(kind for kind in role.kinds if kind != DOOR_OPEN) if set(DOORS) <= set(role.kinds) else role.kinds
+    return scene.matching(Role(role.name, kinds, role.colour, role.target, opens=role.opens))
+
+
+def is_distant(plane: int) -> bool:
+    """Whether a plane of that number is read at a distance too."""
+    return plane not in (2, 3)
+
+
+def number_of_planes(task: Task) -> int:
+    """How many planes a task has."""
+    return 4 + len(_distinct(task))
+
+
+def number_of_carried(task: Task) -> int:
+    """How many bits say what is carried: anything, then each portable object."""
+    return 1 + sum(role.portable for role in task.objects)
+
+
+def ego_features(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> jax.Array:
+    """The input of the default student: `bool[*B, F]`."""
+    words = bits.features_first(ego_words(task, memory, window, kernel), kernel)
+    return bits.batch_first(spread(task, words, window), kernel)
+
+
+def spread(task: Task, words: jax.Array, window: int) -> jax.Array:
     """The bits of `ego_words`, each a feature, the batch last: `[P, *B]` -> `bool[F, *B]`."""
 
     def lit(words: jax.Array, number: int) -> jax.Array:
@@ -66,83 +93,68 @@ def spread(task: Task, words: jax.Array) -> jax.Array:
         bit = jnp.arange(number, dtype=words.dtype).reshape(-1, *[1] * words.ndim)
         return (words[None] >> bit & 1 == 1).reshape(-1, *words.shape[1:])
 
-    return jnp.concatenate([lit(words[:-1], number_of_sorts(task)), lit(words[-1:], number_of_carried(task))])
+    distant, near = 2 * len(RANGES), window * window
+    parts = [
+        lit(words[:distant], sum(is_distant(plane) for plane in range(number_of_planes(task)))),
+        lit(words[distant : distant + near], number_of_planes(task)),
+        lit(words[distant + near : distant + near + 1], number_of_carried(task)),
+    ]
+    for i, size in enumerate(task.mission.sizes if task.mission else ()):
+        parts.append(lit(words[distant + near + 1 + i :][:1], size))
+    return jnp.concatenate(parts)
 
 
-def number_of_sorts(task: Task) -> int:
-    """How many planes `sorts_of_cell` gives."""
-    return len(jax.eval_shape(lambda cells: sorts_of_cell(task, cells), jax.ShapeDtypeStruct((1, 1), jnp.uint8)))
+def ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> jax.Array:
+    """What the default student reads, packed: `uint16[*B, P]` (`uint32` where a word has more than 16 bits).
 
-
-def number_of_carried(task: Task) -> int:
-    """How many bits the last of `ego_words` holds."""
-    return 1 + sum(role.portable for role in task.objects)
-
-
-def ego_words(task: Task, memory: MemoryMap, window: int) -> jax.Array:
-    """What `EgoMLP` reads, packed: `uint16[..., P]` (`uint32` above 16 sorts), a place's sorts as bits of a word.
-
-    The places are the map's rows and columns ahead of and beside the agent, then the cells near it; the last word says
-    what it carries. So a rollout keeps them in a few bytes.
-
-    Within, the batch is last and a sort of cell is a word a line of the map (`bits`): centring and turning are shifts
-    (three to four times as fast as picking cells).
+    A word a place, a bit a plane: the ranges of rows ahead and of columns beside the agent, then the cells near it; a
+    word for what is carried, and one a field of the mission, the drawn value's bit set. So a rollout keeps them in a
+    few bytes.
     """
     batch = memory.carrying.shape
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(batch) :]), memory)
-    words = bits.in_parts(lambda part: _ego_words(task, part, window), CHUNK, flat)
+    words = kernel.in_parts(lambda part: _ego_words(task, part, window, kernel), CHUNK, flat)
     return words.reshape(*batch, -1)
 
 
-def _ego_words(task: Task, memory: MemoryMap, window: int) -> jax.Array:
+def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> jax.Array:
     """`ego_words` with a single batch axis."""
-    width, height = task.width, task.height
-    span, half = max(width, height), window // 2
-    line_word = bits.word_type(span)
-    size = jnp.iinfo(line_word).bits
-    planes = sorts_of_cell(task, bits.batch_last(memory.cells))
-    word = jnp.uint16 if max(len(planes), number_of_carried(task)) <= 16 else jnp.uint32
-    x, y, d = (memory.agent[..., i].astype(jnp.int32) for i in range(3))
-
-    def bit(words: jax.Array, place: jax.Array) -> jax.Array:
-        """Bits of words, 0 where `place` is none of them."""
-        got = words >> (place & (size - 1)).astype(line_word) & 1
-        return jnp.where((place >= 0) & (place < size), got, 0).astype(word)
-
-    def filled(lines: jax.Array) -> jax.Array:
-        """Which of `[n, B]` lines hold anything, as bits `[B]`."""
-        place = jnp.arange(len(lines), dtype=line_word)[:, None]
-        return jnp.sum((lines != 0).astype(line_word) << place, axis=0, dtype=line_word)
-
-    offset = jnp.arange(-(span - 1), span)[:, None]
-    near = jnp.arange(-half, window - half)[:, None]
-    along_x = d % 2 == 0
-    ahead = jnp.where(along_x, x, y)[None] + jnp.where(d >= 2, -1, 1)[None] * near  # the lines ahead
-    aside = jnp.where(along_x, y, x)[None] + jnp.where((d == 1) | (d == 2), -1, 1)[None] * near
-
-    def met(by_x: jax.Array, by_y: jax.Array, direction: jax.Array) -> jax.Array:
-        """The map's rows or columns as met when walking in a direction from the agent: `[2 span - 1, B]`."""
-        flat = direction % 2 == 0
-        place = jnp.where(flat, x, y)[None] + jnp.where(direction >= 2, -1, 1)[None] * offset
-        return bit(jnp.where(flat, by_x, by_y)[None], place)
-
-    def places(plane: jax.Array) -> jax.Array:
-        """A plane's places, `[P - 1, B]` of 0 and 1."""
-        columns = bits.pack(plane).astype(line_word)
-        rows = bits.pack(jnp.swapaxes(plane, 0, 1)).astype(line_word)
-        by_x, by_y = jax.lax.optimization_barrier((filled(columns), filled(rows)))
-        columns, rows = jnp.pad(columns, [(0, span - width), (0, 0)]), jnp.pad(rows, [(0, span - height), (0, 0)])
-        lines = jax.lax.optimization_barrier(jnp.where(along_x[None], columns, rows))  # not anew for every place
-        is_ahead = ahead[:, None] == jnp.arange(span)[None, :, None]
-        chosen = jnp.sum(jnp.where(is_ahead, lines[None], 0), axis=1, dtype=line_word)  # (window, B)
-        cells = bit(chosen[:, None], aside[None])  # (window, window, B)
-        return jnp.concatenate([met(by_x, by_y, d), met(by_x, by_y, (d + 1) & 3), cells.reshape(-1, x.shape[0])])
-
-    packed = functools.reduce(jnp.bitwise_or, [places(plane) << sort for sort, plane in enumerate(planes)])
-    carried = [memory.carrying != 0]
-    for role in task.objects:
-        if role.portable:
-            has = one_of(kind_of(memory.carrying), *role.kinds) & (memory.carrying != 0)
-            carried.append(has if role.colour is None else has & (colour_of(memory.carrying) == role.colour))
+    scene = Scene.of(task, memory, kernel)
+    sizes = task.mission.sizes if task.mission else ()
+    most = max(number_of_planes(task), number_of_carried(task), *sizes, 1)
+    word = jnp.uint16 if most <= 16 else jnp.uint32
+    distant, near, number = [], [], 0
+    for plane, mask in enumerate(planes(scene)):
+        if kernel.reference:
+            by_row, cells = reference_places(mask, scene.agent, window)
+        else:
+            by_row, cells = ego.places(mask, scene.agent, window, RANGES, kernel)
+        near.append(cells.astype(word) << plane)
+        if is_distant(plane):
+            distant.append(by_row.astype(word) << number)
+            number += 1
+    carried = [~scene.hands_free, *(scene.carries(role) for role in task.objects if role.portable)]
     held = functools.reduce(jnp.bitwise_or, [has.astype(word) << i for i, has in enumerate(carried)])
-    return bits.batch_first(jnp.concatenate([packed, held[None]]))
+    parts = [functools.reduce(jnp.bitwise_or, distant), functools.reduce(jnp.bitwise_or, near), held[None]]
+    for i in range(len(sizes)):
+        assert memory.mission is not None
+        parts.append((jnp.ones((), word) << memory.mission[:, i].astype(word))[None])
+    return bits.batch_first(jnp.concatenate(parts), kernel)
+
+
+def reference_places(plane: Mask, agent: jax.Array, window: int) -> tuple[jax.Array, jax.Array]:
+    """`kernels.ego.places`, cell by cell; the arguments and the result are its own."""
+    width, height = plane.shape[:2]
+    x, y, d = agent
+    xs, ys = jnp.arange(width)[:, None, None] - x, jnp.arange(height)[None, :, None] - y
+    turned = [(xs, ys), (ys, -xs), (-xs, -ys), (-ys, xs)]  # (ahead, right) of a cell for each direction
+    ahead = jnp.select([d == k for k in range(4)], [pair[0] + 0 * ys + 0 * xs for pair in turned])
+    right = jnp.select([d == k for k in range(4)], [pair[1] + 0 * ys + 0 * xs for pair in turned])
+
+    def any_of(mask: Mask) -> jax.Array:
+        return jnp.any(plane & mask, axis=(0, 1)).astype(jnp.uint32)
+
+    rows = [any_of((offset >= first) & (offset <= last)) for offset in (ahead, right) for first, last in RANGES]
+    near = range(-(window // 2), window - window // 2)
+    cells = [any_of((ahead == i) & (right == j)) for i in near for j in near]
+    return jnp.stack(rows), jnp.stack(cells)

@@ -4,9 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l4t_jax.agents.students.features import ego_features
+from l4t_jax.agents.students.features import RANGES, ego_features, number_of_planes
 from l4t_jax.envs import get_task
+from l4t_jax.envs.cells import BALL, BOX, DIR_X, DIR_Y, EMPTY_CODE, RED, WALL_CODE, code
+from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import MemoryMap
+from l4t_jax.envs.visibility import know
+from l4t_jax.kernels import CPU
 
 
 def quarter_turn(memory: MemoryMap, size: int) -> MemoryMap:
@@ -32,7 +36,7 @@ def test_a_quarter_turn_is_one(key):
 def test_the_default_students_input_turns_with_the_world(task_name, random_known, rng):
     task = get_task(task_name)
     memory = random_known(rng, (task.width, task.height), 64, inside=False)
-    features = jax.jit(lambda memory: ego_features(task, memory, 7))
+    features = jax.jit(lambda memory: ego_features(task, memory, 7, CPU))
     expected = np.asarray(features(memory))
     assert expected.shape[0] == 64 and len(np.unique(expected, axis=0)) > 60
     for _ in range(4):
@@ -55,11 +59,31 @@ def test_the_default_students_input_moves_with_the_world(rng):
             jnp.asarray(cells), jnp.asarray(where, jnp.int8), jnp.zeros(10, jnp.uint8), jnp.full((10, 2), -1, jnp.int8)
         )
 
-    here, there = (np.asarray(ego_features(task, placed(*by), 7)) for by in ((0, 0), (2, 1)))
+    here, there = (np.asarray(ego_features(task, placed(*by), 7, CPU)) for by in ((0, 0), (2, 1)))
     # What is unseen reaches to the map's edge, so its own share of the features differs; the rest may not.
     differing = np.flatnonzero((here != there).any(axis=0))
-    cells = 2 * 39 + 7 * 7  # rows and columns as seen from the agent, and the window
-    carried = 1 + sum(role.portable for role in task.objects)
-    _, rest = divmod(here.shape[1] - carried, cells)
-    assert rest == 0
-    assert set((differing // cells).tolist()) <= {0}
+    rows, window, planes = 2 * len(RANGES), 7 * 7, number_of_planes(task)
+    assert here.shape[1] == rows * (planes - 2) + window * planes + 1 + sum(role.portable for role in task.objects)
+    of_unseen = {*range(rows), *range(rows * (planes - 2), rows * (planes - 2) + window)}
+    assert set(differing.tolist()) <= of_unseen and len(differing) > 0
+
+
+def test_the_input_is_as_large_on_maps_of_any_size():
+    shapes = set()
+    for name in ("DoorKey-5x5", "DoorKey-8x8", "DoorKey-16x16"):
+        task = get_task(name)
+        memory = know(make_env(task).initial(jax.random.key(0)))
+        shapes.add(ego_features(task, memory, 7, CPU).shape)
+    assert len(shapes) == 1
+
+
+def test_things_that_no_object_names_are_seen_as_obstacles():
+    task = get_task("SimpleDoorKey")
+    env = make_env(task)
+    state = env.initial(jax.random.key(0))
+    x, y = (int(state.agent[i]) + step[int(state.agent[2])] for i, step in enumerate((DIR_X, DIR_Y)))
+    seen = [
+        np.asarray(ego_features(task, know(state.replace(cells=state.cells.at[x, y].set(what))), 7, CPU))
+        for what in (EMPTY_CODE, code(BALL, RED), code(BOX, RED), WALL_CODE)
+    ]
+    assert (seen[0] != seen[1]).any() and (seen[1] == seen[2]).all() and (seen[1] == seen[3]).all()

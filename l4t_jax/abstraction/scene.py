@@ -1,0 +1,172 @@
+"""A batch of memory maps as masks: what symbolic states and skills are found from.
+
+Device module. A mask is `bool[W, H, *B]`: the map's axes first, so that `mask[x, y]` is a cell, and the batch behind
+them. Code for a single map works on a batch as it stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from l4t_jax.envs.cells import (
+    DOOR_CLOSED,
+    DOOR_OPEN,
+    EMPTY,
+    FLOOR,
+    GOAL,
+    KEY,
+    LAVA,
+    UNSEEN,
+    colour_of,
+    kind_of,
+    one_of,
+)  # fmt: skip
+from l4t_jax.envs.state import MemoryMap
+from l4t_jax.envs.task import DOORS, PORTABLE, Role, Task
+from l4t_jax.kernels import Kernels
+
+Mask = jax.Array  # bool[W, H, *B]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What a batch of agents knows (batch axes `*B`).
+
+    Attributes:
+        task: what they are to do.
+        memory: their memory maps, batch axes first.
+        kernel: how things are computed.
+        kinds, colours: `uint8[W, H, *B]` of each cell.
+        agent: `int32[3, *B]` x, y, direction.
+    """
+
+    task: Task
+    memory: MemoryMap
+    kernel: Kernels
+    kinds: jax.Array
+    colours: jax.Array
+    agent: jax.Array
+
+    @classmethod
+    def of(cls, task: Task, memory: MemoryMap, kernel: Kernels) -> Scene:
+        """Reads a batch of memory maps, leading axes `*B`."""
+        # The layout must be asked for: left alone, XLA keeps the batch in front and reads it with a stride wherever a
+        # mask is packed (10 x 10 maps, three masks: 114 ns a map; so, 21).
+        cells = kernel.as_written(jnp.moveaxis(memory.cells, (-2, -1), (0, 1)))
+        agent = jnp.moveaxis(memory.agent, -1, 0).astype(jnp.int32)
+        return cls(task, memory, kernel, kind_of(cells), colour_of(cells), agent)
+
+    def cell(self, x: jax.Array, y: jax.Array) -> Mask:
+        """The cell (x, y) of each map, `int32[*B]` each; none where it is off the map."""
+        width, height, *batch = self.kinds.shape
+        ones = [1] * len(batch)
+        return (jnp.arange(width).reshape(-1, 1, *ones) == x) & (jnp.arange(height).reshape(1, -1, *ones) == y)
+
+    @functools.cached_property
+    def here(self) -> Mask:
+        """The agent's own cell."""
+        return self.cell(self.agent[0], self.agent[1])
+
+    @functools.cached_property
+    def unseen(self) -> Mask:
+        return self.kinds == UNSEEN
+
+    @functools.cached_property
+    def free(self) -> Mask:
+        """Cells that skills walk on: floor, goals, open doors, and lava where the task does not avoid it."""
+        lava = () if self.task.avoid_lava else (LAVA,)
+        return one_of(self.kinds, EMPTY, FLOOR, GOAL, DOOR_OPEN, *lava)
+
+    @functools.cached_property
+    def closed_doors(self) -> Mask:
+        return self.kinds == DOOR_CLOSED
+
+    @functools.cached_property
+    def doors(self) -> Mask:
+        """Doors in any state."""
+        return one_of(self.kinds, *DOORS)
+
+    @functools.cached_property
+    def movable(self) -> Mask:
+        """Things that can be carried away: keys, balls, boxes."""
+        return one_of(self.kinds, *PORTABLE) & ~self.here
+
+    @functools.cached_property
+    def hands_free(self) -> jax.Array:
+        """`bool[*B]`: nothing is carried."""
+        return self.memory.carrying == 0
+
+    def matching(self, role: Role) -> Mask:
+        """The cells of the map that a role means, the agent's own apart; of numbered roles the nth in scan order."""
+        mask = one_of(self.kinds, *role.kinds) & ~self.here
+        if role.colour is not None:
+            mask = mask & (self.colours == role.colour)
+        if role.target is not None:
+            assert self.memory.targets is not None, f"{self.task.name} marks no targets"
+            bits = jnp.moveaxis(self.memory.targets, (-2, -1), (0, 1))
+            mask = mask & (bits >> role.target & 1 == 1)
+        if role.opens:
+            holds_key = (kind_of(self.memory.carrying) == KEY) & ~self.hands_free
+            mask = mask & (~holds_key | (self.colours == colour_of(self.memory.carrying)))
+        for _ in range(role.nth or 0):
+            mask = mask & ~first_cell(mask)
+        return mask if role.nth is None else first_cell(mask)
+
+    def carries(self, role: Role) -> jax.Array:
+        """Whether a role's object is carried, `bool[*B]`."""
+        carrying = self.memory.carrying
+        match = one_of(kind_of(carrying), *role.kinds) & (carrying != 0)
+        if role.colour is not None:
+            match = match & (colour_of(carrying) == role.colour)
+        if role.target is not None:
+            assert self.memory.carried_targets is not None, f"{self.task.name} marks no targets"
+            match = match & (self.memory.carried_targets >> role.target & 1 == 1)
+        return match
+
+    @functools.cached_property
+    def lying(self) -> tuple[Mask, ...]:
+        """Where each of the task's objects lies or stands."""
+        return tuple(self.matching(role) for role in self.task.objects)
+
+    @functools.cached_property
+    def held(self) -> jax.Array:
+        """Which of the task's portable objects is carried: `int32[*B]`, 1 for the first, 0 for none of them."""
+        held = jnp.zeros(self.memory.carrying.shape, jnp.int32)
+        for number, role in enumerate((role for role in self.task.objects if role.portable), start=1):
+            held = jnp.where((held == 0) & self.carries(role), number, held)
+        return held
+
+    @functools.cached_property
+    def remembered(self) -> tuple[Mask, ...]:
+        """Where each of the task's objects was last known to be.
+
+        It lies where the map shows it, or was carried off from where it was picked up.
+        """
+        taken_x, taken_y = (self.memory.pickup_position[..., i].astype(jnp.int32) for i in range(2))
+        taken = self.cell(taken_x, taken_y)  # no cell while nothing is carried
+        masks, number = [], 0
+        for role, mask in zip(self.task.objects, self.lying, strict=True):
+            if role.portable:
+                number += 1
+                is_held = (self.held == number) & ~jnp.any(mask, axis=(0, 1))
+                mask = jnp.where(is_held, taken, mask)
+            masks.append(mask)
+        return tuple(masks)
+
+
+def first_cell(mask: Mask) -> Mask:
+    """The first cell of a mask in scan order, x first; none where there is none."""
+    width, height, *batch = mask.shape
+    order = jnp.arange(width * height, dtype=jnp.int32).reshape(width, height, *[1] * len(batch))
+    return mask & (order == first_index(mask))
+
+
+def first_index(mask: Mask) -> jax.Array:
+    """The place x * H + y of the first cell of a mask, `int32[*B]`; W * H where there is none."""
+    width, height, *batch = mask.shape
+    order = jnp.arange(width * height, dtype=jnp.int32).reshape(width, height, *[1] * len(batch))
+    return jnp.min(jnp.where(mask, order, width * height), axis=(0, 1))

@@ -1,0 +1,71 @@
+"""Every tuned form beside its plain reference, on random maps: square and not, with and without a carried object."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l4t_jax.abstraction.scene import Scene
+from l4t_jax.agents.students.features import RANGES, ego_features, reference_places
+from l4t_jax.envs import get_task
+from l4t_jax.envs.task import Role, Task
+from l4t_jax.envs.visibility import visible
+from l4t_jax.kernels import CPU, GPU, PORTABLE, REFERENCE, Kernels, ego, visibility
+from l4t_jax.skills.actions import skill_actions
+
+SIZES = ((10, 10), (7, 13), (32, 32), (5, 3))
+TUNED = [pytest.param(kernel, id=kernel.name) for kernel in (CPU, PORTABLE, GPU)]
+ALL_SKILLS = (
+    "explore", "search", "find", "go_to", "reach", "clear", "pick_up", "drop", "open", "put_down", "put_beside",
+    "say_done",
+)  # fmt: skip
+
+
+def wide_task(size: tuple[int, int]) -> Task:
+    """A task of that map size with every skill, whose symbolic state tells reach apart."""
+    stock = get_task("DoorKey-8x8")
+    objects = tuple(dataclasses.replace(role, is_same_as=None, reach=True) for role in stock.objects)
+    width, height = max(size[0], 3), max(size[1], 3)
+    return dataclasses.replace(
+        stock, name="Wide", width=width, height=height, objects=(*objects, Role("ball", (6,), reach=True)),
+        skills=ALL_SKILLS, aliases=(),
+    )  # fmt: skip
+
+
+def states_and_actions(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
+    return skill_actions(wide_task(size), memory, kernel)
+
+
+def features(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
+    return ego_features(wide_task(size), memory, 7, kernel)
+
+
+def what_is_seen(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
+    clear = (memory.cells & 1) == 1
+    find = visible if kernel.reference else visibility.visible
+    return [jax.vmap(lambda mask, agent, view=view: find(mask, agent, view))(clear, memory.agent) for view in (3, 7)]
+
+
+def places(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
+    scene = Scene.of(wide_task(size), memory, kernel)
+    if kernel.reference:
+        return reference_places(scene.movable, scene.agent, 7)
+    return ego.places(scene.movable, scene.agent, 7, RANGES, kernel)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("kernel", TUNED)
+@pytest.mark.parametrize("function", [states_and_actions, features, what_is_seen, places])
+def test_the_tuned_form_is_the_reference(
+    function: Callable[..., Any], kernel: Kernels, size: tuple[int, int], random_known: Any, rng: Any
+) -> None:
+    if kernel is not CPU and size not in SIZES[:2]:
+        pytest.skip("the CPU's kernels are compared on every size")
+    memory = random_known(rng, size, 150, inside=False)
+    assert bool(jnp.any(memory.carrying > 0)) and bool(jnp.any(memory.carrying == 0))
+    tuned, plain = (jax.jit(lambda m, k=k: function(m, size, k))(memory) for k in (kernel, REFERENCE))
+    jax.tree.map(np.testing.assert_array_equal, tuned, plain)
