@@ -4,6 +4,8 @@ Imports nothing of the package but its errors. A preset is a set of values for t
 a user gives always wins (`Config.resolved`). Messages name a setting in backticks; a command writes its option.
 """
 
+# pyright: reportGeneralTypeIssues=false
+# `Settings` takes defaults away from fields of `Config`; all of its fields are keyword-only, so that is sound.
 from __future__ import annotations
 
 import dataclasses
@@ -190,7 +192,8 @@ class Config:
             values |= STUDENTS.get(self.student, {})
         values["num_steps"] = min(values["num_steps"], max_steps)
         values |= {name: value for name, value in given.items() if value is not None}
-        settings = Settings(**{name: values.get(name) for name in given})
+        resolved: dict[str, Any] = {name: values.get(name) for name in given}
+        settings = Settings(**resolved)
         settings.check(max_steps)
         return settings
 

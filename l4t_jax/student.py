@@ -21,6 +21,7 @@ from l4t_jax.config import Settings
 from l4t_jax.envs import get_task
 from l4t_jax.envs.state import MemoryMap, from_observation
 from l4t_jax.errors import ConfigError
+from l4t_jax.kernels import PORTABLE
 from l4t_jax.saved import one_student, open_run
 from l4t_jax.training.checkpoint import Which
 

@@ -61,7 +61,7 @@ class Record(Ask):
 
     def how(self) -> Ask:
         """How to ask."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Ask)}
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(Ask)}
         return Ask(**values | {"prompt": _home(self.prompt)})
 
     def run(self) -> None:

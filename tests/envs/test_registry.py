@@ -1,7 +1,5 @@
 """Tasks by name, a task of one's own, and every registered task as a navix environment."""
 
-import re
-import textwrap
 from functools import partial
 
 import chex
@@ -11,15 +9,17 @@ import navix
 import numpy as np
 import pytest
 
-from l4t_jax.envs import Task, get_task, layouts, list_tasks, register_task, registry, task
+from l4t_jax.envs import Task, get_task, list_tasks, register_task
 from l4t_jax.envs.cells import NUM_ACTIONS
+from l4t_jax.envs.families.door_key import STOCK_OBJECTS, stock_door_key
+from l4t_jax.envs.success import goal_reached
 from l4t_jax.errors import UnknownTask
 
 
 def own_task(**changes):
     settings = dict(
-        name="OwnKey", width=6, height=6, max_steps=20, layout=partial(layouts.stock_door_key, 6),
-        success=task.goal_reached, objects=registry.STOCK_OBJECTS,
+        name="OwnKey", width=6, height=6, max_steps=20, layout=partial(stock_door_key, 6),
+        success=goal_reached, objects=STOCK_OBJECTS,
     )  # fmt: skip
     return Task(**{**settings, **changes})
 
@@ -66,7 +66,7 @@ def test_a_name_is_given_once():
     "changes, reason",
     [
         ({"width": 33}, "3 to 32"), ({"height": 2}, "3 to 32"), ({"view": 4}, "odd"), ({"view": 1}, "odd"),
-        ({"max_steps": 0}, "max_steps"), ({"objects": registry.STOCK_OBJECTS[:1] * 2}, "same name"),
+        ({"max_steps": 0}, "max_steps"), ({"objects": STOCK_OBJECTS[:1] * 2}, "same name"),
     ],
 )  # fmt: skip
 def test_an_impossible_task_is_refused(changes, reason):
@@ -75,11 +75,10 @@ def test_an_impossible_task_is_refused(changes, reason):
 
 
 @pytest.mark.usefixtures("own_tasks")
-def test_the_documented_example_works():
-    """Word for word from the module's docstring."""
-    example = textwrap.dedent(re.search(r"\n\n((?:    .*\n|\n)+)", registry.__doc__).group(1))
-    assert "register_task(" in example
-    exec(example, {})
+def test_a_task_of_ones_own_is_a_navix_environment():
+    register_task(
+        own_task(name="DoorKey-12x12", width=12, height=12, max_steps=1440, layout=partial(stock_door_key, 12))
+    )
     assert get_task("doorkey-12x12").width == 12
     env = navix.make("L4T-DoorKey-12x12-v0")
     timestep = env.reset(jax.random.key(0))
