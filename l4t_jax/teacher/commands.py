@@ -62,7 +62,8 @@ class Record(Ask):
     def how(self) -> Ask:
         """How to ask."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(Ask)}
-        return Ask(**values | {"prompt": _home(self.prompt)})
+        values["prompt"] = _home(self.prompt)
+        return Ask(**values)
 
     def run(self) -> None:
         extensions.load_all(self.imports)
