@@ -1,0 +1,168 @@
+"""Levels drawn by Farama's own generators, in our form; and how two samples of levels are compared.
+
+Each statistic is a label of a level, such as where its first key lies. Two samples of labels are compared by a
+chi-square test. `labels` finds the statistics from the levels themselves: what each cell holds, where the things of
+each kind are, seen from the agent and from each other, and how colours and mission depend on each other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections import Counter
+from functools import cache
+from typing import Any
+
+import gymnasium as gym
+import jax
+import minigrid  # noqa: F401  registers the ids
+import numpy as np
+from minigrid.core.world_object import Box, WorldObj
+from scipy import stats
+
+from l4t_jax.envs.cells import DOOR_CLOSED, EMPTY, WALL
+from l4t_jax.envs.state import Layout
+from l4t_jax.envs.task import Task
+
+Labels = dict[str, np.ndarray]
+
+
+def make(minigrid_id: str) -> Any:
+    """Farama's environment without its wrappers, not reset; several ids call themselves out of date."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return gym.make(minigrid_id).unwrapped
+
+
+@cache
+def missions(task: Task) -> dict[str, tuple[int, ...]]:
+    """All missions of a task: the sentence, and the values that stand for it."""
+    if task.mission is None:
+        return {task.text: ()}
+    fields = [words for _, words in task.mission.fields]
+    values = itertools.product(*(range(len(words)) for words in fields))
+    return {task.mission.text(tuple(w[v] for w, v in zip(fields, vector, strict=True))): vector for vector in values}
+
+
+def code_of(cell: WorldObj | None) -> int:
+    """The cell code of one of Farama's objects, or of None, where nothing is."""
+    if cell is None:
+        return EMPTY
+    kind, colour, state = cell.encode()
+    return (DOOR_CLOSED - 1 + state if state else kind) | colour << 4
+
+
+def from_minigrid(env: Any, task: Task) -> Layout:
+    """The level that a Farama environment stands on, as `task.layout` would give it; NumPy arrays.
+
+    Raises KeyError if its mission is none of the task's.
+    """
+    cells = [code_of(cell) for cell in env.grid.grid]
+    inside = [code_of(cell.contains) if isinstance(cell, Box) and cell.contains else 0 for cell in env.grid.grid]
+    cells, inside = np.asarray([cells, inside], np.uint8).reshape(2, env.height, env.width).swapaxes(1, 2)
+    mission = np.asarray(missions(task)[env.mission], np.int8)
+    agent = np.asarray([*env.agent_pos, env.agent_dir], np.int8)
+    return Layout(cells, agent, mission if task.mission else None, None, inside if inside.any() else None)
+
+
+@cache
+def theirs(task: Task, number: int) -> Layout:
+    """`number` levels of Farama's generator, stacked."""
+    env = make(task.minigrid_id)
+    env.reset(seed=20231113)
+    levels = []
+    for _ in range(number):
+        env._gen_grid(env.width, env.height)  # what MiniGrid's reset draws a level with, without looking at it
+        levels.append(from_minigrid(env, task))
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *levels)
+
+
+def drawn(layout: Any, number: int, seed: int = 0) -> Layout:
+    """`number` levels of our generator, stacked."""
+    levels = jax.jit(jax.vmap(layout))(jax.random.split(jax.random.key(seed), number))
+    return jax.tree.map(np.asarray, levels)
+
+
+@cache
+def ours(task: Task, number: int) -> Layout:
+    """`number` levels of a task, stacked."""
+    return drawn(task.layout, number)
+
+
+def code(*columns: np.ndarray) -> np.ndarray:
+    """One integer for each combination of small integers."""
+    label = np.zeros(len(columns[0]), int)
+    for column in columns:
+        label = label * 64 + np.asarray(column, int) + 32
+    return label
+
+
+def _things(levels: Layout, kind: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """x, y and colour of the first and of the last thing of a kind; x = -1 and colour 15 where there is none."""
+    hit = ((levels.cells & 15) == kind).reshape(len(levels.cells), -1)
+    found = {}
+    for which, flat in (("first", hit.argmax(axis=1)), ("last", hit.shape[1] - 1 - hit[:, ::-1].argmax(axis=1))):
+        x, y = np.divmod(flat, levels.cells.shape[2])
+        there = hit.any(axis=1)
+        colour = levels.cells.reshape(hit.shape)[np.arange(len(hit)), flat] >> 4
+        found[f"{which} {kind}"] = np.where(there, x, -1), np.where(there, y, -1), np.where(there, colour, 15)
+        if (hit.sum(axis=1) <= 1).all():
+            break
+    return found
+
+
+def labels(levels: Layout) -> Labels:
+    """Everything that two samples are compared by; see the head of this file."""
+    cells, agents = levels.cells, np.asarray(levels.agent, int)
+    kinds, (x, y, direction) = cells & 15, agents.T
+    step = np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])[direction]
+    ahead = cells[np.arange(len(cells)), x + step[:, 0], y + step[:, 1]]
+    found = {
+        "agent": code(x, y),
+        "direction": code(direction),
+        "ahead": code(direction, ahead & 15),
+        "walls": code((kinds == WALL).sum(axis=(1, 2)) // 64, (kinds == WALL).sum(axis=(1, 2)) % 64),
+    }
+    things, colours = {}, {}
+    for kind in sorted(set(np.unique(kinds)) - {EMPTY, WALL}):
+        found[f"number of {kind}"] = code((kinds == kind).sum(axis=(1, 2)))
+        things |= _things(levels, kind)
+    for name, (tx, ty, colour) in things.items():
+        found |= {f"{name} x": code(tx), f"{name} y": code(ty)}
+        found[f"{name} from agent"] = code(np.clip(tx - x, -3, 3), np.clip(ty - y, -3, 3))
+        colours[name] = colour
+        if levels.contents is not None:
+            colours[f"inside {name}"] = levels.contents[np.arange(len(cells)), tx, ty] >> 4
+    for a, b in itertools.combinations(things, 2):
+        (ax, ay, _), (bx, by, _) = things[a], things[b]
+        found[f"{a} from {b}"] = code(np.clip(ax - bx, -3, 3), np.clip(ay - by, -3, 3))
+    if levels.mission is not None:
+        colours |= {f"mission {n}": column for n, column in enumerate(levels.mission.T)}
+    for a, b in itertools.combinations_with_replacement(colours, 2):
+        found[f"colours of {a}, {b}"] = code(colours[a], colours[b])
+    for cx, cy in np.ndindex(cells.shape[1:]):
+        found[f"cell {cx}, {cy}"] = cells[:, cx, cy].astype(int)
+    return found
+
+
+def chance(a: np.ndarray, b: np.ndarray) -> float:
+    """How likely two samples of one distribution are to differ that much; rare labels are taken together."""
+    one, two = Counter(a.tolist()), Counter(b.tolist())
+    common, rare = [], np.zeros(2, int)
+    for label in one.keys() | two.keys():
+        row = np.array([one[label], two[label]])
+        if row.sum() >= 10:
+            common.append(row)
+        else:
+            rare += row
+    table = np.array([*common, *([rare] if rare.sum() >= 10 else [])])
+    if len(table) < 2:
+        return 1.0
+    return float(stats.chi2_contingency(table.T, correction=False).pvalue)
+
+
+def differing(mine: Labels, others: Labels, unlikely: float) -> dict[str, float]:
+    """The statistics by which two samples differ, and how unlikely that is by chance: 0 where only one has them."""
+    alone = dict.fromkeys(mine.keys() ^ others.keys(), 0.0)
+    found = {label: chance(mine[label], others[label]) for label in mine.keys() & others.keys()}
+    return {label: p for label, p in (found | alone).items() if p < unlikely}
