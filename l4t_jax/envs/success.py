@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import jax
 
-from l4t_jax.envs.cells import DOOR_OPEN, FORWARD, GOAL, LAVA, TOGGLE, kind_of
+from l4t_jax.envs.cells import DOOR_OPEN, FORWARD, GOAL, LAVA, PICKUP, TOGGLE, kind_of
 from l4t_jax.envs.state import Transition
 
 
@@ -24,3 +24,13 @@ def goal_reached(transition: Transition) -> jax.Array:
 def lava_entered(transition: Transition) -> jax.Array:
     """The agent stepped into lava."""
     return (transition.action == FORWARD) & (kind_of(transition.ahead_after) == LAVA)
+
+
+def picked(kind: int, transition: Transition) -> jax.Array:
+    """After a pickup an object of this kind is carried."""
+    return (transition.action == PICKUP) & (kind_of(transition.next_state.carrying) == kind)
+
+
+def picked_code(code: int, transition: Transition) -> jax.Array:
+    """After a pickup an object of this cell code, kind and colour, is carried."""
+    return (transition.action == PICKUP) & (transition.next_state.carrying == code)
