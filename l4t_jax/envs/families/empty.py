@@ -1,0 +1,53 @@
+"""MiniGrid's Empty: a bare room with the goal in its far corner.
+
+Device module. Source: Farama `minigrid/envs/empty.py`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from l4t_jax.envs.cells import GOAL_CODE
+from l4t_jax.envs.layout import between, draws, free, interior, pick, pose, put, walled
+from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.state import Layout
+from l4t_jax.envs.success import goal_reached
+from l4t_jax.envs.task import Task
+
+
+def empty(size: int, anywhere: bool, key: jax.Array) -> Layout:
+    """The agent in the corner opposite to the goal; with `anywhere`, on any free cell, looking anywhere."""
+    side = jnp.int32(size)
+    cells = put(walled(size, side, side), side - 2, side - 2, GOAL_CODE)
+    if not anywhere:
+        return Layout(cells, jnp.array([1, 1, 0], jnp.int8))
+    for_agent, direction = draws(key, 2)
+    agent = pick(for_agent, free(cells, interior(size, side, side)))
+    return Layout(cells, pose(*agent, between(direction, 0, 4)))
+
+
+for _name, _size, _anywhere in (
+    ("Empty-5x5", 5, False),
+    ("Empty-Random-5x5", 5, True),
+    ("Empty-6x6", 6, False),
+    ("Empty-Random-6x6", 6, True),
+    ("Empty-8x8", 8, False),
+    ("Empty-16x16", 16, False),
+):
+    register_task(
+        Task(
+            name=_name,
+            family="Empty",
+            minigrid_id=f"MiniGrid-{_name}-v0",
+            width=_size,
+            height=_size,
+            max_steps=4 * _size**2,
+            layout=partial(empty, _size, _anywhere),
+            success=goal_reached,
+            text="get to the green goal square",
+            see_through=True,
+        )
+    )
