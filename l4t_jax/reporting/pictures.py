@@ -87,11 +87,12 @@ def animate(path: Path, task: Task, table: TeacherTable | None, trace: Trace, wh
     for t in render.frames(steps + 1):
         env_state, state = trace.env_state, int(trace.state[t])
         lines = [("sees", symbolic.decode(task, state).sentence)]
-        if plans is not None and probability is not None:
-            best = int(probability[state].argmax())
-            p = float(probability[state, best])
+        if table is not None and plans is not None and probability is not None:
+            row = int(table.row[state])
+            best = int(probability[row].argmax())
+            p = float(probability[row, best])
             label = "plan" if who == "teacher" else "teacher"
-            lines.append((label, f"{plan_words(task, plans[state, best])} ({p:.2f})" if p else "has no plan here"))
+            lines.append((label, f"{plan_words(task, plans[row, best])} ({p:.2f})" if p else "has no plan here"))
         if t < steps:
             title = f"{who}, step {t}"
             lines.append(("action", ACTIONS[int(trace.action[t])]))

@@ -30,7 +30,7 @@ def drawer(layout):
 
 def ours(layout, number, seed=0):
     """`uint8[n, W, H]` cells and `int[n, 3]` agents drawn by a layout function."""
-    cells, agents = drawer(layout)(jax.random.key(seed), number)
+    cells, agents, *_ = drawer(layout)(jax.random.key(seed), number)
     return np.asarray(cells), np.asarray(agents, int)
 
 

@@ -41,12 +41,12 @@ def test_the_table_holds_every_plan_of_the_file_in_the_tasks_own_names(task_name
     content = {(tuple(s["sees"]), s["holds"]): s["plans"] for s in file.shipped(task)["states"]}
     states = symbolic.enumerate_states(task)
     for state in range(symbolic.num_states(task)):
-        weights = np.asarray(table.probability[state])
+        weights = np.asarray(table.probability[table.row[state]])
         assert weights.sum() == pytest.approx(1.0 if state in states else 0.0, abs=1e-6)
     for state in states:
         renamed, objects = symbolic.rename(task, symbolic.decode(task, state))
         for i, entry in enumerate(content[renamed.sees, renamed.holds]):
-            codes = np.asarray(table.plans[state, i]).tolist()
+            codes = np.asarray(table.plans[table.row[state], i]).tolist()
             expected = [(skill, *(objects[name] for name in names)) for skill, *names in entry["skills"]]
             steps = [plan_codes.decode_step(task, one) for one in codes]
             assert steps == expected + [("noop",)] * (len(codes) - len(expected))
@@ -58,7 +58,7 @@ def test_a_state_that_the_file_lacks_gets_no_guidance():
     content["states"] = [s for s in content["states"] if s["sees"] != ["key"]]
     table = file.to_table(task, content)
     lacking = symbolic.encode(task, symbolic.Symbolic(("key",), None))
-    assert float(table.probability[lacking].sum()) == 0.0
+    assert float(table.probability[table.row[lacking]].sum()) == 0.0
 
 
 GOOD = {

@@ -131,7 +131,7 @@ def test_a_table_that_was_asked_for_is_complete(paper_task: str) -> None:
     assert file.missing(task, content) == []
     table = file.to_table(task, content)
     for state in symbolic.enumerate_states(task):
-        assert float(table.probability[state].sum()) == pytest.approx(1, abs=1e-5)
+        assert float(table.probability[table.row[state]].sum()) == pytest.approx(1, abs=1e-5)
 
 
 # Scoring
@@ -210,7 +210,7 @@ def test_colours_are_renamed_when_they_are_asked_for_and_named_again_in_the_tabl
     red_first = symbolic.encode(task, Symbolic(("red key", "blue key"), None))
     from l4t_jax.skills import plan_codes
 
-    assert plan_codes.decode_step(task, int(table.plans[red_first, 0, 0])) == ("go_to", "red key")
+    assert plan_codes.decode_step(task, int(table.plans[table.row[red_first], 0, 0])) == ("go_to", "red key")
 
 
 def test_a_name_that_only_some_of_the_states_of_a_sentence_know_is_no_object() -> None:
