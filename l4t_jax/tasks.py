@@ -51,7 +51,9 @@ def print_list(as_json: bool) -> int:
     width = max(len(task.name) for task in tasks)
     for task in tasks:
         also = f" (or {', '.join(task.aliases)})" if task.aliases else ""
-        print(f"{task.name:{width}}  {task.description}{also}")
+        mission = task.say(None if task.mission is None else [0] * len(task.mission.fields))
+        about = task.description or f"MiniGrid's {task.family}: {mission or 'no mission'}"
+        print(f"{task.name:{width}}  {about}{also}")
     return 0
 
 
@@ -60,9 +62,9 @@ def described(task: Task) -> dict[str, Any]:
     return {
         "name": task.name,
         "aliases": list(task.aliases),
-        "minigrid_id": getattr(task, "minigrid_id", None),
-        "family": getattr(task, "family", ""),
-        "mission": getattr(task, "text", ""),
+        "minigrid_id": task.minigrid_id,
+        "family": task.family,
+        "mission": task.say(None if task.mission is None else [0] * len(task.mission.fields)),
         "about": task.description,
         "size": [task.width, task.height],
         "max_steps": task.max_steps,
