@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from l4t_jax.abstraction.scene import Mask, Scene
-from l4t_jax.envs.cells import BOX, DONE, DROP, EMPTY, FORWARD, PICKUP, TOGGLE
+from l4t_jax.envs.cells import BOX, DONE, DROP, EMPTY, FORWARD, KEY, PICKUP, TOGGLE
 from l4t_jax.envs.task import DOORS, Role
 from l4t_jax.skills.base import SATISFIED, Search, Skill, register_skill
 from l4t_jax.skills.explore import through
@@ -83,7 +83,10 @@ class Clear(_OfObject):
 
     def search(self, scene: Scene, role: int) -> Search:
         targets = scene.remembered[role]
-        return Search(targets, scene.free | scene.closed_doors | scene.movable, ("clear", role))
+        # On the way to a door not keys: one just put down would be picked up again for ever.
+        keys_too = scene.task.objects[role].portable
+        in_the_way = scene.movable if keys_too else scene.movable & (scene.kinds != KEY)
+        return Search(targets, scene.free | scene.closed_doors | in_the_way, ("clear", role))
 
     def known(self, scene: Scene, role: int, path: Path | None) -> jax.Array:
         assert path is not None
@@ -151,7 +154,9 @@ class PutDown(Skill):
         return None
 
     def search(self, scene: Scene, role: int) -> Search:
-        return Search(out_of_the_way(scene), scene.free, "put down")
+        aside = out_of_the_way(scene)
+        empty = (scene.kinds == EMPTY) & ~scene.here  # where every cell known is in some way
+        return Search(jnp.where(jnp.any(aside, axis=(0, 1)), aside, empty), scene.free, "put down")
 
     def act(self, scene: Scene, role: int, path: Path | None) -> jax.Array:
         assert path is not None

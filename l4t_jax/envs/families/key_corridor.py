@@ -15,6 +15,7 @@ from l4t_jax.envs.cells import BALL, COLOURS, DOOR_CLOSED, DOOR_LOCKED, KEY
 from l4t_jax.envs.layout import between, pick, put
 from l4t_jax.envs.missions import Mission
 from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.roles import BALLS, CLOSED_DOORS, KEYS, LOCKED_DOORS, ROOM_SKILLS
 from l4t_jax.envs.room_grid import LEFT_SIDE, UP_SIDE, RoomGrid, paint, split_draws
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.success import picked
@@ -61,6 +62,10 @@ for room_size, rows in ((3, 1), (3, 2), (3, 3), (4, 3), (5, 3), (6, 3)):
             max_steps=30 * room_size**2,
             layout=partial(key_corridor, room_size, rows),
             success=partial(picked, BALL),
+            objects=(KEYS, BALLS, LOCKED_DOORS, CLOSED_DOORS),
+            skills=ROOM_SKILLS,
+            description="The agent must find the key, unlock the locked door and pick up the ball behind it.",
+            teacher="KeyCorridor.json",
             mission=Mission(fields=(("colour", COLOURS),), text=lambda words: f"pick up the {words[0]} ball"),
         )
     )

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from l4t_jax.envs.cells import DOOR_CLOSED, EMPTY_CODE, GOAL_CODE, WALL_CODE
 from l4t_jax.envs.layout import between, free, pick, pose, put
 from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.roles import CLOSED_DOORS, GOALS, ROOM_SKILLS
 from l4t_jax.envs.room_grid import paint, split_draws
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.success import goal_reached
@@ -183,6 +184,10 @@ for name, number, largest, version in (
             max_steps=20 * number,
             layout=partial(multi_room, number, largest),
             success=goal_reached,
+            objects=(CLOSED_DOORS, GOALS),
+            skills=ROOM_SKILLS,
+            description="The agent must go through the rooms, opening doors on the way, and step onto the goal.",
+            teacher="find-goal-behind-doors.json",
             text="traverse the rooms to get to the goal",
         )
     )

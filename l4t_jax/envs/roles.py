@@ -1,0 +1,18 @@
+"""The objects of MiniGrid's families as roles, and the skills that plans for them use.
+
+Device module. The symbolic state tells whether each can be walked to, as plans differ where something stands before it.
+"""
+
+from __future__ import annotations
+
+from l4t_jax.envs.cells import BALL, BOX, DOOR_CLOSED, DOOR_LOCKED, GOAL, KEY
+from l4t_jax.envs.task import Role
+
+KEYS = Role("key", (KEY,), reach=True)
+BALLS = Role("ball", (BALL,), reach=True)
+BOXES = Role("box", (BOX,), reach=True)
+LOCKED_DOORS = Role("locked door", (DOOR_LOCKED,), reach=True)
+CLOSED_DOORS = Role("closed door", (DOOR_CLOSED,))
+GOALS = Role("goal", (GOAL,), reach=True)
+
+ROOM_SKILLS = ("find", "go_to", "reach", "clear", "pick_up", "open", "put_down")
