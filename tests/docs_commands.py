@@ -40,6 +40,7 @@ TINY = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in SIZES.i
 SMALL = {
     "python -m l4t_jax.run": TINY,
     "python -m l4t_jax.run --help": "",
+    "python -m l4t_jax.tasks": "",
     "python -m l4t_jax.run --resume": "",
     "l4t": TINY,
     "python -m l4t_jax.evaluate": "--levels 8",

@@ -190,28 +190,24 @@ def test_the_teachers_weight_follows_the_success_of_the_latest_training_episodes
 class MixedEnv(GridTask):
     """Half of the levels are won at the fifth step, whatever the agent does; the others never end."""
 
-    def transition(self, env_state, t, action):
+    def transition(self, env_state, t, action, key=None):
         won = (t == 4) & (env_state.agent[0] == A)
-        return env_state, won.astype(jnp.float32), won, t + 1 >= self.max_steps
-
-
-class MixedTask(Task):
-    def make(self, **kwargs):
-        return MixedEnv.create(task=self, **kwargs)
+        return env_state, Outcome(won.astype(jnp.float32), won, won, t + 1 >= self.max_steps)
 
 
 def mixed_level(key):
-    cells, agent = corridor(key)
-    return cells, agent.at[0].set(jnp.where(jax.random.bernoulli(key), A, B).astype(jnp.int8))
+    cells, agent, *_ = corridor(key)
+    return Layout(cells, agent.at[0].set(jnp.where(jax.random.bernoulli(key), A, B).astype(jnp.int8)))
 
 
 @pytest.mark.usefixtures("own_tasks")
 def test_episodes_that_still_run_do_not_count_as_won():
     """After 160 of 1,000 steps every episode that ended was won; half of all episodes still run, and will not be."""
-    register_task(MixedTask("Mixed", 5, 3, max_steps=1000, layout=mixed_level, success=door_opened, objects=(), view=3))
+    register_task(Task("Mixed", 5, 3, max_steps=1000, layout=mixed_level, success=door_opened, objects=(), view=3))
     trainer = Trainer.create(
         small(env="Mixed", algo="ppo", teacher="none", num_envs=128, minibatches=1, hidden=8, level_pool=64)
     )
+    trainer.__dict__["env"] = MixedEnv.create(task=trainer.task)  # in place of the cached property
     state = jax.jit(trainer.init)(jax.random.key(0))
     _, terms = jax.jit(lambda state: trainer.train_block(state, None, 20))(state)
     assert int(terms["episodes"].sum()) > 64
