@@ -107,7 +107,7 @@ class Config:
     """Weight at the end of its linear fall."""
     anneal: Literal["clock", "success"] | None = None
     """clock: the distillation weight falls with the steps alone. success: also as the student's success in training
-    nears the teacher's own; a teacher that is no better than chance is not listened to."""
+    nears the teacher's own; a teacher that is no better than a random policy gets weight 0."""
     distill_fall: float | None = None
     """Share of the run over which the weight falls."""
     distill_off: float | None = None

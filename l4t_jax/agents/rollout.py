@@ -128,9 +128,7 @@ def rollout(
     def step(state: tuple[Envs, MemoryMap, Any], key: jax.Array) -> tuple[tuple[Envs, MemoryMap, Any], dict[str, Any]]:
         envs, cut_memory, cut_carry = state
         choice_bits, level_bits = per_env_bits(key, envs.env_id, 2).T
-        memory = jax.lax.optimization_barrier(
-            know(envs.env_state)
-        )  # else a student's features find it anew, many times
+        memory = env.kernel.once(know(envs.env_state))  # else a student's features find it anew, many times
         carry, logits, value = act(envs.carry, _one_step(memory), envs.reset[None])
         option_state, choice = controller.choose(envs.option_state, choice_bits, memory, envs.reset, logits[0])
         env_state, outcome = step_envs(env, key, envs.env_id, envs.env_state, envs.t, choice.action)

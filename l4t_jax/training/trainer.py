@@ -25,7 +25,7 @@ from l4t_jax.agents.success import SuccessByAge
 from l4t_jax.config import Config, Settings, unknown_choice
 from l4t_jax.envs import GridTask, Task, draw_levels, get_task
 from l4t_jax.envs.navix import make_env
-from l4t_jax.envs.state import MemoryMap, State
+from l4t_jax.envs.state import State
 from l4t_jax.envs.visibility import know
 from l4t_jax.errors import ConfigError
 from l4t_jax.evaluation import playing
@@ -138,10 +138,6 @@ class Trainer:
     def env(self) -> GridTask:
         return make_env(self.task, kernel=self.kernel)
 
-    def observe(self, env_state: State) -> MemoryMap:
-        """What the student reads of one environment."""
-        return know(env_state)
-
     @functools.cached_property
     def algorithm(self) -> Algorithm:
         """How the student learns; raises `ConfigError` where there is none of that name."""
@@ -191,7 +187,7 @@ class Trainer:
         pool = draw_levels(self.env, level_key, config.num_envs, "training")
         carry = self.student.initial_carry(config.num_envs)
         envs = begin(env_key, pool, config.num_envs, carry, self.controller.begin(config.num_envs))
-        one = jax.tree.map(lambda leaf: leaf[None, :1], jax.vmap(self.observe)(envs.env_state))
+        one = jax.tree.map(lambda leaf: leaf[None, :1], jax.vmap(know)(envs.env_state))
         params = self.student.init(
             params_key,
             self.student.initial_carry(1),

@@ -4,14 +4,13 @@ Each statistic is a label of a layout, such as the wall its door is in. The two 
 chi-square test; the last test shows that every one of them fails when it alone is skewed.
 """
 
-from collections import Counter
 from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from oracles.farama import chance
 
 from l4t_jax.envs import get_task, minigrid
 from l4t_jax.envs.cells import DOOR_LOCKED, EMPTY, GOAL, KEY, LAVA, WALL, encode_cells
@@ -171,22 +170,6 @@ def labels_of(name, cells, agents) -> Labels:
     task = get_task(name)
     describe = stock_labels if name.startswith("DoorKey-") else diverged_labels
     return (room_labels if task.width == 10 else describe)(task, cells, agents)
-
-
-def chance(a: np.ndarray, b: np.ndarray) -> float:
-    """How likely two samples of one distribution are to differ that much; rare labels are taken together."""
-    one, two = Counter(a.tolist()), Counter(b.tolist())
-    common, rare = [], np.zeros(2, int)
-    for label in one.keys() | two.keys():
-        row = np.array([one[label], two[label]])
-        if row.sum() >= 10:
-            common.append(row)
-        else:
-            rare += row
-    table = np.array([*common, *([rare] if rare.sum() >= 10 else [])])
-    if len(table) < 2:
-        return 1.0
-    return float(stats.chi2_contingency(table.T, correction=False).pvalue)
 
 
 def differing(name, layout, number) -> dict[str, float]:

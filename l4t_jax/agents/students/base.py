@@ -76,9 +76,8 @@ def register_student(name: str, network: Callable[..., Any]) -> None:
 
     Args:
         name: as on the command line.
-        network: called with `task`, `hidden`, `dtype`, `outputs` and `kernel` by
-            keyword; gives a `StudentNetwork`, or a module
-            with its two methods.
+        network: called with `task`, `hidden`, `dtype`, `outputs` and `kernel` by keyword; gives a `StudentNetwork`, or
+            a module with its two methods.
 
     Raises:
         ValueError: there is another student of this name.
