@@ -27,7 +27,7 @@ from l4t_jax.envs.cells import (
 )  # fmt: skip
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.envs.task import DOORS, PORTABLE, Role, Task
-from l4t_jax.kernels import Kernels
+from l4t_jax.kernels import Kernels, bits
 
 Mask = jax.Array  # bool[W, H, *B]
 
@@ -64,7 +64,42 @@ class Scene:
         """The cell (x, y) of each map, `int32[*B]` each; none where it is off the map."""
         width, height, *batch = self.kinds.shape
         ones = [1] * len(batch)
-        return (jnp.arange(width).reshape(-1, 1, *ones) == x) & (jnp.arange(height).reshape(1, -1, *ones) == y)
+        xs, ys = jnp.arange(width, dtype=jnp.int8), jnp.arange(height, dtype=jnp.int8)  # bytes, as masks are
+        return (xs.reshape(-1, 1, *ones) == x.astype(jnp.int8)) & (ys.reshape(1, -1, *ones) == y.astype(jnp.int8))
+
+    def packed(self, mask: Mask) -> jax.Array:
+        """A mask as bits `[W, *B]` (`kernels.bits`); found once, however often it is asked for."""
+        kept, words = self._packed.get(id(mask), (None, None))
+        if kept is not mask or words is None:
+            words = bits.pack(mask, self.kernel)
+            self._packed[id(mask)] = (mask, words)
+        return words
+
+    @functools.cached_property
+    def _packed(self) -> dict[int, tuple[Mask, jax.Array]]:
+        return {}
+
+    def any(self, mask: Mask) -> jax.Array:
+        """Whether a mask has any cell, `bool[*B]`."""
+        if self.kernel.reference:
+            return jnp.any(mask, axis=(0, 1))
+        return bits.any_bit(self.packed(mask))  # a third of the time of a reduction over two axes
+
+    def first_index(self, mask: Mask) -> jax.Array:
+        """The place x * H + y of the first cell of a mask in scan order, x first, `int32[*B]`; W * H for none."""
+        width, height, *batch = mask.shape
+        if not self.kernel.reference:
+            return bits.first_cell(self.packed(mask), height)
+        order = jnp.arange(width * height, dtype=jnp.int32).reshape(width, height, *[1] * len(batch))
+        return jnp.min(jnp.where(mask, order, width * height), axis=(0, 1))
+
+    def first_cell(self, mask: Mask) -> Mask:
+        """The first cell of a mask in scan order; none where there is none."""
+        x, y = jnp.divmod(self.first_index(mask), mask.shape[1])
+        first = self.cell(x, y)
+        if not self.kernel.reference:
+            self._packed[id(first)] = (first, bits.cell(x, y, *mask.shape[:2]))
+        return first
 
     @functools.cached_property
     def here(self) -> Mask:
@@ -102,6 +137,20 @@ class Scene:
 
     def matching(self, role: Role) -> Mask:
         """The cells of the map that a role means, the agent's own apart; of numbered roles the nth in scan order."""
+        alike = (role.kinds, role.colour, role.target, role.opens)
+        if alike not in self._matching:
+            self._matching[alike] = self._of_any_number(role)
+        mask = self._matching[alike]
+        for _ in range(role.nth or 0):
+            mask = mask & ~self.first_cell(mask)
+        return mask if role.nth is None else self.first_cell(mask)
+
+    @functools.cached_property
+    def _matching(self) -> dict[tuple, Mask]:
+        return {}
+
+    def _of_any_number(self, role: Role) -> Mask:
+        """`matching`, whatever the role's number."""
         mask = one_of(self.kinds, *role.kinds) & ~self.here
         if role.colour is not None:
             mask = mask & (self.colours == role.colour)
@@ -112,9 +161,7 @@ class Scene:
         if role.opens:
             holds_key = (kind_of(self.memory.carrying) == KEY) & ~self.hands_free
             mask = mask & (~holds_key | (self.colours == colour_of(self.memory.carrying)))
-        for _ in range(role.nth or 0):
-            mask = mask & ~first_cell(mask)
-        return mask if role.nth is None else first_cell(mask)
+        return mask
 
     def carries(self, role: Role) -> jax.Array:
         """Whether a role's object is carried, `bool[*B]`."""
@@ -152,21 +199,7 @@ class Scene:
         for role, mask in zip(self.task.objects, self.lying, strict=True):
             if role.portable:
                 number += 1
-                is_held = (self.held == number) & ~jnp.any(mask, axis=(0, 1))
+                is_held = (self.held == number) & ~self.any(mask)
                 mask = jnp.where(is_held, taken, mask)
             masks.append(mask)
         return tuple(masks)
-
-
-def first_cell(mask: Mask) -> Mask:
-    """The first cell of a mask in scan order, x first; none where there is none."""
-    width, height, *batch = mask.shape
-    order = jnp.arange(width * height, dtype=jnp.int32).reshape(width, height, *[1] * len(batch))
-    return mask & (order == first_index(mask))
-
-
-def first_index(mask: Mask) -> jax.Array:
-    """The place x * H + y of the first cell of a mask, `int32[*B]`; W * H where there is none."""
-    width, height, *batch = mask.shape
-    order = jnp.arange(width * height, dtype=jnp.int32).reshape(width, height, *[1] * len(batch))
-    return jnp.min(jnp.where(mask, order, width * height), axis=(0, 1))

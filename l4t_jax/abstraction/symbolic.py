@@ -19,7 +19,7 @@ from itertools import combinations, permutations, product
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.abstraction.scene import Scene, first_index
+from l4t_jax.abstraction.scene import Scene
 from l4t_jax.envs.cells import COLOURS
 from l4t_jax.envs.task import Role, Task
 
@@ -73,12 +73,12 @@ def state_of(scene: Scene, within_reach: Mapping[int, jax.Array]) -> jax.Array:
     task = scene.task
     values: list[jax.Array] = []
     for i, mask in enumerate(scene.lying):
-        seen = jnp.any(mask, axis=(0, 1))
+        seen = scene.any(mask)
         if task.objects[i].reach:
             values.append(jnp.where(seen, jnp.where(within_reach[i], WITHIN_REACH, BLOCKED), UNSEEN))
         else:
             values.append(seen.astype(jnp.int32))
-    first = {i: first_index(scene.lying[i]) for i in sorted({i for pair in _pairs(task) for i in pair})}
+    first = {i: scene.first_index(scene.lying[i]) for i in sorted({i for pair in _pairs(task) for i in pair})}
     for i, j in _pairs(task):
         both = (values[i] > 0) & (values[j] > 0)
         values.append((both & (first[i] < first[j])).astype(jnp.int32))

@@ -92,7 +92,7 @@ class _Searches:
             return
         scene, asked = self._scene, self._asked
         passable, targets = [one.passable for one in asked.values()], [one.targets for one in asked.values()]
-        paths = shortest_paths(passable, targets, scene.agent, scene.kernel)
+        paths = shortest_paths(passable, targets, scene.agent, scene.kernel, scene.packed)
         self._paths = {key: jax.tree.map(lambda leaf, i=i: leaf[i], paths) for i, key in enumerate(asked)}
 
     def path(self, key: Any) -> Path:

@@ -24,7 +24,7 @@ def ahead_of(scene: Scene) -> Mask:
 
 def is_ahead(scene: Scene, mask: Mask) -> jax.Array:
     """Whether the cell directly ahead is one of a mask's, `bool[*B]`."""
-    return jnp.any(mask & ahead_of(scene), axis=(0, 1))
+    return scene.any(mask & ahead_of(scene))
 
 
 class Explore(Skill):

@@ -21,7 +21,7 @@ from l4t_jax.skills.paths import Path
 
 def known(scene: Scene, role: int) -> jax.Array:
     """Whether an object was seen in this episode, `bool[*B]`."""
-    return jnp.any(scene.remembered[role], axis=(0, 1))
+    return scene.any(scene.remembered[role])
 
 
 def way_to(scene: Scene, role: int) -> Search:
@@ -156,7 +156,7 @@ class PutDown(Skill):
     def search(self, scene: Scene, role: int) -> Search:
         aside = out_of_the_way(scene)
         empty = (scene.kinds == EMPTY) & ~scene.here  # where every cell known is in some way
-        return Search(jnp.where(jnp.any(aside, axis=(0, 1)), aside, empty), scene.free, "put down")
+        return Search(jnp.where(scene.any(aside), aside, empty), scene.free, "put down")
 
     def act(self, scene: Scene, role: int, path: Path | None) -> jax.Array:
         assert path is not None

@@ -6,7 +6,8 @@ LLM4Teach's `go_to`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +51,8 @@ class Path(struct.PyTreeNode):
 
 
 def shortest_paths(
-    passable: Sequence[jax.Array], targets: Sequence[jax.Array], agent: jax.Array, kernel: Kernels
+    passable: Sequence[jax.Array], targets: Sequence[jax.Array], agent: jax.Array, kernel: Kernels,
+    pack: Callable[[jax.Array], jax.Array] | None = None,
 ) -> Path:  # fmt: skip
     """Shortest paths from each agent's pose to any pose with a target directly ahead, for several searches at once.
 
@@ -59,6 +61,7 @@ def shortest_paths(
         targets: of each search `bool[W, H, *B]`.
         agent: `int32[3, *B]` x, y, direction.
         kernel: how it is computed.
+        pack: gives a mask's bits; `bits.pack` by default.
 
     Returns:
         With a leading axis of searches.
@@ -66,7 +69,8 @@ def shortest_paths(
     agents = jnp.broadcast_to(agent[:, None], (3, len(targets), *agent.shape[1:]))
     if kernel.reference:
         return reference_paths(jnp.stack(passable, axis=2), jnp.stack(targets, axis=2), agents)
-    packed = {id(mask): bits.pack(mask, kernel) for mask in (*passable, *targets)}  # each mask once
+    pack = pack or functools.partial(bits.pack, kernel=kernel)
+    packed = {id(mask): pack(mask) for mask in (*passable, *targets)}  # each mask once
     walkable, wanted = (jnp.stack([packed[id(mask)] for mask in masks], axis=1) for masks in (passable, targets))
     return Path(*search.shortest_paths(walkable, wanted, agents, targets[0].shape[1], kernel))
 

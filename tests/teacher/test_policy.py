@@ -10,7 +10,7 @@ import pytest
 from oracles import teacher as oracle
 
 from l4t_jax.abstraction import symbolic
-from l4t_jax.abstraction.scene import Scene, first_index
+from l4t_jax.abstraction.scene import Scene
 from l4t_jax.envs import Layout, get_task
 from l4t_jax.envs.cells import DONE, TOGGLE, encode_cells
 from l4t_jax.envs.navix import make_env
@@ -83,7 +83,7 @@ def test_every_recorded_sentence_place_and_walk_comes_out_the_same(paper_task):
     def observe(memory):
         scene = Scene.of(task, memory, CPU)
         found = skill_actions(task, memory, CPU)
-        return found.state, found.actions, [first_index(mask) for mask in scene.remembered]
+        return found.state, found.actions, [scene.first_index(mask) for mask in scene.remembered]
 
     states, outcomes, places = jax.tree.map(np.asarray, observe(memory))
     assert [symbolic.decode(task, int(state)).sentence for state in states] == trace["sentences"][
