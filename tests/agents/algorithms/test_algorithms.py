@@ -55,7 +55,7 @@ def test_every_algorithm_keeps_the_contract(name, teacher_of):
 
     def one_step(state):
         carry, policy = trainer.policy(state.params, jax.random.key(1), jnp.arange(8))
-        return carry, policy(carry, know(state.envs.env_state), jnp.ones(8, bool))
+        return carry, policy(carry, jax.vmap(know)(state.envs.env_state), jnp.ones(8, bool))
 
     carry, (again, logits) = jax.eval_shape(one_step, state)
     assert logits.shape == (8, 7) and like(again) == like(carry)
