@@ -26,7 +26,12 @@ from l4t_jax.teacher import backends
 from l4t_jax.teacher.backends.file import FileBackend
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")))
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
+)
 PROGRAM = re.compile(r"(?:\w+=\S+ )*(?:python3? -m |python3? \w+/|l4t(?: |$)|uv |pip |gcloud |srun |for |\.ci/)")
 
 # Sizes of a run that takes seconds, most of them compiling.

@@ -114,7 +114,10 @@ class GridTask(Environment):
 
     def begin(self, layout: Layout) -> State:
         """The state at the start of an episode on a given level, the first view seen."""
-        return self._look(dynamics.start(layout))
+        state = dynamics.start(layout)
+        if self.task.before_step is not None:
+            state = state.replace(last_seen=jnp.zeros_like(state.cells))
+        return self._look(state)
 
     def _look(self, state: State) -> State:
         return visibility.look(state, self.task.view, self.task.see_through, self.kernel)

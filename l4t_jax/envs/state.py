@@ -48,6 +48,8 @@ class State(struct.PyTreeNode):
         mission, targets, contents: as in `Layout`.
         carried_targets: `uint8[]` the bits of `targets` that the carried object has; None without targets.
         carried_contents: `uint8[]` what the carried box holds; None without contents.
+        last_seen: `uint8[W, H]` what each cell held when it was last seen; None where nothing moves by itself, as a
+            cell that was seen is then known to be as it is now.
     """
 
     cells: jax.Array
@@ -60,6 +62,7 @@ class State(struct.PyTreeNode):
     contents: jax.Array | None = None
     carried_targets: jax.Array | None = None
     carried_contents: jax.Array | None = None
+    last_seen: jax.Array | None = None
 
 
 class Transition(struct.PyTreeNode):
@@ -96,7 +99,8 @@ class MemoryMap(struct.PyTreeNode):
             the map this gives every remembered place: an object lies where the map shows it, or was carried off from
             here. The teacher reads it; students do not.
         mission: `int8[..., M]` as in `Layout`; None where the task has none.
-        targets: `uint8[..., W, H]` as in `Layout`, 0 where never seen; None where the task has none.
+        targets: `uint8[..., W, H]` as in `Layout`, 0 where never seen; None where the task has none, or where they
+            number obstacles that move.
         carried_targets: `uint8[...]` those of the carried object.
     """
 

@@ -74,17 +74,24 @@ def look(state: State, view: int, see_through: bool = False, kernel: kernels.Ker
     blocks = one_of(kind_of(state.cells), WALL, DOOR_CLOSED, DOOR_LOCKED)
     clear = jnp.ones_like(blocks) if see_through else ~blocks
     find = visible if kernel.reference else visibility.visible
-    return state.replace(seen=state.seen | find(clear, state.agent, view))
+    now = find(clear, state.agent, view)
+    if state.last_seen is not None:
+        state = state.replace(last_seen=jnp.where(now, state.cells, state.last_seen))
+    return state.replace(seen=state.seen | now)
 
 
 def know(state: State) -> MemoryMap:
-    """What the agent knows: cells it has seen, as they are now; its own cell shows what it carries."""
+    """What the agent knows: the cells it has seen, and in its own cell what it carries.
+
+    Cells show what they held when they were last seen. That is what they hold now, unless things move by themselves.
+    """
     width, height = state.cells.shape
     here = (jnp.arange(width)[:, None] == state.agent[0]) & (jnp.arange(height)[None, :] == state.agent[1])
     own = jnp.where(state.carrying != 0, state.carrying, jnp.uint8(EMPTY_CODE))
-    cells = jnp.where(here, own, jnp.where(state.seen, state.cells, jnp.uint8(0)))
+    known = jnp.where(state.seen, state.cells, jnp.uint8(0)) if state.last_seen is None else state.last_seen
+    cells = jnp.where(here, own, known)
     targets = None
-    if state.targets is not None:
+    if state.targets is not None and state.last_seen is None:
         targets = jnp.where(state.seen, state.targets, jnp.uint8(0))
     return MemoryMap(
         cells=cells, agent=state.agent, carrying=state.carrying, pickup_position=state.pickup_position,

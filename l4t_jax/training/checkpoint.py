@@ -10,8 +10,8 @@ used.
 
 Arrays are saved and restored as host numpy arrays: a run trained on an accelerator is read on any machine.
 
-Why not orbax's `CheckpointManager`, which keeps the newest few by itself: it has no checksums (of 60 checkpoints with one
-byte flipped it restored 59 without a word), and on a full disk it left partial files behind.
+Why not orbax's `CheckpointManager`, which keeps the newest few by itself: it has no checksums (of 60 checkpoints with
+one byte flipped it restored 59 without a word), and on a full disk it left partial files behind.
 """
 
 from __future__ import annotations

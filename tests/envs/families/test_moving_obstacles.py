@@ -8,8 +8,11 @@ from minigrid.core.world_object import Wall
 from oracles import farama
 from oracles.open_families import Episode
 
+from l4t_jax.envs import get_task
 from l4t_jax.envs.cells import FORWARD, LEFT
 from l4t_jax.envs.families import dynamic_obstacles as family
+from l4t_jax.envs.navix import make_env
+from l4t_jax.envs.visibility import know, visible
 
 SEED = 20231113
 EAST, SOUTH = 0, 1
@@ -168,3 +171,24 @@ def test_what_was_ahead_before_the_obstacles_moved_decides():
     success, failure = episode.judged()
     np.testing.assert_array_equal(failure, episode.ended)
     assert left > 5 and came > 1 and not success.any()
+
+
+def test_out_of_sight_the_map_shows_an_obstacle_where_it_was_last_seen():
+    """The map that is kept step by step in NumPy from the cells seen now, and no more, is what the agent knows."""
+    env = make_env(get_task("Dynamic-Obstacles-16x16"))
+    step = jax.jit(lambda state, t, action, key: env.transition(state, t, action, key)[0])
+    state = env.initial(jax.random.key(2))
+    remembered, hidden = np.zeros((16, 16), np.uint8), 0
+    for t in range(40):
+        clear = np.ones((16, 16), bool)  # walls do not block the sight here
+        now_seen = np.asarray(visible(jnp.asarray(clear), state.agent, env.task.view))
+        cells = np.asarray(state.cells)
+        remembered[now_seen] = cells[now_seen]
+        expected = remembered.copy()
+        expected[state.agent[0], state.agent[1]] = cells[state.agent[0], state.agent[1]]
+        known = know(state)
+        np.testing.assert_array_equal(known.cells, expected)
+        assert known.targets is None
+        hidden += int((np.asarray(state.seen) & (remembered != cells)).any())
+        state = step(state, jnp.int32(t), jnp.int32(LEFT if t % 3 else FORWARD), jax.random.key(t))
+    assert hidden > 10  # obstacles did move where the agent did not look
