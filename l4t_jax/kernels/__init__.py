@@ -1,8 +1,8 @@
-"""Everything that is tuned for a processor, behind one door: `Kernels` says which tuning a program is compiled with.
+"""All code that is tuned for a processor. `Kernels` selects the tuning that a program is compiled with.
 
-Device package. It imports nothing of the package but `envs.cells`; `envs`, `skills`, `abstraction` and `agents` ask it,
-and each holds the plain reference of what is tuned here. Maps are packed into words here, a column of the map each,
-with the batch on the last axis.
+Device package. It imports only `envs.cells` from `l4t_jax`. `envs`, `skills`, `abstraction` and `agents` call it. The
+plain reference of each kernel is in one of these packages. Here maps are packed into words, one word per column of the
+map, with the batch axis last.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from jax.experimental.layout import Layout, with_layout_constraint
 
 @dataclasses.dataclass(frozen=True)
 class Kernels:
-    """How a program is computed; static, so that programs of two kinds never share a compilation.
+    """How a program is computed. A static argument, so two tunings never share a compiled program.
 
     Attributes:
-        name: as settings and results name it.
-        reference: the plain form of everything, batch first, without packed words.
-        layouts: ask for the batch on the last axis in memory too, where maps are read.
-        barriers: keep XLA from computing again what several readers share.
-        chunks: work on some hundred maps at a time, so that they stay in a CPU's first caches.
+        name: in settings and results.
+        reference: use the plain code: batch axis first, no packed words.
+        layouts: constrain the memory layout too, with the batch axis last, where maps are read.
+        barriers: keep XLA from computing a value again for each of its readers.
+        chunks: work on a few hundred maps at a time, so that they fit a CPU's L1 and L2 caches.
     """
 
     name: str
@@ -35,27 +35,27 @@ class Kernels:
     chunks: bool = False
 
     def as_written(self, array: jax.Array) -> jax.Array:
-        """The array in memory in the order of its axes, where layouts are asked for."""
+        """The array, laid out in memory in the order of its axes if `layouts` is set."""
         return with_layout_constraint(array, Layout(tuple(range(array.ndim)))) if self.layouts else array
 
     def once(self, tree: Any) -> Any:
-        """The same arrays, computed once however many read them, where barriers are used."""
+        """The same arrays; if `barriers` is set, they are computed once for all readers."""
         return jax.lax.optimization_barrier(tree) if self.barriers else tree
 
     def in_parts(self, function: Callable[[Any], Any], size: int, tree: Any, axis: int = 0) -> Any:
-        """A function on a batch, `size` maps at a time where chunks are used.
+        """Applies a function to a batch; if `chunks` is set, to `size` maps at a time.
 
         Args:
-            function: of a batch; its results have the batch first.
-            size: of a part.
+            function: takes a batch; its results have the batch axis first.
+            size: maps per chunk.
             tree: arrays.
-            axis: of the batch in each of them.
+            axis: the batch axis of each array.
         """
         number = jax.tree.leaves(tree)[0].shape[axis]
         if not self.chunks or number <= size:
             return function(tree)
         parts = -(-number // size)
-        index = jnp.minimum(jnp.arange(parts * size), number - 1)  # the last map again, to fill the last part
+        index = jnp.minimum(jnp.arange(parts * size), number - 1)  # repeats the last map to fill the last chunk
 
         def cut(leaf: jax.Array) -> jax.Array:
             full = leaf if parts * size == number else jnp.take(leaf, index, axis=axis)
@@ -66,9 +66,9 @@ class Kernels:
 
 
 REFERENCE = Kernels("reference", reference=True)
-PORTABLE = Kernels("portable")  # runs anywhere: exported programs, and TPUs, where the compiler's own layouts are best
+PORTABLE = Kernels("portable")  # for exported programs, and for TPUs: the compiler's own layouts are best there
 CPU = Kernels("cpu", layouts=True, barriers=True, chunks=True)
-GPU = Kernels("gpu", layouts=True)  # without layouts a third more launches, with barriers a quarter more
+GPU = Kernels("gpu", layouts=True)  # no layouts: a third more kernel launches; barriers: a quarter more
 BY_NAME = {one.name: one for one in (REFERENCE, PORTABLE, CPU, GPU)}
 
 

@@ -1,8 +1,8 @@
-"""Maps as bits: one word a column of the map (x), bit y of it the cell (x, y); the batch comes last.
+"""Bitboards: one word per column x of the map; bit y of the word is the cell (x, y). The batch axis is last.
 
-Device module: pure, jittable. `[W, *B]` puts the batch on the fast axis, where every operation of the skills is a plain
-vector operation. A word is `uint8` for maps up to 8 cells high, `uint16` up to 16 and `uint32` up to 32:
-the smaller, the more of them go into a vector.
+Device module: pure, jittable. With `[W, *B]` the batch is contiguous in memory, so every operation of the skills is a
+plain vector operation. A word is `uint8` for maps up to 8 cells high, `uint16` up to 16 and `uint32` up to 32. More of
+the small words fit into one vector.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from l4t_jax.kernels import Kernels
 
 
 def word_type(height: int) -> Any:
-    """The word that holds a column of `height` cells."""
+    """The dtype of a word that holds a column of `height` cells."""
     return jnp.uint8 if height <= 8 else jnp.uint16 if height <= 16 else jnp.uint32
 
 
 def features_first(rows: jax.Array, kernel: Kernels) -> jax.Array:
     """Rows `[*B, n]` -> `[n, *B]`, in memory too; inverse of `batch_first`.
 
-    Computed once: by itself it runs in blocks, merged with what makes the rows three times as long.
+    The barriers keep XLA from fusing it with the code that makes the rows: fused, it takes three times as long.
     """
     return kernel.once(kernel.as_written(jnp.moveaxis(kernel.once(rows), -1, 0)))
 
 
 def batch_first(words: jax.Array, kernel: Kernels) -> jax.Array:
-    """Words `[n, *B]` -> `[*B, n]`, found batch last and then turned, in memory too."""
+    """Words `[n, *B]` -> `[*B, n]`: computed with the batch axis last, then transposed in memory too."""
     return kernel.as_written(jnp.moveaxis(kernel.as_written(words), 0, -1))
 
 
@@ -41,7 +41,7 @@ def pack(mask: jax.Array, kernel: Kernels) -> jax.Array:
     columns = mask[:, 0].astype(word)
     for y in range(1, mask.shape[1]):  # a sum over the axis takes up to twice as long
         columns = columns | mask[:, y].astype(word) << y
-    return kernel.once(columns)  # else XLA packs anew wherever a column is read
+    return kernel.once(columns)  # without it XLA packs again for every reader
 
 
 def unpack(bits: jax.Array, height: int) -> jax.Array:
@@ -66,7 +66,7 @@ def cell(x: jax.Array, y: jax.Array, width: int, height: int) -> jax.Array:
 
 def at(bits: jax.Array, x: jax.Array, y: jax.Array, height: int, kernel: Kernels) -> jax.Array:
     """Whether the cell (x, y) is set, `bool[*B]`; not where it is off the map."""
-    return kernel.once(any_bit(bits & cell(x, y, bits.shape[0], height)))  # found once, as in `pack`
+    return kernel.once(any_bit(bits & cell(x, y, bits.shape[0], height)))  # computed once, as in `pack`
 
 
 def any_bit(bits: jax.Array) -> jax.Array:
@@ -86,9 +86,9 @@ def first_cell(bits: jax.Array, height: int) -> jax.Array:
 
 
 def shift(bits: jax.Array, dx: int, dy: int) -> jax.Array:
-    """The set moved by (dx, dy), each -1, 0 or 1; cells moved off the columns or below row 0 are lost.
+    """The set moved by (dx, dy), each -1, 0 or 1. Cells that leave the columns or go below row 0 are dropped.
 
-    A cell moved past the last row stays set above it: callers mask with a map.
+    A cell moved past the last row stays set in a higher bit, so callers must mask the result.
     """
     if dx > 0:
         bits = jnp.concatenate([jnp.zeros_like(bits[:1]), bits[:-1]])

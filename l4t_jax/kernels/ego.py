@@ -1,7 +1,7 @@
-"""The default student's input on words: the map centred on the agent and turned with it by shifts of packed lines.
+"""The default student's input from packed words: the map, centred on the agent and turned with it.
 
-Device module. The plain reference is `agents.students.features.reference_places`. Centring and turning are shifts
-(three to four times as fast as picking cells).
+Device module. The plain reference is `agents.students.features.reference_places`. Centring and turning are shifts of
+packed lines, three to four times as fast as a gather of cells.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ Range = tuple[int, int]
 def places(
     plane: jax.Array, agent: jax.Array, window: int, ranges: Sequence[Range], kernel: Kernels
 ) -> tuple[jax.Array, jax.Array]:
-    """What one plane holds, seen from the agent.
+    """One plane of the map in the agent's frame.
 
     Args:
         plane: `bool[W, H, B]`.
         agent: `int32[3, B]` x, y, direction.
         window: width of the square of cells around the agent, odd.
-        ranges: offsets (first, last), both included; negative ones lie behind the agent or to its left.
+        ranges: offsets (first, last), both included; negative offsets are behind the agent or to its left.
         kernel: how it is computed.
 
     Returns:
-        `uint32[2 * len(ranges), B]` of 0 and 1: whether a row of cells at such a distance ahead holds any, then
-        whether a column of cells at such a distance to the right does; and `uint32[window * window, B]` the cells
-        near the agent, row by row, the row furthest behind first, each from left to right.
+        Two arrays of 0 and 1. `uint32[2 * len(ranges), B]`: for each range, whether a row of cells in that range ahead
+        has any set cell; then the same for columns to the right. `uint32[window * window, B]`: the cells near the
+        agent, row by row, the row furthest behind first, each row from left to right.
     """
     width, height = plane.shape[:2]
     span, half = max(width, height), window // 2
@@ -42,7 +42,7 @@ def places(
     rows = bits.pack(jnp.swapaxes(plane, 0, 1), kernel).astype(line_word)
 
     def filled(lines: jax.Array) -> jax.Array:
-        """Which of `[n, B]` lines hold anything, as bits `[B]`."""
+        """Which of the lines `[n, B]` have a set cell, as bits `[B]`."""
         place = jnp.arange(len(lines), dtype=line_word)[:, None]
         return jnp.sum((lines != 0).astype(line_word) << place, axis=0, dtype=line_word)
 
@@ -51,7 +51,7 @@ def places(
     by_x, by_y = kernel.once((filled(columns), filled(rows)))
 
     def met(direction: jax.Array) -> jax.Array:
-        """Whether the map's rows or columns in each range, walking in a direction from the agent, hold any."""
+        """For each range in a direction from the agent: whether its rows or columns have a set cell."""
         flat = direction % 2 == 0
         lines = jnp.where(flat, by_x, by_y).astype(jnp.uint32)
         base, back = jnp.where(flat, x, y), direction >= 2
@@ -60,7 +60,7 @@ def places(
 
     columns, rows = jnp.pad(columns, [(0, span - width), (0, 0)]), jnp.pad(rows, [(0, span - height), (0, 0)])
     along_x = d % 2 == 0
-    lines = kernel.once(jnp.where(along_x[None], columns, rows))  # not anew for every place
+    lines = kernel.once(jnp.where(along_x[None], columns, rows))  # computed once, not per cell
     near = jnp.arange(-half, window - half)[:, None]
     ahead = jnp.where(along_x, x, y)[None] + jnp.where(d >= 2, -1, 1)[None] * near  # the lines ahead
     aside = jnp.where(along_x, y, x)[None] + jnp.where((d == 1) | (d == 2), -1, 1)[None] * near
@@ -72,7 +72,7 @@ def places(
 
 
 def _shifted(mask: jax.Array, by: jax.Array) -> jax.Array:
-    """Masks shifted up, or down where `by` is negative; 0 where they leave the word of 32 bits."""
+    """Masks shifted up, or down where `by` is negative; 0 where they leave the 32-bit word."""
     up = mask << jnp.clip(by, 0, 31).astype(jnp.uint32)
     down = mask >> jnp.clip(-by, 0, 31).astype(jnp.uint32)
     return jnp.where(abs(by) >= 32, jnp.uint32(0), jnp.where(by >= 0, up, down))

@@ -1,6 +1,6 @@
-"""The reference's exploring, on maps packed as bits. The plain reference is `skills.explore.explore_by_halves`.
+"""LLM4Teach's `explore` on bitboards. The plain reference is `skills.explore.explore_by_halves`.
 
-Device module. Source: LLM4Teach's `explore`.
+Device module.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from l4t_jax.kernels import Kernels, bits
 def explore_by_halves(
     solid: jax.Array, unseen: jax.Array, thing: jax.Array, agent: jax.Array, view: int, satisfied: int, kernel: Kernels
 ) -> jax.Array:
-    """Towards cells not seen within the bounds of the room, half-plane by half-plane.
+    """Moves towards unseen cells within the bounds of the room, one half-plane after another.
 
     Args:
-        solid, unseen, thing: `bool[W, H, *B]` walls and doors; cells never seen; keys, balls and boxes.
+        solid, unseen, thing: `bool[W, H, *B]` walls and doors; unseen cells; keys, balls and boxes.
         agent: `int32[3, *B]` x, y, direction.
-        view: width of the agent's window; its half h is how far to the side the agent sees.
-        satisfied: what to answer where nothing is left to see.
+        view: width of the agent's view; the agent sees h = view // 2 cells to each side.
+        satisfied: the result where no unseen cell is left.
         kernel: how it is computed.
 
     Returns:
@@ -32,7 +32,7 @@ def explore_by_halves(
     solid, unseen, thing = (bits.pack(mask, kernel) for mask in (solid, unseen, thing))
     x, y, d = agent
 
-    # Bounds of the room: the first pair of solid cells, in scan order, that stand one below the other / side by side.
+    # Bounds of the room: the first two solid cells, in scan order, that are one below the other / side by side.
     word = solid.dtype
     none = jnp.zeros((), word)
     inner = jnp.asarray(((1 << height) - 1) & ~1 & ~(1 << (height - 1)), word)  # 1 <= y <= H - 2
@@ -46,14 +46,14 @@ def explore_by_halves(
 
     rows_in = jnp.asarray((1 << height) - 1, word) >> jnp.clip(height - bound_y, 0, height).astype(word)
     unseen = jnp.where(column < bound_x, unseen & rows_in, none)
-    far_x = jnp.max(jnp.where(unseen != 0, column, -1), axis=0)  # the unseen cell furthest each way
+    far_x = jnp.max(jnp.where(unseen != 0, column, -1), axis=0)  # the furthest unseen cell in each direction
     near_x = jnp.min(jnp.where(unseen != 0, column, width + 99), axis=0)
     rows = jax.lax.reduce(unseen, none, jax.lax.bitwise_or, (0,))
     far_y = jnp.iinfo(word).bits - 1 - jax.lax.clz(rows).astype(jnp.int32)  # -1 where none
     near_y = jnp.where(rows == 0, height + 99, bits.lowest_bit(rows))
 
     def reach(direction: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
-        """How far the furthest unseen cell lies in a direction from (x, y); negative or small where there is none."""
+        """Distance from (x, y) to the furthest unseen cell in a direction; negative or small if there is none."""
         return jnp.select(
             [direction == 0, direction == 1, direction == 2], [far_x - x, far_y - y, x - near_x], y - near_y
         )

@@ -1,7 +1,7 @@
-"""A linear layer with the batch last and its gradient written out: the fastest form on a CPU.
+"""A linear layer with the batch axis last and a written-out gradient: the fastest form on a CPU.
 
-Device module, imports nothing of the package. The plain reference is `agents.students.layers.affine_reference`; a test
-holds the two equal, values and gradients.
+Device module without imports from `l4t_jax`. The plain reference is `agents.students.layers.affine_reference`. A test
+checks that values and gradients of the two agree.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import jax.numpy as jnp
 
 @jax.custom_vjp
 def affine(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
-    """`kernel^T x + bias` of a batch that comes last: `[in, B]`, `[in, out]`, `[out]` -> `[out, B]`.
+    """`kernel^T x + bias` with the batch axis last: `[in, B]`, `[in, out]`, `[out]` -> `[out, B]`.
 
-    The gradient is written out, as every product has a form in which it runs on a CPU at full speed and others at half
-    (that of the weights contracts the batch: last in both of its operands, not first; 128 x 128: 0.17 µs a row, not
-    0.24). The barriers keep XLA from turning a product around to save the transpose of a few weights. Written out, it
-    can be differentiated backwards only.
+    The gradient is written out because a CPU runs some forms of a product at full speed and others at half speed. The
+    gradient of the weights contracts the batch axis, which is fast where that axis is last in both operands (128 x 128:
+    0.17 µs per row, 0.24 where it is first). The barriers keep XLA from swapping the operands to save the transpose of
+    a few weights. Only reverse-mode differentiation is supported.
     """
     return _product(jax.lax.optimization_barrier(kernel.T), x, (1, 0)) + bias[:, None]
 
 
 def _product(a: jax.Array, b: jax.Array, contract: tuple[int, int]) -> jax.Array:
-    """The product of two matrices over an axis of each."""
+    """The product of two matrices, contracted over one axis of each."""
     return jax.lax.dot_general(a, b, (((contract[0],), (contract[1],)), ((), ())))
 
 

@@ -1,7 +1,7 @@
-"""Exact shortest paths over position and direction, for a batch of maps in one loop, on maps packed as bits.
+"""Exact shortest paths over position and direction on bitboards, for a batch of maps in one loop.
 
-Device module. A breadth-first search backwards from the poses that have a target directly ahead: one step of the loop
-moves the frontier of every map of the batch by one action. The plain reference is `skills.paths.reference_paths`.
+Device module. The breadth-first search runs backwards from the poses that have a target directly ahead. One iteration
+moves the frontier of every map by one action. The plain reference is `skills.paths.reference_paths`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import jax.numpy as jnp
 from l4t_jax.envs.cells import DIR_X, DIR_Y
 from l4t_jax.kernels import Kernels, bits
 
-FAR = 10_000  # the distance of what cannot be reached
+FAR = 10_000  # the distance of a target that cannot be reached
 
-# Maps searched at a time on a CPU, by the bits of a word: what the loop reads and writes stays in the first cache
-# (10 x 10 maps, two targets each, one core: 0.15 µs a map at 128, 0.32 at 512, 1.4 at 2048).
+# Maps per chunk on a CPU, by the bits of a word. The loop's data then fits the L1 cache
+# (10 x 10 maps, two targets each, one core: 0.15 µs per map at 128, 0.32 at 512, 1.4 at 2048).
 CHUNK = {8: 128, 16: 128, 32: 64}
-UNROLLED = 2  # actions a turn of the loop: a turn costs the same few microseconds, however little is in it
+UNROLLED = 2  # actions per iteration, because every iteration has a fixed cost of a few microseconds
 
 
 def facing(targets: jax.Array) -> jax.Array:
-    """The poses with a target directly ahead: bits `[W, *B]` -> `[4, W, *B]`, a plane a direction."""
+    """The poses with a target directly ahead: bits `[W, *B]` -> `[4, W, *B]`, one plane per direction."""
     return jnp.stack([bits.shift(targets, -DIR_X[d], -DIR_Y[d]) for d in range(4)])
 
 
@@ -31,7 +31,7 @@ def shortest_paths(
     """Shortest paths from the agent's pose to any pose with a target directly ahead.
 
     Args:
-        passable: bits `[W, *B]` of the cells that may be walked on; the agent's own cell need not be among them.
+        passable: bits `[W, *B]` of the cells that the agent can walk on; its own cell need not be set.
         targets: bits `[W, *B]`.
         agent: `int32[3, *B]` x, y, direction.
         height: of the map.
@@ -56,21 +56,21 @@ def _search(passable: jax.Array, targets: jax.Array, agent: jax.Array, height: i
     here = bits.cell(x, y, width, height)
     open_cells = passable | here
     none = jnp.zeros((), passable.dtype)
-    pose = jnp.stack([jnp.where(d == k, here, none) for k in range(4)])  # the agent's, one bit of a map
+    pose = jnp.stack([jnp.where(d == k, here, none) for k in range(4)])  # the agent's pose: one bit per map
 
     def any_pose(poses: jax.Array) -> jax.Array:
         """Whether a set `[4, W, B]` holds any pose, `bool[B]`."""
         return jax.lax.reduce(poses, none, jax.lax.bitwise_or, (0, 1)) != 0
 
     def grow(reached: jax.Array) -> jax.Array:
-        """All poses from which one action leads into `reached`, and `reached`."""
+        """`reached`, and all poses from which one action leads into it."""
         turns = [reached[1] | reached[3], reached[0] | reached[2]] * 2
         steps = [bits.shift(reached[d], -DIR_X[d], -DIR_Y[d]) for d in range(4)]
         return jnp.stack([reached[d] | ((turns[d] | steps[d]) & open_cells) for d in range(4)])
 
-    # A map's set stops growing before the agent's pose would join it: at the end it holds the poses that are nearer to
-    # the target, those next to the agent among them. So the loop asks one thing of each map, by bits alone, and what
-    # its neighbours are is looked up once.
+    # The set of a map stops growing one step before it would contain the agent's pose. In the end it holds the poses
+    # that are nearer to the target, among them some next to the agent. So the loop tests one bit per map, and the
+    # agent's neighbours are looked up once, after the loop.
     def step(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         before, _, distance = state
         reached = before
@@ -89,7 +89,7 @@ def _search(passable: jax.Array, targets: jax.Array, agent: jax.Array, height: i
     found = any_pose(grow(reached) & pose)
 
     def starts(x: jax.Array, y: jax.Array, d: jax.Array) -> jax.Array:
-        """Whether the pose that an action leads to is nearer, `bool[B]`."""
+        """Whether the pose after an action is nearer to the target, `bool[B]`."""
         column = (d & 3) * width + jnp.clip(x, 0, width - 1)
         word = jnp.take_along_axis(reached.reshape(4 * width, batch), column[None], axis=0)[0]
         return found & ~ahead & (x >= 0) & (x < width) & ((word & bits.one_bit(y, height)) != 0)

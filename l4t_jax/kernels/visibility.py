@@ -1,6 +1,6 @@
-"""What an agent sees, a line of the map a word. The plain reference is `envs.visibility.visible`.
+"""Visibility with one word per line of the map. The plain reference is `envs.visibility.visible`.
 
-Device module, imports nothing of the package.
+Device module without imports from `l4t_jax`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import jax.numpy as jnp
 
 
 def lit_rows(clear: list[jax.Array], view: int) -> list[jax.Array]:
-    """MiniGrid's `Grid.process_vis`, a row of the window a word.
+    """MiniGrid's `Grid.process_vis` with one word per row of the window.
 
-    There, light runs along a row to the right, then to the left, through transparent cells, and from each of them to
-    the three cells above; which side is right makes no difference to what is lit in the end.
+    In MiniGrid, light passes along a row to the right, then to the left, through transparent cells, and from each of
+    them to the three cells above. The result does not depend on which side is called right.
 
     Args:
-        clear: `view` words `uint32[...]`, the agent's own row first: bit i is set where cell i of the row is
-            transparent (no wall, no door that is not open, not beyond the map). The agent stands at bit `view // 2`.
+        clear: `view` words `uint32[...]`, the agent's own row first. Bit i is set if cell i of the row is transparent:
+            on the map, no wall, no closed door. The agent is at bit `view // 2`.
         view: width of the window.
 
     Returns:
-        Which cells are seen, in the same form.
+        The visible cells, in the same form.
     """
     full = jnp.uint32((1 << view) - 1)
     lit = jnp.full_like(clear[0], 1 << view // 2)
@@ -39,8 +39,8 @@ def lit_rows(clear: list[jax.Array], view: int) -> list[jax.Array]:
 def visible(clear: jax.Array, agent: jax.Array, view: int) -> jax.Array:
     """The cells that the agent sees now; see `envs.visibility.visible`.
 
-    The map is turned into words, a line of cells each: its columns where the agent looks along x, else its rows. So a
-    row of the window is a shift of one of them (to pick its cells one by one took eight times as long).
+    The map is packed into words, one per line: columns if the agent looks along x, otherwise rows. A row of the window
+    is then a shift of one word. A gather of its cells took eight times as long.
 
     Args:
         clear: `bool[W, H]` transparent cells; W and H are at most 32.
@@ -60,13 +60,13 @@ def visible(clear: jax.Array, agent: jax.Array, view: int) -> jax.Array:
     columns = jnp.sum(jnp.where(clear, bit[None, :height], 0), axis=1, dtype=jnp.uint32)
     rows = jnp.sum(jnp.where(clear, bit[:width, None], 0), axis=0, dtype=jnp.uint32)
     lines = jnp.where(along_x, jnp.pad(columns, (0, span - width)), jnp.pad(rows, (0, span - height)))
-    # The barriers, here and below, keep XLA from computing the same words anew wherever they are read.
+    # The barriers here and below keep XLA from computing the same words again for every reader.
     lines = jax.lax.optimization_barrier(lines)
 
     # The window's bit i is the line's bit i + across - half.
     right = jnp.maximum(across - half, 0).astype(jnp.uint32)
     left = jnp.maximum(half - across, 0).astype(jnp.uint32)
-    ahead = jnp.where(d < 2, 1, -1) * (jnp.arange(span) - along)  # which of the window's rows a line is
+    ahead = jnp.where(d < 2, 1, -1) * (jnp.arange(span) - along)  # the window's row of each line
     is_row = ahead[None, :] == jnp.arange(view)[:, None]
     window = jnp.sum(jnp.where(is_row, (lines >> right << left)[None, :], 0), axis=1, dtype=jnp.uint32)
     lit = jax.lax.optimization_barrier(lit_rows([window[a] for a in range(view)], view))
@@ -75,6 +75,6 @@ def visible(clear: jax.Array, agent: jax.Array, view: int) -> jax.Array:
         seen = jnp.where(is_row[a], lit[a], seen)
     seen = seen >> left << right
 
-    line = jnp.where(along_x, seen[:width, None], seen[None, :height])  # of each cell
-    place = jnp.where(along_x, jnp.arange(height)[None, :], jnp.arange(width)[:, None])  # its bit
+    line = jnp.where(along_x, seen[:width, None], seen[None, :height])  # the word of each cell
+    place = jnp.where(along_x, jnp.arange(height)[None, :], jnp.arange(width)[:, None])  # its bit in the word
     return line >> place.astype(jnp.uint32) & 1 == 1

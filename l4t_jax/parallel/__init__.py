@@ -1,8 +1,8 @@
-"""Many devices and processes, and what it takes for a run to be the same on any number of them.
+"""Many devices and processes. A run's random numbers are the same on any number of them.
 
-Imports nothing of the package but the errors. A program runs on every device on its own share of the environments
-(`on_each`); what is needed of all environments (gradients, means) is summed over the mesh by name. An environment's
-random numbers come from its id (`per_env_keys`), so they do not depend on the device.
+Imports only the errors from `l4t_jax`. A program runs on every device on its own shard of the environments (`on_each`).
+Gradients and means over all environments are summed over the mesh axis. An environment's random numbers depend on its
+id (`per_env_keys`), not on the device.
 """
 
 from l4t_jax.parallel.collectives import all_gather, mean, shard, sum_of

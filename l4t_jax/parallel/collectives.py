@@ -1,6 +1,6 @@
-"""Sums, means and parts over the devices of a mesh, within a program that runs on each of them.
+"""Sums, means, shards and all-gathers over the devices of a mesh, for programs that run on each of them.
 
-Device module, imports nothing of the package. `axis` is the mesh axis that the environments are spread over; None on a
+Device module without imports from `l4t_jax`. `axis` is the mesh axis that the environments are sharded over; None on a
 single device.
 """
 
@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 
 def mean(tree: Any, axis: str | None) -> Any:
-    """The mean over devices of arrays of one dtype, in one reduction; without an axis the arrays themselves."""
+    """The mean over devices of arrays of one dtype, in one reduction; without an axis the arrays unchanged."""
     if axis is None:
         return tree
     flat, back = ravel_pytree(tree)
@@ -31,7 +31,10 @@ def sum_of(tree: Any, axis: str | None) -> Any:
 
 
 def shard(rows: Any, axis: str | None) -> Any:
-    """This device's part of rows that every device has, leading axis; the last device's may repeat the last row."""
+    """This device's shard of rows that every device has, along the leading axis.
+
+    If the devices do not divide the rows, the last shard repeats the last row.
+    """
     if axis is None:
         return rows
     total = jax.tree.leaves(rows)[0].shape[0]
@@ -41,7 +44,7 @@ def shard(rows: Any, axis: str | None) -> Any:
 
 
 def all_gather(parts: Any, total: int, axis: str | None, rows: int = 0) -> Any:
-    """Inverse of `shard`, on every device: axis `rows` of the parts joined, and its first `total` kept."""
+    """Inverse of `shard`, on every device: joins the shards along axis `rows` and keeps the first `total` rows."""
     if axis is None:
         return parts
 

@@ -1,6 +1,6 @@
-"""The mesh of devices that the environments are spread over, and what lies where on it.
+"""The mesh of devices that the environments are sharded over, and the placement of arrays on it.
 
-Host code around device programs; imports nothing of the package but the errors.
+Host code around device programs. Imports only the errors from `l4t_jax`.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from l4t_jax.errors import ConfigError
 from l4t_jax.parallel import processes
 
 AXIS = "environments"  # the mesh's one axis
-FEWEST_ENVS = 32  # parallel environments that a CPU device is worth starting for
-MOST_ON_CPU = 64  # CPU devices that are made where there are fewer cores: each starts threads
+FEWEST_ENVS = 32  # a CPU device pays off from this many parallel environments on
+MOST_ON_CPU = 64  # most CPU devices on request where there are fewer cores, because each starts threads
 
 
 def on_each(mesh: Mesh | None, function: Callable[..., Any], args: Any = None, out: Any = None) -> Callable[..., Any]:
-    """`function` as a program that runs on every device of the mesh; itself without one.
+    """`function` as a program that runs on every device of the mesh; without a mesh, `function` itself.
 
     Args:
         mesh: from `make_mesh`.
         function: may sum over `AXIS`.
-        args, out: `PartitionSpec`s of its arguments and its result, as `jax.shard_map` takes them; by default every
-            device gets all of the arguments, and gives all of the result.
+        args, out: `PartitionSpec`s of its arguments and its result, as in `jax.shard_map`. By default both are
+            replicated.
     """
     if mesh is None:
         return function
     specs = PartitionSpec() if args is None else args
-    # What is replicated is so by construction (sums over the mesh): jax's own proof of it wants every constant marked.
+    # Replicated values are equal by construction (sums over the mesh). jax's check would need a mark on every constant.
     return jax.shard_map(
         function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec() if out is None else out, check_vma=False
     )
 
 
 def make_mesh(units: int, wanted: int | None = None, what: str = "`num_envs`") -> Mesh | None:
-    """The mesh to spread environments over; None for a single device.
+    """The mesh to shard environments over; None for a single device.
 
     Args:
-        units: how many parts the environments can be cut into without cutting one: the devices must divide it.
-        wanted: number of devices; by default as many as there are and divide `units` (on many hosts: all).
+        units: number of indivisible groups of environments; the number of devices must divide it.
+        wanted: number of devices; by default the largest available number that divides `units` (on many hosts: all).
         what: the setting behind `units`, for the message.
 
     Raises:
-        ConfigError: there are not so many devices, or they do not divide `units`; the message names numbers that do.
+        ConfigError: there are fewer devices, or their number does not divide `units`; the message names one that does.
     """
     there = jax.devices()
     fitting = [number for number in range(1, len(there) + 1) if units % number == 0]
@@ -72,7 +72,7 @@ def make_mesh(units: int, wanted: int | None = None, what: str = "`num_envs`") -
 
 
 def specs(mesh: Mesh | None, tree: Any, axes: Any) -> Any:
-    """The shapes of `tree` as they lie on the mesh, to compile for: `ShapeDtypeStruct`s.
+    """The shapes and shardings of `tree` on the mesh, for compiling: `ShapeDtypeStruct`s.
 
     Args:
         mesh: from `make_mesh`.
@@ -89,14 +89,14 @@ def specs(mesh: Mesh | None, tree: Any, axes: Any) -> Any:
 
 
 def put(mesh: Mesh | None, tree: Any, axes: Any) -> Any:
-    """Puts arrays on the mesh, wherever they are now; every host has the same. `axes` as for `specs`."""
+    """Puts arrays on the mesh, from any device or host; every host passes the same values. `axes` as for `specs`."""
     if mesh is None:
         return tree
 
     def leaf(x: Any, spec: PartitionSpec) -> Any:
         sharding = NamedSharding(mesh, spec)
         if jax.process_count() == 1:
-            return jax.device_put(x, sharding, may_alias=False)  # a block overwrites what it is given
+            return jax.device_put(x, sharding, may_alias=False)  # a block donates its arguments
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(leaf(jax.random.key_data(x), spec))
         host = np.asarray(x)
@@ -106,7 +106,7 @@ def put(mesh: Mesh | None, tree: Any, axes: Any) -> Any:
 
 
 def _by_place(leaf: Callable[[Any, PartitionSpec], Any], tree: Any, axes: Any) -> Any:
-    """Maps `leaf(x, spec)` over a tree, of whose `PartitionSpec`s `axes` is a prefix."""
+    """Maps `leaf(x, spec)` over a tree; `axes` is a prefix of it with a `PartitionSpec` for each part."""
     return jax.tree.map(
         lambda spec, part: jax.tree.map(lambda x: leaf(x, spec), part),
         axes, tree, is_leaf=lambda x: isinstance(x, PartitionSpec),
@@ -119,17 +119,17 @@ def cores() -> int:
 
 
 def cpu_devices(env_states: int, wanted: int | None) -> None:
-    """Has jax make `wanted` CPU devices, or as many as pay off: one a core, but none for fewer than `FEWEST_ENVS`.
+    """Makes jax create `wanted` CPU devices; by default one per core, with at least `FEWEST_ENVS` environments each.
 
-    For a command, before jax is first used (importing navix uses it). What the user set stays (`JAX_NUM_CPU_DEVICES`,
-    `XLA_FLAGS`); an accelerator, where there is one, is used all the same. Of many processes each makes its part, and
-    those of a batch system one each.
+    A command calls this before jax is first used (importing navix uses jax). The user's own `JAX_NUM_CPU_DEVICES` and
+    `XLA_FLAGS` take precedence. An accelerator is still used if there is one. Several processes share the number
+    between them; in a batch system each process makes one.
     """
     joined = processes.joined()
     said = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if said or "JAX_NUM_CPU_DEVICES" in os.environ or joined is None:
         return
-    most = cores() if wanted is None else max(cores(), MOST_ON_CPU)  # `make_mesh` refuses what is beyond
+    most = cores() if wanted is None else max(cores(), MOST_ON_CPU)  # `make_mesh` refuses more
     number = min(most, (env_states // FEWEST_ENVS if wanted is None else wanted) // joined)
-    with contextlib.suppress(RuntimeError):  # jax was used already, in a notebook say: its devices stay as they are
+    with contextlib.suppress(RuntimeError):  # jax was used already, as in a notebook
         jax.config.update("jax_num_cpu_devices", max(number, 1))

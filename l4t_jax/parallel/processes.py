@@ -1,6 +1,6 @@
-"""The processes of a run on many hosts: how they find each other, and what they agree on.
+"""The processes of a run on many hosts: joining them, and exchanging values between them.
 
-Host code; imports nothing of the package but the errors.
+Host code. Imports only the errors from `l4t_jax`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ import numpy as np
 
 from l4t_jax.errors import ConfigError
 
-_joined: int | None = 1  # processes of this run, None where jax found them by itself
+_joined: int | None = 1  # number of processes of this run; None if jax found them by itself
 
 
 def joined() -> int | None:
-    """How many processes `join` brought together, 1 without it; None where jax found them by itself."""
+    """The number of processes that `join` joined, 1 without it; None if jax found them by itself."""
     return _joined
 
 
 def join(asked: bool) -> None:
-    """Joins the other processes of the run, for a command, before jax is first used.
+    """Joins the other processes of the run. A command calls this before jax is first used.
 
-    Where `JAX_COORDINATOR_ADDRESS` (HOST:PORT of the first process), `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID` say how,
-    and on a TPU pod; if `asked`, also where jax finds it out by itself (SLURM, Open MPI, Kubernetes).
+    It joins them if `JAX_COORDINATOR_ADDRESS` (HOST:PORT of the first process), `JAX_NUM_PROCESSES` and
+    `JAX_PROCESS_ID` are set, and on a TPU pod. If `asked`, it also joins them where jax finds them by itself (SLURM,
+    Open MPI, Kubernetes).
 
     Raises:
-        ConfigError: nothing says how, or the others do not answer.
+        ConfigError: a variable is missing, or the other processes do not answer.
     """
     global _joined
     by_hand = "JAX_NUM_PROCESSES" in os.environ
@@ -58,12 +59,12 @@ def join(asked: bool) -> None:
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes and prints: the first, or the only one."""
+    """Whether this process is the first (or only) one, which writes and prints."""
     return jax.process_index() == 0
 
 
 def broadcast(flag: bool) -> bool:
-    """What the first process says, for decisions that look at a clock, a signal or a disk; all must ask."""
+    """The first process's value, for decisions by a clock, a signal or a disk. All processes must call it."""
     if jax.process_count() == 1:
         return flag
     from jax.experimental import multihost_utils
@@ -72,7 +73,10 @@ def broadcast(flag: bool) -> bool:
 
 
 def everywhere(x: jax.Array) -> Any:
-    """An array that is spread over many hosts, whole on each of them; all must ask. Others as they are."""
+    """An array that is sharded over many hosts, gathered on each of them. All processes must call it.
+
+    Other values are returned unchanged.
+    """
     if not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated:
         return x
     from jax.experimental import multihost_utils
