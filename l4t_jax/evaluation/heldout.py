@@ -1,8 +1,7 @@
-"""Students, teacher and random policy on held-out levels, in programs compiled once.
+"""Evaluates students, teacher and random policy on held-out levels, with programs that are compiled once.
 
-Host module around `playing`. Levels are played in chunks of one size, so that the validation levels and any number of
-test levels, sampled or greedy, are one program. A number of levels means the first so many of the split, the same for
-everyone.
+Host module around `playing`. Levels are played in chunks of one size. So one program serves the validation levels and
+any number of test levels, sampled or greedy. `number` levels are always the first `number` of the split.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from l4t_jax.evaluation.playing import Episodes, Players
 from l4t_jax.skills.actions import symbolic_states
 from l4t_jax.teacher.policy import TeacherTable
 
-# What a run's random keys are for; each is split from the run's seed by its place in this list.
+# The purposes of a run's random keys. The key of a purpose is split from the run's seed by its index here.
 KEYS = ("training", "validation", "test", "picture")
 
 
@@ -47,7 +46,7 @@ class Trace:
         env_state: a `State`, leading axis T + 1: the start, then the state after each step.
         state: `int[T + 1]` the symbolic state before each step, and at the end.
         action: `int[T]`.
-        success: whether it ended well.
+        success: whether the episode succeeded.
     """
 
     def __init__(self, env_state: State, state: np.ndarray, action: np.ndarray, done: np.ndarray, success: np.ndarray):
@@ -58,12 +57,12 @@ class Trace:
 
 
 class Evaluator:
-    """The programs that evaluate, for one task, one architecture and one teacher.
+    """The evaluation programs for one task, one architecture and one teacher.
 
     Args:
         players: the students.
         table: the teacher; None without one.
-        chunk: levels played at a time.
+        chunk: number of levels played at a time.
     """
 
     def __init__(self, players: Players, table: TeacherTable | None, chunk: int) -> None:
@@ -72,11 +71,11 @@ class Evaluator:
         self._levels: dict[str, State] = {}
 
     def programs(self, params: Any, levels: dict[str, int], pictures: bool) -> dict[str, tuple[Callable, tuple]]:
-        """What to compile (`compilation.compile_all`) and then to give to `use`.
+        """The programs to compile (`compilation.compile_all`) and then to pass to `use`: name -> (function, arguments).
 
         Args:
             params: the students' parameters or their shapes, leading axis seeds.
-            levels: split -> how many levels will be asked for.
+            levels: split -> the largest number of levels that will be needed.
             pictures: whether `traces` will be called.
         """
         env, mesh = self.players.env, self.players.mesh
@@ -104,7 +103,7 @@ class Evaluator:
             made["picture"] = (on_each(self._picture), (params, table, number, some, number))
         return made
 
-    # The three programs; each runs on every device of the mesh, on its own share of the levels.
+    # The programs. Each runs on every device of the mesh, on its own shard of the levels.
 
     @property
     def _axis(self) -> str | None:
@@ -145,10 +144,10 @@ class Evaluator:
             return shown, None
         return shown, _trace(env, playing.teacher_policy(env.task, table, env.kernel), (), key, level)
 
-    # What they give on the host
+    # Their results on the host
 
     def use(self, compiled: dict[str, Any]) -> None:
-        """Takes the compiled `programs` and draws the levels."""
+        """Stores the compiled `programs` and draws the levels."""
         self._compiled = compiled
         self._levels = jax.device_get(compiled["levels"]())
 
@@ -159,14 +158,14 @@ class Evaluator:
     def students(
         self, params: Any, seed: int, split: str, number: int, index: int = 0, greedy: bool = False
     ) -> Episodes:
-        """Every student on the first `number` levels of a split.
+        """Plays every student on the first `number` levels of a split.
 
         Args:
             params: leading axis seeds.
             seed: the run's.
             split: "validation" or "test".
             number: of levels.
-            index: of this evaluation among those of the run; each draws other actions.
+            index: of this evaluation in the run; each index samples different actions.
             greedy: take the most probable action.
 
         Returns:
@@ -186,7 +185,7 @@ class Evaluator:
         return _join(jax.device_get(parts), number)
 
     def others(self, seed: int, split: str, number: int) -> tuple[Episodes, Episodes | None]:
-        """The random policy and, where there is one, the teacher, likewise; leading axis `number`."""
+        """Plays the random policy and the teacher (None without one) in the same way; leading axis `number`."""
         parts = [
             self._compiled["others"](self.table, np.int32(seed), np.int32(KEYS.index(split)), np.int32(i), levels)
             for i, levels in enumerate(self._chunks(split, number))
@@ -196,7 +195,7 @@ class Evaluator:
         return _join([part[0] for part in parts], number), teacher
 
     def traces(self, params: Any, seed: int, split: str, level: int) -> tuple[Trace, Trace | None]:
-        """The first seed's student and the teacher, each playing one and the same level of a split."""
+        """One episode each of the first seed's student and of the teacher, on the same level of a split."""
         chunk = self._chunks(split, level + 1)[-1]
         shown = self._compiled["picture"](params, self.table, np.int32(seed), chunk, np.int32(level % self.chunk))
         student, teacher = jax.device_get(shown)
@@ -208,7 +207,7 @@ def _join(parts: list[Episodes], number: int) -> Episodes:
 
 
 def _trace(env: GridTask, policy: playing.Policy, carry: Any, key: jax.Array, level: State) -> tuple[Any, ...]:
-    """One episode on one level, with `max_steps` rows; those after the end mean nothing."""
+    """One episode on one level, with `max_steps` rows; the rows after its end are meaningless."""
 
     def step(state: tuple[State, Any], t: jax.Array) -> tuple[tuple[State, Any], tuple[Any, ...]]:
         env_state, carry = state

@@ -1,4 +1,4 @@
-"""What may be said of figures over levels: means, 95 % intervals, steps to a success.
+"""Statistics over levels: means, 95 % confidence intervals, steps to a success.
 
 Host module: numpy.
 """
@@ -13,25 +13,25 @@ import numpy as np
 from l4t_jax.evaluation.playing import Episodes
 
 THRESHOLDS = ("0.50", "0.90", "0.95")
-ENOUGH_LEVELS = 512  # fewer say too little of a success of 0.95
+ENOUGH_LEVELS = 512  # fewer levels are too few to measure a success of 0.95
 Z95 = 1.959964
 
 
 def averages(episodes: Episodes) -> dict[str, Any]:
-    """Mean success, return and length over levels: numbers, or a list of them, one a seed."""
+    """Mean success, return and length over levels: a number each, or a list with one per seed."""
     named = {"success": episodes.success, "return": episodes.reward, "length": episodes.length}
     return {name: np.asarray(values, np.float64).mean(axis=-1).tolist() for name, values in named.items()}
 
 
 def better(one: Episodes, other: Episodes) -> bool:
-    """Whether one succeeds more often than another beyond doubt: their 95 % intervals have no point in common."""
+    """Whether `one` succeeds significantly more often than `other`: its 95 % interval is above the other's."""
     return intervals(one)["success"][1] > intervals(other)["success"][2]
 
 
 def intervals(episodes: Episodes) -> dict[str, tuple[float, float, float]]:
-    """(mean, low, high) of success, return and length, 95 %, over all levels of all seeds taken together.
+    """(mean, low, high) of success, return and length: 95 % intervals over all levels of all seeds together.
 
-    Wilson's interval for success, the normal one for the others.
+    Wilson's interval for success, the normal interval for the others.
     """
     success = np.asarray(episodes.success, np.float64).reshape(-1)
     found = {"success": (float(success.mean()), *wilson(float(success.sum()), success.size))}
@@ -42,10 +42,10 @@ def intervals(episodes: Episodes) -> dict[str, tuple[float, float, float]]:
 
 
 def wilson(successes: float, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share.
+    """Wilson's 95 % interval of a proportion.
 
     Args:
-        successes: how many of `trials`.
+        successes: number of successes in `trials`.
         trials: at least 1.
     """
     p, z2 = successes / trials, Z95**2
@@ -64,13 +64,13 @@ def normal(values: np.ndarray) -> tuple[float, float]:
 def steps_to_success(
     steps: list[int], success: list[list[float]], levels: int, thresholds: tuple[str, ...] = THRESHOLDS
 ) -> dict[str, list[int | None]]:
-    """Environment steps until validation success had reached a threshold twice in a row.
+    """Environment steps until validation success was at or above a threshold twice in a row.
 
     Args:
-        steps: of each evaluation, rising.
-        success: of each evaluation, a share a seed.
-        levels: of each evaluation; with fewer than `ENOUGH_LEVELS` nothing is claimed.
-        thresholds: shares of success, written as the keys shall be.
+        steps: of each evaluation, increasing.
+        success: of each evaluation, one proportion per seed.
+        levels: number of levels in each evaluation; below `ENOUGH_LEVELS` all results are None.
+        thresholds: proportions as text; they are the keys of the result.
 
     Returns:
         threshold -> for each seed the steps of the second evaluation of the first such pair, or None.

@@ -1,7 +1,6 @@
-"""Playing whole episodes on given levels: students, the teacher and the random policy alike.
+"""Plays whole episodes on given levels, with any policy: a student, the teacher or the random policy.
 
-Device module. Each level is played once, from its start to its end; levels that end early wait, masked, until the last
-one is done.
+Device module. Each level is played once, from start to end. Episodes that end early are masked until the last one ends.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ __all__ = ["Episodes", "Policy", "choose", "play", "random_policy", "teacher_pol
 
 
 class Episodes(struct.PyTreeNode):
-    """One episode a level, leading axis B.
+    """One episode per level, leading axis B.
 
     Attributes:
-        success: `bool[B]` the episode ended well.
-        reward: `float32[B]` its return, undiscounted.
-        length: `int32[B]` its steps.
+        success: `bool[B]` whether the episode succeeded.
+        reward: `float32[B]` its undiscounted return.
+        length: `int32[B]` its number of steps.
     """
 
     success: jax.Array
@@ -46,14 +45,13 @@ class Episodes(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class Players:
-    """What evaluation needs to know of a run's students.
+    """The students of a run, for evaluation.
 
     Attributes:
-        env: the environment of the task that they play.
-        policy: (one student's parameters, random key, levels' ids `int32[B]`, greedy) -> what it starts from, and the
-            student as a policy.
-        seeds: how many students, the leading axis of their parameters.
-        mesh: the devices that levels are spread over; None for one.
+        env: the environment of the task.
+        policy: (one student's parameters, random key, level ids `int32[B]`, greedy) -> (initial carry, policy).
+        seeds: number of students, the leading axis of their parameters.
+        mesh: the devices that levels are sharded over; None for one device.
     """
 
     env: GridTask
@@ -70,12 +68,12 @@ def play(
 
     Args:
         env: the task's environment.
-        policy: gives logits; actions are sampled from them, or the largest taken if `greedy`.
-        carry: what the policy starts from, leading axis B.
+        policy: returns logits; actions are sampled from them.
+        carry: the policy's initial carry, leading axis B.
         key: random key for the sampling.
         levels: states at the start of an episode, leading axis B.
-        greedy: take the most probable action.
-        level_id: `int32[B]` the levels' ids, from which their random numbers come; 0, 1, ... by default.
+        greedy: take the most probable action instead of sampling.
+        level_id: `int32[B]` ids that the levels' random numbers depend on; 0, 1, ... by default.
     """
     num_envs = levels.agent.shape[0]
     own = jnp.arange(num_envs) if level_id is None else level_id
@@ -112,19 +110,19 @@ def play_student(
     players: Players, params: Any, key: jax.Array, levels: State, greedy: bool | jax.Array = False,
     level_id: jax.Array | None = None,
 ) -> Episodes:  # fmt: skip
-    """One student, of parameters `params`, on every level; see `play`."""
+    """Plays the student with parameters `params` on every level; see `play`."""
     level_id = jnp.arange(levels.agent.shape[0]) if level_id is None else level_id
     carry, policy = players.policy(params, key, level_id, greedy)
     return play(players.env, policy, carry, key, levels, greedy, level_id)
 
 
 def choose(key: jax.Array, level_id: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:
-    """Actions `int32[B]`, drawn from logits `float32[B, 7]` by the levels' ids, or the most probable ones."""
+    """Actions `int32[B]` sampled from logits `float32[B, 7]` (random numbers by level id), or the most probable."""
     return draw(per_env_bits(key, level_id, 1)[:, 0], logits, greedy)
 
 
 def teacher_policy(task: Task, table: TeacherTable, kernel: Kernels = PORTABLE) -> Policy:
-    """The teacher, its action drawn from the mixture of its plans; uniformly where it knows nothing."""
+    """The teacher as a policy: samples from the mixture of its plans' actions; uniform in states without plans."""
 
     def policy(carry: Any, memory: MemoryMap, reset: jax.Array) -> tuple[Any, jax.Array]:
         distribution = teacher_output(task, table, memory, kernel).distribution
@@ -135,5 +133,5 @@ def teacher_policy(task: Task, table: TeacherTable, kernel: Kernels = PORTABLE) 
 
 
 def random_policy(carry: Any, memory: MemoryMap, reset: jax.Array) -> tuple[Any, jax.Array]:
-    """All seven actions alike."""
+    """All seven actions with equal probability."""
     return carry, jnp.zeros((*memory.carrying.shape, NUM_ACTIONS))

@@ -1,7 +1,7 @@
-"""Students trained in JAX, playing Farama's `minigrid`: `evaluate(RUN, simulator="minigrid")`.
+"""Evaluates students, trained in JAX, on Farama's `minigrid`: `evaluate(RUN, simulator="minigrid")`.
 
-Host module, needs the extra `minigrid`. The levels are the simulator's own: `reset(seed=0)`, `reset(seed=1)`, ..., of
-which those are played whose layout is in the test split, so that none of them was trained on.
+Host module; needs the extra `minigrid`. The levels are the simulator's own: `reset(seed=0)`, `reset(seed=1)`, ... Only
+levels whose layout is in the test split are played, so no student was trained on them.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from l4t_jax.evaluation.playing import Episodes, Players, choose
 if TYPE_CHECKING:
     from l4t_jax.envs.minigrid import KnownMapObservation
 
-AT_A_TIME = 256  # layouts looked at in one call
+AT_A_TIME = 256  # layouts tested per call
 
 
 def make(task: Task, window: bool = False) -> KnownMapObservation:
     """The task on MiniGrid.
 
     Args:
-        task: one of the stock ones.
+        task: a built-in task.
         window: show it in MiniGrid's own window.
 
     Raises:
-        ConfigError: the extra is not installed, or the task is not there.
+        ConfigError: the extra is not installed, or MiniGrid does not have the task.
     """
     try:
         from l4t_jax.envs import minigrid
@@ -48,9 +48,7 @@ def make(task: Task, window: bool = False) -> KnownMapObservation:
 
 
 def levels(task: Task, seeds: list[int]) -> State:
-    """The levels that the simulator's `reset` draws with these seeds, as environments in JAX; leading axis
-    `len(seeds)`.
-    """
+    """The levels of the simulator's `reset` with these seeds, as states in JAX; leading axis `len(seeds)`."""
     env, layouts = make(task), []
     for seed in seeds:
         env.unwrapped.reset(seed=seed)
@@ -73,12 +71,12 @@ def test_seeds(task: Task, number: int) -> list[int]:
 
 
 class Player:
-    """A run's students on `number` levels of the simulator at a time.
+    """Plays students on `number` levels of the simulator at a time.
 
     Args:
         players: the students.
-        number: levels side by side.
-        window: show them in MiniGrid's own window; for one level.
+        number: levels at a time.
+        window: show the level in MiniGrid's own window; only for `number=1`.
     """
 
     def __init__(self, players: Players, number: int, window: bool = False) -> None:
@@ -98,7 +96,7 @@ class Player:
         self._begin, self._act = jax.jit(begin), jax.jit(act)
 
     def play(self, params: Any, key: jax.Array, seeds: list[int], greedy: bool = False) -> Episodes:
-        """Plays one episode a level.
+        """Plays one episode per level.
 
         Args:
             params: of one student.
@@ -141,8 +139,8 @@ class Player:
 
 
 def _pickup_position(before: np.ndarray, after: np.ndarray, action: int, pickup_position: np.ndarray) -> Any:
-    """Where the carried object lay when it was picked up (`MemoryMap.pickup_position`), from two observations
-    `uint8[W, H, 4]`.
+    """The position where the carried object was picked up (`MemoryMap.pickup_position`), from the observations
+    `uint8[W, H, 4]` before and after a step.
     """
     x, y, carries = _agent(after)
     if carries == EMPTY:
@@ -155,22 +153,23 @@ def _pickup_position(before: np.ndarray, after: np.ndarray, action: int, pickup_
 
 
 def _agent(look: np.ndarray) -> tuple[int, int, int]:
-    """The agent's x and y, and the object it carries (`EMPTY` for none)."""
+    """The agent's x and y, and the kind of the carried object (`EMPTY` for none)."""
     x, y = divmod(int(look[..., 3].argmin()), look.shape[1])
     return x, y, int(look[x, y, 0])
 
 
 def evaluate(players: Players, params: Any, key: jax.Array, number: int) -> tuple[Episodes, Episodes]:
-    """Every student on the simulator's first `number` test levels.
+    """Plays every student on the simulator's first `number` test levels.
 
     Args:
         players: the students.
-        params: theirs, leading axis seeds.
+        params: their parameters, leading axis seeds.
         key: random key for their actions.
-        number: how many.
+        number: of levels.
 
     Returns:
-        With sampled actions and with the most probable ones; numpy arrays, leading axes (seeds, number).
+        Episodes with sampled actions, and episodes with the most probable actions; numpy arrays, leading axes (seeds,
+        number).
     """
     seeds = test_seeds(players.env.task, number)
     player = Player(players, number)
@@ -184,11 +183,11 @@ def evaluate(players: Players, params: Any, key: jax.Array, number: int) -> tupl
 
 
 def watch(players: Players, params: Any, key: jax.Array, number: int, told: Callable[[str], None]) -> Episodes:
-    """The first student on the simulator's first `number` test levels, one after another in MiniGrid's own window.
+    """Shows the first student on the simulator's first `number` test levels, one by one, in MiniGrid's own window.
 
     Args:
         players, params, key, number: see `evaluate`.
-        told: hears how each episode ended.
+        told: called with a line about each episode's result.
 
     Returns:
         numpy arrays, leading axes (1, number).

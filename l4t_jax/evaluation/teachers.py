@@ -1,4 +1,4 @@
-"""Teachers on held-out levels, by themselves.
+"""Evaluates a teacher's own policy on held-out levels.
 
 Host module.
 """
@@ -22,14 +22,14 @@ def evaluate_teacher(task: Task, content: dict[str, Any], levels: int, seed: int
     """Success, return and length of a teacher on the first `levels` held-out levels of a task.
 
     Args:
-        task: whose levels.
+        task: the task to play.
         content: of a teacher file.
-        levels: how many.
-        seed: of the actions drawn from the teacher.
+        levels: number of levels.
+        seed: for sampling the teacher's actions.
 
     Returns:
         `task`, `teacher` (how it was made), `levels`, means `success`, `return` and `length`, `success_interval` (95 %,
-        Wilson's), and `unguided`, the sentences of the states in which it gives no guidance.
+        Wilson's), and `unguided`: the sentences of the states for which it has no plan.
     """
     with jax.enable_x64(False):
         env = make_env(task)

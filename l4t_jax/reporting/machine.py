@@ -1,4 +1,4 @@
-"""The device and the versions that a run's figures depend on.
+"""Names the device and the package versions, which a run's figures depend on.
 
 Host module.
 """
@@ -16,7 +16,7 @@ from l4t_jax import parallel
 
 
 def device_name() -> str:
-    """The device in words, such as "cpu: AMD EPYC 7763, 2 cores"."""
+    """The device's name, such as "cpu: AMD EPYC 7763, 2 cores"."""
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return f"{device.platform}: {device.device_kind}"
@@ -28,7 +28,7 @@ def device_name() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides a run's figures, by name."""
+    """Package name -> version, for the packages that a run's figures depend on."""
     from l4t_jax import __version__
 
     found = {"l4t_jax": __version__, "python": platform.python_version()}

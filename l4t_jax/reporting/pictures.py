@@ -1,6 +1,6 @@
-"""A run for the eye: the last table, the curves, the animations.
+"""The pictures of a run: the results table, the curves, the animations.
 
-Host module; matplotlib and pillow are imported where they are used.
+Host module. matplotlib and pillow are imported where they are used.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ STUDENT_RGB, TEACHER_RGB, FAINT_RGB = "#2f6fd0", "#d0632f", "#8a8f98"
 
 
 def table(heldout: dict[str, Episodes], title: str) -> Table:
-    """Success, return and length with 95 % intervals, a row each.
+    """A table of success, return and length with 95 % intervals, one row per name.
 
     Args:
-        heldout: name -> episodes; of several seeds, leading axis seeds.
-        title: stands above.
+        heldout: name -> episodes; with several seeds, leading axis seeds.
+        title: of the table.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -62,23 +62,23 @@ def _interval(mean: float, low: float, high: float, column: str) -> str:
 def plan_words(task: Task, codes: np.ndarray) -> str:
     """A plan in words, such as "go to key, then pick up key"."""
     steps = [plan_codes.decode_step(task, int(code)) for code in codes]
-    while steps and steps[-1] == ("noop",):  # plans are filled up with it
+    while steps and steps[-1] == ("noop",):  # plans are padded with it
         steps.pop()
     said = [
-        " ".join(word.replace("_", " ") for word in step) if step != ("noop",) else "nothing known" for step in steps
+        " ".join(word.replace("_", " ") for word in step) if step != ("noop",) else "unknown step" for step in steps
     ]
-    return ", then ".join(said) or "nothing known"
+    return ", then ".join(said) or "no known step"
 
 
 def pictures(folder: Path, task: Task, table: TeacherTable | None, student: Trace, teacher: Trace | None) -> None:
-    """Writes `student.gif` and, where there is a teacher, `teacher.gif`: the same held-out level."""
+    """Writes `student.gif` and, if there is a teacher, `teacher.gif`, both on the same held-out level."""
     animate(folder / "student.gif", task, table, student, "student")
     if teacher is not None:
         animate(folder / "teacher.gif", task, table, teacher, "teacher")
 
 
 def animate(path: Path, task: Task, table: TeacherTable | None, trace: Trace, who: str) -> None:
-    """Writes one episode as an animation: the environment, what the agent knows, and what the teacher says of it."""
+    """Writes one episode as an animation: the environment, the symbolic state, and the teacher's best plan for it."""
     from l4t_jax.reporting import render
 
     plans, probability = (None, None) if table is None else (np.asarray(table.plans), np.asarray(table.probability))
@@ -114,10 +114,10 @@ def curves(folder: Path, task: Task, records: list[dict[str, Any]], teacher: dic
     """Writes `curves.png`: validation success and return against environment steps.
 
     Args:
-        folder: where to.
+        folder: the run folder.
         task: of the run.
         records: the lines of `metrics.jsonl`.
-        teacher: its averages on the validation levels, drawn as dashed lines.
+        teacher: the teacher's averages on the validation levels, drawn as dashed lines; None without a teacher.
     """
     from matplotlib.figure import Figure
 
@@ -134,9 +134,9 @@ def panel(
     """Draws one of the curves.
 
     Args:
-        axes: where.
+        axes: to draw on.
         records, teacher: see `curves`.
-        name: "success", which shows the distillation weight too, or "return".
+        name: "success" (with the distillation weight) or "return".
         columns: of the legend.
     """
     from matplotlib.ticker import EngFormatter

@@ -1,6 +1,6 @@
-"""What a run shows while it goes on: a live bar in a terminal, a line now and then elsewhere.
+"""Progress of a run: a live bar in a terminal, occasional lines elsewhere.
 
-Host module. A run tells a `Progress` what happens; a notebook may pass one of its own to `train`.
+Host module. A run calls the methods of a `Progress`. A user can pass their own to `train`.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from typing import Any, TextIO
 
 import numpy as np
 
-WIDE = 110  # columns of a terminal that hold all of the live bar on one line
+WIDE = 110  # columns that the live bar needs on one line
 
 
 class Progress:
-    """Hears what a run does; this one shows nothing. Override what you want to hear."""
+    """Callbacks of a run. This class shows nothing; override the methods you need."""
 
     def phase(self, words: str) -> None:
-        """A new phase begins, such as "compiling"."""
+        """A new phase starts, such as "compiling"."""
 
     def begin(self, total_steps: int, teacher: float | None, run_dir: str) -> None:
-        """Training begins.
+        """Training starts.
 
         Args:
             total_steps: environment steps of one seed.
             teacher: the teacher's success on the validation levels, None without one.
-            run_dir: where the results will be.
+            run_dir: the run folder.
         """
 
     def evaluated(self, record: dict[str, Any]) -> None:
         """A block of updates and its evaluation are done; `record` is the line of `metrics.jsonl`."""
 
     def notice(self, words: str) -> None:
-        """Something worth a sentence."""
+        """A message for the user."""
 
     def close(self) -> None:
-        """The run is over, however it ended."""
+        """The run is over: finished, stopped or failed."""
 
 
 class Lines(Progress):
-    """Plain lines, for pipes, logs and CI: one a phase, and one every `every` seconds of training."""
+    """Plain lines, for pipes, logs and CI: one per phase, and one every `every` seconds of training."""
 
     def __init__(self, stream: TextIO | None = None, every: float = 10.0) -> None:
         self._stream = stream or sys.stderr
@@ -81,7 +81,7 @@ class Bar(Progress):
 
         self._console = Console(file=stream or sys.stderr)
         narrow = self._console.width < WIDE
-        self._gap = "\n" if narrow else "  "  # two lines where one would be cut off
+        self._gap = "\n" if narrow else "  "  # two lines if one would be cut off
         self._bar = RichProgress(
             SpinnerColumn(),
             TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""Pictures of environments: MiniGrid's look, what the agent has not seen in the dark, and a caption.
+"""Pictures of environments in MiniGrid's style, with unseen cells dark and a caption below.
 
 Host module: numpy and pillow.
 """
@@ -32,9 +32,9 @@ from l4t_jax.envs.cells import (
 RGB = ((224, 60, 49), (63, 166, 92), (64, 120, 220), (150, 80, 200), (240, 196, 60), (130, 134, 140))  # by colour index
 FLOOR_RGB, LINE_RGB, WALL_RGB, LAVA_RGB = (38, 40, 46), (58, 61, 69), (150, 153, 160), (240, 120, 40)
 AGENT_RGB, PAPER_RGB, INK_RGB, FAINT_RGB = (236, 72, 60), (250, 250, 248), (28, 30, 34), (105, 108, 116)
-UNSEEN_SHADE = 0.68  # how dark the unseen is
-SIDE = 384  # pixels of a map's longer side, about
-SMOOTH = 3  # drawn so much larger, then reduced
+UNSEEN_SHADE = 0.68  # how dark unseen cells are: 0 not at all, 1 black
+SIDE = 384  # approximate pixels of a map's longer side
+SMOOTH = 3  # pictures are drawn this much larger, then reduced
 MOST_FRAMES = 150
 
 Box = tuple[float, float, float, float]
@@ -42,7 +42,7 @@ Box = tuple[float, float, float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Caption:
-    """What stands under a picture: a title line, then (label, text) lines."""
+    """The text under a picture: a title line, then (label, text) lines."""
 
     title: str
     lines: Sequence[tuple[str, str]] = ()
@@ -54,7 +54,7 @@ def world_image(cells: np.ndarray, agent: np.ndarray, seen: np.ndarray | None = 
     Args:
         cells: `uint8[W, H]` cell codes, x first.
         agent: `int[3]` x, y, direction.
-        seen: `bool[W, H]` what the agent has seen; the rest is dark. None: all.
+        seen: `bool[W, H]` cells that the agent has seen; the rest is dark. None: all are seen.
         carrying: code of the carried object, drawn on the agent; 0 for none.
     """
     width, height = cells.shape
@@ -143,7 +143,7 @@ def _agent(draw: ImageDraw.ImageDraw, left: float, top: float, direction: int, s
 
 
 def _cargo(draw: ImageDraw.ImageDraw, code: int, left: float, top: float, size: int) -> None:
-    """What the agent carries: a badge in the corner of its cell."""
+    """Draws the carried object as a badge in the corner of the agent's cell."""
     small = size * 0.5
     x, y = left + size * 0.5, top + size * 0.5
     draw.ellipse((x, y, x + small - 1, y + small - 1), fill=PAPER_RGB)
@@ -172,12 +172,12 @@ def _wrap(text: str, font: Any, width: int) -> list[str]:
 
 
 def with_caption(image: Image.Image, caption: Caption, height: int | None = None) -> Image.Image:
-    """The picture with its caption underneath.
+    """The picture with its caption below.
 
     Args:
         image: of an environment.
         caption: wrapped to the picture's width.
-        height: of the strip in pixels; as high as the caption needs by default.
+        height: of the caption in pixels; by default as high as needed.
     """
     title, text, margin, label = _font(16), _font(14), 10, 66
     rows: list[tuple[str, str]] = []
@@ -199,33 +199,33 @@ def with_caption(image: Image.Image, caption: Caption, height: int | None = None
 
 
 def caption_height(width: int, caption: Caption) -> int:
-    """Pixels that a caption needs under a picture of that width."""
+    """The height in pixels of a caption under a picture of that width."""
     lines = sum(len(_wrap(words, _font(14), width - 86)) for _, words in caption.lines)
     return 8 + 26 + 19 * lines + 8
 
 
 def frames(number: int) -> list[int]:
-    """Which of `number` moments to draw: all, or `MOST_FRAMES` of them, evenly chosen, with the first and the last."""
+    """The frames to draw of `number`: all, or `MOST_FRAMES` evenly spaced ones with the first and the last."""
     return np.unique(np.linspace(0, number - 1, min(number, MOST_FRAMES)).round().astype(int)).tolist()
 
 
 def save_gif(path: Path, pictures: Sequence[Image.Image], captions: Sequence[Caption], frame_ms: int = 220) -> None:
-    """Writes an animation, of which the last frame stays a while; see `frames` for long ones.
+    """Writes an animation whose last frame stays for 2 s; see `frames` for long episodes.
 
     Args:
         path: of the file.
         pictures: of environments, all of one size.
-        captions: one a picture.
-        frame_ms: how long a frame stays.
+        captions: one per picture.
+        frame_ms: milliseconds per frame.
     """
     height = max(caption_height(pictures[0].width, caption) for caption in captions)
     captioned = [with_caption(image, caption, height) for image, caption in zip(pictures, captions, strict=True)]
-    # One palette for all frames, taken from the first and the last, keeps the file small and the colours still.
+    # One palette for all frames, from the first and the last, keeps the file small and the colours constant.
     both = Image.new("RGB", (captioned[0].width, 2 * captioned[0].height))
     both.paste(captioned[0], (0, 0))
     both.paste(captioned[-1], (0, captioned[0].height))
     found = both.quantize(colors=160, method=Image.Quantize.MEDIANCUT).getpalette() or []
-    # Small things keep their exact colours, lit and in the dark, which counting pixels would blend away.
+    # Small objects keep their exact colours, seen and unseen; quantizing by pixel counts would blend them away.
     plain = (AGENT_RGB, *RGB, LAVA_RGB, WALL_RGB, FLOOR_RGB, PAPER_RGB)
     exact = [round(c * light) for rgb in plain for light in (1, 1 - UNSEEN_SHADE) for c in rgb]
     palette = Image.new("P", (1, 1))

@@ -1,4 +1,4 @@
-"""What a run leaves, for Python and for the reports.
+"""The result of a run, for Python and for the reports.
 
 Host module.
 """
@@ -15,16 +15,16 @@ from l4t_jax.evaluation.playing import Episodes
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a run leaves.
+    """The result of a run.
 
     Attributes:
         summary: the content of `summary.json`.
         run_dir: the run folder.
-        config: resolved, as it ran.
+        config: the resolved settings of the run.
         params: the students' last parameters, numpy arrays with leading axis seeds.
         records: the lines of `metrics.jsonl`.
-        heldout: episodes on the test levels by name ("student", "student, greedy", "teacher", "random"), numpy
-            arrays (levels,), the students' (seeds, levels).
+        heldout: episodes on the test levels by name ("student", "student, greedy", "teacher", "random"): numpy
+            arrays (levels,); for students (seeds, levels).
     """
 
     summary: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The files of a run folder: settings, curves, summary, and the lock that keeps it for one process.
+"""The files of a run folder: settings, curves, summary, and the lock that lets only one process use it.
 
 Host module.
 """
@@ -28,7 +28,7 @@ def read(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        RunFolderError: it is not there, or not JSON.
+        RunFolderError: it cannot be read, or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -47,11 +47,11 @@ def new_folder(run_dir: str | None, default: str) -> Path:
     """Makes an empty run folder.
 
     Args:
-        run_dir: the folder asked for, or None.
-        default: the folder where none was asked for; `-2`, `-3`, ... is added if there is one already.
+        run_dir: the user's folder, or None.
+        default: the folder if `run_dir` is None; `-2`, `-3`, ... is added if it exists already.
 
     Raises:
-        RunFolderError: the folder asked for is not empty, or cannot be made.
+        RunFolderError: `run_dir` is not empty, or the folder cannot be made.
     """
     path = Path(run_dir if run_dir is not None else default)
     try:
@@ -75,12 +75,12 @@ def new_folder(run_dir: str | None, default: str) -> Path:
 
 
 def resume_command(folder: Path) -> str:
-    """How to go on with a run, as Python; commands write it as theirs."""
+    """The Python call that resumes a run. Commands print it as a command line."""
     return f"`train(resume={str(folder)!r})`"
 
 
 class Lock:
-    """Holds a run folder for one process, until `release` or the process's end, however it ends.
+    """Locks a run folder for one process, until `release` or until the process ends in any way.
 
     Raises:
         RunFolderError: another process holds it, or the folder cannot be written.
@@ -101,19 +101,19 @@ class Lock:
             raise RunFolderError(f"{folder} is in use by {who}; wait for it, or stop it") from error
         except OSError as error:
             raise RunFolderError(f"{folder} cannot be written: {error.strerror}") from error
-        with contextlib.suppress(OSError):  # a full disk: the lock holds without its holder's name
+        with contextlib.suppress(OSError):  # a full disk: the lock works without the owner's name
             self._path.write_text(f"process {os.getpid()} on {platform.node()}\n", encoding="utf-8")
 
     def release(self) -> None:
-        """Lets go, and removes the lock file; a second time does nothing."""
+        """Releases the lock and removes the lock file; a second call does nothing."""
         if self._lock.is_locked:
             with contextlib.suppress(OSError):
-                self._path.unlink()  # before it is released: filelock takes no lock on a file that is gone
+                self._path.unlink()  # before the release: filelock does not lock a deleted file
             self._lock.release()
 
 
 class Wandb:
-    """A run's curves and summary in a Weights & Biases project: what `Config(wandb=PROJECT)` asks for.
+    """Sends a run's curves and summary to a Weights & Biases project, for `Config(wandb=PROJECT)`.
 
     Args:
         project: its name.
@@ -121,7 +121,7 @@ class Wandb:
         config: the run's settings.
 
     Raises:
-        WandbError: wandb is not there, or refuses.
+        WandbError: wandb is not installed, or fails.
     """
 
     def __init__(self, project: str, folder: Path, config: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ class Wandb:
 
             settings = wandb.Settings(silent=True, console="off", login_timeout=20)
             self._run = wandb.init(project=project, dir=str(folder), name=folder.name, config=config, settings=settings)
-        except Exception as error:  # whatever wandb raises, nothing has begun yet
+        except Exception as error:  # wandb raises many types; the run has not started yet
             shutil.rmtree(folder / "wandb", ignore_errors=True)
             said = " ".join(str(error).split()).rstrip(".")
             raise WandbError(
@@ -142,14 +142,14 @@ class Wandb:
         self._run.log(dict(flat(record)), step=record["steps"])
 
     def close(self, summary: dict[str, Any] | None) -> None:
-        """Ends the run over there; without a summary as a failed one."""
+        """Ends the run on Weights & Biases; without a summary it is marked as failed."""
         if summary is not None:
             self._run.summary.update(summary)
         self._run.finish(exit_code=0 if summary is not None else 1)
 
 
 def flat(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """A line of `metrics.jsonl` as curves: (name, value) of what is finite, the mean and each seed's own."""
+    """A line of `metrics.jsonl` as (curve name, value): the mean over seeds, then each seed; only finite values."""
     for group in ("train", "validation", "time"):
         for name, value in record[group].items():
             values = np.atleast_1d(np.asarray(value, float))
@@ -160,16 +160,16 @@ def flat(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 class Writer:
-    """Writes `metrics.jsonl` and TensorBoard events as a run goes on.
+    """Writes `metrics.jsonl` and TensorBoard events during a run.
 
-    Both are written by the caller's thread: what cannot be written is an `OSError` there. That is why this is not
-    tensorboardX's `SummaryWriter`: it writes in a thread of its own behind a bounded queue, and on a full disk that
-    thread dies with a traceback and the queue, once full, blocks the run for good. Its file format and names are used.
+    Both are written in the caller's thread, so a failed write is an `OSError` there. tensorboardX's `SummaryWriter` is
+    not used, because it writes in its own thread behind a bounded queue. On a full disk that thread dies with a
+    traceback, and the queue fills and blocks the run forever. Its file format and file names are used.
 
     Args:
         folder: the run folder.
-        records: those of a run that goes on: `metrics.jsonl` then holds these and no others, and TensorBoard, which
-            reads a new events file beside the old ones, is told to forget what those say of later steps.
+        records: of a resumed run. `metrics.jsonl` is rewritten with these records only. The new TensorBoard events file
+            tells TensorBoard to drop later steps from the older files.
     """
 
     def __init__(self, folder: Path, records: Sequence[dict[str, Any]] = ()) -> None:
@@ -179,7 +179,7 @@ class Writer:
         resumed = any(folder.glob("events.out.tfevents.*"))
         write_whole(folder / METRICS, "".join(dumps(record) + "\n" for record in records))
         self._file = (folder / METRICS).open("a", encoding="utf-8")
-        # The name ends in the process: a run may go on within the second in which it was stopped.
+        # The name ends in the process id, because a run can be resumed within the second in which it was stopped.
         self._events = EventsWriter(str(folder / "events"), f".{os.getpid()}")
         if resumed:
             after = records[-1]["steps"] + 1 if records else 0
@@ -191,7 +191,7 @@ class Writer:
                 self._events.write_event(event)
 
     def write(self, record: dict[str, Any]) -> None:
-        """Appends one record; `record["steps"]` is its place on the curves."""
+        """Appends one record; `record["steps"]` is its x value on the curves."""
         from tensorboardX.proto.event_pb2 import Event  # pyright: ignore
         from tensorboardX.summary import scalar
 
@@ -203,7 +203,7 @@ class Writer:
         self._events.flush()
 
     def close(self) -> None:
-        """Closes the files; what was written is on the disk already."""
+        """Closes the files; every record was flushed before."""
         for file in (self._file, self._events):
             with contextlib.suppress(OSError):
                 file.close()

@@ -1,7 +1,7 @@
-"""`report.html`: a run on one page that stands alone, for a phone as well as a desktop.
+"""`report.html`: a run on one self-contained page, for phones and desktops.
 
-Host module. The page is `templates/report.html.jinja`; this gives it the figures. Pictures are inlined, nothing is
-fetched, and no script is needed.
+Host module. It fills the template `templates/report.html.jinja`. Pictures are inlined, and the page needs no network
+and no script.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ TEMPLATE = "report.html.jinja"
 
 
 def write(result: Result, teacher_validation: dict[str, Any] | None) -> Path:
-    """Writes `report.html` into the run folder, from the result and the pictures and the teacher that lie there.
+    """Writes `report.html` into the run folder, from the result and the folder's pictures and teacher file.
 
     Args:
         result: of the run.
-        teacher_validation: its averages on the validation levels, None without one.
+        teacher_validation: the teacher's averages on the validation levels; None without a teacher.
 
     Returns:
         the page's path.
@@ -67,7 +67,7 @@ def _how(result: Result) -> str:
 
 
 def _rows(result: Result) -> list[dict[str, Any]]:
-    """Of each player: its name, and success, return and length with their intervals, as text."""
+    """One row per policy: its name, and success, return and length with their intervals, as text."""
     rows = []
     for name, episodes in result.heldout.items():
         found = intervals.intervals(episodes)
@@ -102,7 +102,7 @@ def _curves(result: Result, teacher: dict[str, Any] | None) -> list[tuple[str, s
 
 
 def _reached(summary: dict[str, Any]) -> str:
-    """When all seeds had reached each success, in words; empty if they reached none."""
+    """The steps at which every seed reached each success, in words; empty if none was reached by all."""
     said = []
     for level, seeds in summary["steps_to_success"].items():
         numbers = [steps for steps in seeds if steps is not None]
@@ -112,7 +112,7 @@ def _reached(summary: dict[str, Any]) -> str:
 
 
 def _teacher(folder: Path) -> dict[str, Any] | None:
-    """What the teacher file in the run folder says, the likeliest plan first; None without one."""
+    """The content of the run folder's teacher file, the most probable plan first; None without a file."""
     path = folder / run_folder.TEACHER
     if not path.is_file():
         return None
@@ -139,7 +139,7 @@ def _made(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _settings(config: Config) -> list[dict[str, Any]]:
-    """Every setting as an option, those that are not the preset's marked `own`."""
+    """Every setting as an option; those that differ from the preset are marked `own`."""
     about, plain = commandline.docs(Config), {**dataclasses.asdict(Config()), **PRESETS[config.preset]}
     return [
         dict(

@@ -107,4 +107,4 @@ def test_a_plan_in_words() -> None:
     task = get_task("SimpleDoorKey")
     codes = [plan_codes.encode_step(task, step) for step in (("go_to", "key"), ("pick_up", "key"), ("noop",))]
     assert pictures.plan_words(task, np.asarray(codes)) == "go to key, then pick up key"
-    assert pictures.plan_words(task, np.asarray(codes[2:])) == "nothing known"
+    assert pictures.plan_words(task, np.asarray(codes[2:])) == "no known step"

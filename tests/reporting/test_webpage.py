@@ -110,5 +110,5 @@ def test_a_run_without_a_teacher_has_a_page_too(result: Result) -> None:
     heldout = {name: found for name, found in result.heldout.items() if name != "teacher"}
     summary = {**result.summary, "teacher": "none", "heldout": {**result.summary["heldout"], "teacher": None}}
     _, words = read(webpage.write(dataclasses.replace(result, heldout=heldout, summary=summary), None))
-    assert "no teacher" in words and "What its teacher says" not in words
+    assert "no teacher" in words and "The teacher's plans" not in words
     assert "The 2 students succeed on 87.5% of held-out levels, the random policy on 0.0%." in words
