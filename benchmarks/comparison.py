@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from l4t_jax.agents.algorithms import algorithm_names, get_algorithm
 from l4t_jax.reporting import run_folder
 
 REPETITIONS = 2000  # bootstrap samples of each interval
@@ -71,7 +72,7 @@ def area(steps: np.ndarray, success: np.ndarray, start: float) -> np.ndarray:
     Args:
         steps: `(evaluations,)` environment steps, rising; the last is the end of the run.
         success: `(evaluations, seeds)`.
-        start: success at step 0, that of chance.
+        start: success at step 0, that of the random policy.
     """
     x = np.concatenate([[0], steps])
     y = np.concatenate([np.full((1, success.shape[1]), start), success])
@@ -98,12 +99,12 @@ def measured(folder: Path) -> dict[str, Any]:
     summary = run_folder.read(folder / run_folder.SUMMARY)
     records = run_folder.read_records(folder)
     steps = np.asarray([record["steps"] for record in records])
-    student, chance = summary["heldout"]["student"], summary["heldout"]["random"]
+    student, random = summary["heldout"]["student"], summary["heldout"]["random"]
     curves = {
         name: np.asarray([record["validation"][name] for record in records], np.float64)  # (evaluations, seeds)
         for name in ("success", "return")
     }
-    areas = area(steps, curves["success"], chance["success"])
+    areas = area(steps, curves["success"], random["success"])
     shown = np.unique(np.linspace(0, len(steps) - 1, POINTS).round().astype(int))
     return dict(
         task=summary["task"],
@@ -116,7 +117,7 @@ def measured(folder: Path) -> dict[str, Any]:
         device=summary["device"],
         versions=summary["versions"],
         teacher_alone=summary["heldout"]["teacher"],
-        chance=chance,
+        random=random,
         **{
             name: {**estimate(np.asarray(student[name]), "mean"), "seeds": _short(student[name])}
             for name in ("success", "return")
@@ -181,6 +182,7 @@ def markdown(results: dict[str, Any]) -> str:
         "success was at least 0.90 twice in a row, median over seeds, to within two evaluations; - is never.",
     ]
     text += ["", "Held-out success and return, and steps to 0.90:", "", headline(results)]
+    l4t, ppo = get_algorithm("l4t").label, get_algorithm("ppo").label
     for task in dict.fromkeys(run["task"] for run in results["runs"]):
         runs = [run for run in results["runs"] if run["task"] == task]
         text += ["", f"## {task}", "", *_table(runs, results["teachers"].get(task, {}))]
@@ -188,22 +190,22 @@ def markdown(results: dict[str, Any]) -> str:
             against = next(run["label"] for run in runs if run["variant"] == verdict["over"])
             if verdict["apart"]:
                 said = "ahead of" if verdict["ahead"] else "behind"
-                text.append(f"- In area, L4T is {said} {against}; the intervals do not overlap.")
+                text.append(f"- In area, {l4t} is {said} {against}; the intervals do not overlap.")
             else:
-                text.append(f"- In area, L4T and {against} cannot be told apart: the intervals overlap.")
+                text.append(f"- In area, {l4t} and {against} cannot be told apart: the intervals overlap.")
         for harm in (one for one in results["harmed"] if one["task"] == task):
             said = "below" if harm["harmed"] else "not below"
             text.append(
                 f"- Teacher corrupted with probability {harm['corruption']:g}: final success {harm['success']:.3f}, "
-                f"{said} the lower end of PPO alone's interval, {harm['ppo_low']:.3f}."
+                f"{said} the lower end of {ppo}'s interval, {harm['ppo_low']:.3f}."
             )
     return "\n".join(text) + "\n"
 
 
 def headline(results: dict[str, Any]) -> str:
     """The results in one small table: success and return, steps to 0.90; "-" is never, nothing is not measured."""
-    shown = {"l4t": "L4T", "ppo": "PPO alone", "hrl": "hierarchical RL", "distill": "distillation alone"}
-    rows = [("task", "steps a seed", "teacher", *shown.values(), "L4T's steps to 0.90", "frugal's"),
+    shown = {name: get_algorithm(name).label for name in algorithm_names()}
+    rows = [("task", "steps a seed", "teacher", *shown.values(), f"{shown['l4t']}'s steps to 0.90", "frugal's"),
             ("---", *["---:"] * (len(shown) + 4))]  # fmt: skip
     for task in dict.fromkeys(run["task"] for run in results["runs"]):
         runs = {run["variant"]: run for run in results["runs"] if run["task"] == task}

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from l4t_jax.agents.algorithms import algorithm_names, get_algorithm
+
 COLOURS = {
-    "l4t": "#0072B2", "frugal": "#6A3D9A", "clock": "#56B4E9", "ppo": "#D55E00", "hrl": "#009E73", "distill": "#CC79A7",
-    "hard": "#E69F00", "constant": "#CC79A7", "lstm": "#E69F00", "map": "#0072B2", "paper": "#009E73",
+    **{name: get_algorithm(name).colour for name in algorithm_names()},
+    "frugal": "#6A3D9A", "clock": "#56B4E9", "hard": "#E69F00", "constant": "#CC79A7", "lstm": "#E69F00",
+    "map": get_algorithm("l4t").colour, "paper": "#009E73",
 }  # fmt: skip
 TEACHER, FAINT = "#333333", "#8a8f98"
 DPI = 100
@@ -96,7 +99,8 @@ def _ablations(path: Path, runs: list[Run]) -> Path:
         mine = [run for run in runs if run["task"] == task]
         teaching = [run for run in mine if run["group"] == "ablation" or run["variant"] in ("l4t", "clock", "ppo")]
         memory = [run for run in mine if run["group"] == "memory"]
-        named = {"l4t": "L4T: soft, annealed", "clock": "annealed by the clock", "ppo": "no distillation"}
+        whole = f"{get_algorithm('l4t').label}: soft, annealed"
+        named = {"l4t": whole, "clock": "annealed by the clock", "ppo": "no distillation"}
         teaching = [{**run, "label": named.get(run["variant"], run["label"])} for run in teaching]
         for panel, shown, title in ((row[0], teaching, "use of the teacher"), (row[1], memory, "memory")):
             panel.set_title(f"{task}: {title}", loc="left", fontsize=10)
@@ -119,7 +123,7 @@ def _corruption(path: Path, runs: list[Run]) -> Path:
         mine = [run for run in runs if run["task"] == task]
         spoiled = [run for run in mine if run["variant"] == "l4t" or run["corruption"] is not None]
         shares = {run["corruption"] or 0.0: run for run in spoiled}
-        shades = dict(zip(shares, ("#0072B2", "#4D9FCC", "#A58A3C", "#B0413E"), strict=False))
+        shades = dict(zip(shares, (COLOURS["l4t"], "#4D9FCC", "#A58A3C", "#B0413E"), strict=False))
         alone = next((run for run in mine if run["variant"] == "ppo"), None)
         for share, run in shares.items():
             _dot(row[1], run["success"], share, shades[share], upright=True)
@@ -133,7 +137,7 @@ def _corruption(path: Path, runs: list[Run]) -> Path:
             row[1].axhspan(alone["success"]["low"], alone["success"]["high"], color=COLOURS["ppo"], alpha=0.2)
             row[1].axhline(alone["success"]["value"], color=COLOURS["ppo"], linewidth=1.2)
             curves.append(alone)
-            _say(row[1], [(alone["success"]["value"], "PPO alone", COLOURS["ppo"])])
+            _say(row[1], [(alone["success"]["value"], alone["label"], COLOURS["ppo"])])
         colours = {**COLOURS, **shades}
         _lines(row[0], curves, "success", "steps", colours)
         _say(row[0], _ends(curves, "success", colours))
@@ -179,7 +183,7 @@ def _lines(panel: Any, runs: list[Run], name: str, against: str, colours: dict[A
     for run in runs:
         x, curve = np.asarray(run["curve"][against], float), run["curve"][name]
         colour = colours[run["variant"]]
-        first = run["chance"][name]  # a student that has learned nothing
+        first = run["random"][name]  # a student that has learned nothing
         x = np.concatenate([[0.0], x])
         band = (np.concatenate([[first], curve[end]]) for end in ("low", "high"))
         panel.fill_between(x, *band, color=colour, alpha=0.18, linewidth=0)

@@ -62,9 +62,9 @@ class Settings:
     updates: int = 3
     """Updates of one timed call."""
     rounds: int = 9
-    """Turns: each is one sample of everybody."""
+    """Turns: each is one sample of every peer."""
     only: str | None = None
-    """Names to measure, such as l4t,navix_ppo; everybody by default."""
+    """Names to measure, such as l4t,navix_ppo; all by default."""
     cores: int | None = None
     """Keep to so many CPU cores."""
     out: str | None = None
@@ -137,21 +137,23 @@ def ours(settings: Settings, algo: str, student: str) -> Call:
     """A block of this trainer, as a run calls it."""
     import jax.numpy as jnp
 
+    from l4t_jax.agents.algorithms import get_algorithm
     from l4t_jax.config import Config
     from l4t_jax.teacher import file as teacher_file
     from l4t_jax.training import programs
     from l4t_jax.training.trainer import Trainer
 
     register_towers()
+    taught = get_algorithm(algo).uses_teacher
     config = Config(
-        env=TASK, algo=algo, teacher="none" if algo == "ppo" else "shipped", student=student,
+        env=TASK, algo=algo, teacher="shipped" if taught else "none", student=student,
         hidden=settings.hidden if student == "towers" else None, num_envs=settings.num_envs,
         num_steps=settings.num_steps, epochs=settings.epochs, minibatches=settings.minibatches, total_steps=10**9,
         anneal="clock",  # the teacher is asked in every update
     )  # fmt: skip  # pyright: ignore
     trainer = Trainer.create(config).spread()
     table = None
-    if algo != "ppo":
+    if taught:
         table = trainer.put(teacher_file.to_table(trainer.task, teacher_file.shipped(trainer.task)))
     made = programs.training_programs(trainer, table, settings.updates)
     block = made["block"][0].lower(*made["block"][1]).compile()
@@ -332,6 +334,7 @@ PEERS: dict[str, Callable[[Settings], Call]] = {
     "xminigrid_env": xminigrid_env,
     "minigrid_env": minigrid_env,
 }
+OURS = ("l4t", "ppo", "l4t_default_student", "l4t_env")
 RATIOS = [
     ("l4t", "navix_ppo"), ("ppo", "navix_ppo"), ("l4t_default_student", "navix_ppo"), ("l4t", "rejax_ppo"),
     ("ppo", "rejax_ppo"), ("l4t_env", "navix_env"), ("l4t_env", "xminigrid_env"), ("l4t_env", "minigrid_env"),
@@ -355,7 +358,7 @@ def measured(settings: Settings) -> dict[str, Any]:
             calls[name] = PEERS[name](settings)
             calls[name][0]()
         except Exception as error:
-            if name in ("l4t", "ppo", "l4t_default_student", "l4t_env"):
+            if name in OURS:
                 raise
             calls.pop(name, None)
             missing[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -432,7 +435,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     low = [max(rate - result["spread"][name][0], 0) for name, rate in zip(names, rates, strict=True)]
     high = [max(result["spread"][name][1] - rate, 0) for name, rate in zip(names, rates, strict=True)]
     figure, axes = plt.subplots(figsize=(8, 0.45 * len(names) + 1.2), layout="constrained")
-    colours = ["tab:blue" if name.startswith(("l4t", "ppo")) else "tab:grey" for name in names]
+    colours = ["tab:blue" if name in OURS else "tab:grey" for name in names]
     axes.barh(names, rates, xerr=[low, high], color=colours)
     axes.set(xscale="log", xlabel="steps a second", title=f"{result['task']}, {result['device']}")
     axes.title.set_fontsize(8)

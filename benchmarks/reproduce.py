@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from l4t_jax import commandline, errors, files
+from l4t_jax.agents.algorithms import algorithm_names, get_algorithm
 from l4t_jax.config import PRESETS, Config, ConfigError
 from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.run_folder import RunFolderError
@@ -76,13 +77,20 @@ class Variant:
 
 _FULL = PRESETS["fast"]["distill_coef"]
 _SHORT = 60_000  # environment steps of the paper's students, which cost far more a step, and of their counterpart
+_L4T = get_algorithm("l4t").label
+
+
+def _algorithm(name: str) -> Variant:
+    """An algorithm with its default settings."""
+    algorithm = get_algorithm(name)
+    alone = {} if algorithm.uses_teacher else {"teacher": "none"}
+    return Variant(algorithm.label, "compared", dict(algo=name, **alone))
+
+
 VARIANTS = {
-    "l4t": Variant("L4T", "compared"),
-    "ppo": Variant("PPO alone", "compared", dict(algo="ppo", teacher="none")),
-    "hrl": Variant("hierarchical RL", "compared", dict(algo="hrl", teacher="none")),
-    "distill": Variant("distillation alone", "compared", dict(algo="distill")),
-    "frugal": Variant("L4T, frugal", "compared", dict(preset="frugal")),
-    "clock": Variant("L4T annealed by the clock", "compared", dict(anneal="clock")),
+    **{name: _algorithm(name) for name in algorithm_names()},
+    "frugal": Variant(f"{_L4T}, frugal", "compared", dict(preset="frugal")),
+    "clock": Variant(f"{_L4T} annealed by the clock", "compared", dict(anneal="clock")),
     "hard": Variant("hard labels", "ablation", dict(teacher_mode="hard")),
     "constant": Variant(
         "no annealing",

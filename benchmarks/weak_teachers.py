@@ -15,6 +15,7 @@ import comparison
 import tyro
 
 from l4t_jax import api, files
+from l4t_jax.agents.algorithms import get_algorithm
 from l4t_jax.config import Config
 from l4t_jax.reporting import run_folder
 from l4t_jax.teacher import file
@@ -27,7 +28,7 @@ TEACHERS = {
     **{name: EXAMPLES / f"{TASK}.smollm2-{name}.json" for name in ("scored", "divided", "sampled")},
 }
 SAID = {
-    "ppo": "none (PPO alone)",
+    "ppo": f"none ({get_algorithm('ppo').label})",
     "scored": "`--ask score`",
     "divided": "`--ask score --divide-prior 1`",
     "sampled": "`--ask sample`",

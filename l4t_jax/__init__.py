@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from l4t_jax.reporting.result import Result
     from l4t_jax.student import Student, load_student
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Config",
     "ConfigError",

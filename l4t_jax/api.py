@@ -18,7 +18,7 @@ import jax
 
 from l4t_jax import extensions, parallel
 from l4t_jax.agents.algorithms import get_algorithm
-from l4t_jax.config import MAY_CHANGE, MOST, Config, Settings, shallow
+from l4t_jax.config import MAY_CHANGE, MOST, Config, Settings, shallow, with_home
 from l4t_jax.envs import get_task
 from l4t_jax.errors import CannotWrite, CheckpointError, ConfigError, Interrupted, RunFolderError
 from l4t_jax.evaluation import heldout, intervals
@@ -80,7 +80,7 @@ def train(
                 return _train(_with_settings(config or Config(), settings), progress, stop)
             given = settings if config is None else {**_not_default(config), **settings}
             given = {name: getattr(_with_settings(Config(), given), name) for name in given}
-            return _go_on(Path(resume).expanduser(), given, progress, stop)
+            return _go_on(Path(with_home(resume)), given, progress, stop)
     finally:
         progress.close()
 

@@ -33,7 +33,6 @@ ABOVE_0 = ("learning_rate", "clip", "max_grad_norm")
 NOT_BELOW_0 = ("save_every", "learning_rate_end", "entropy_coef", "value_coef", "distill_coef", "distill_floor")
 FROM_0_TO_1 = ("gamma", "gae_lambda", "distill_fall", "distill_off")
 MAY_CHANGE = ("run_dir", "save_every", "devices", "wandb")  # settings that do not decide what a run comes to
-PATHS = ("run_dir", "prompt", "cache")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,13 +165,10 @@ class Config:
         """numpy's numbers become Python's, paths become words, and `~` the home folder."""
         for field in dataclasses.fields(self):
             value = _as_python(getattr(self, field.name))
-            if field.name in PATHS and isinstance(value, str):
-                value = os.path.expanduser(value)
-            elif field.name == "teacher" and isinstance(value, str):
-                kind, colon, rest = value.partition(":")
-                value = kind + colon + os.path.expanduser(rest)
-            elif field.name == "imports":
+            if field.name == "imports":
                 value = _as_imports(value)
+            elif isinstance(value, str):
+                value = with_home(value)
             object.__setattr__(self, field.name, value)
 
     def resolved(self, max_steps: int) -> Settings:
@@ -262,6 +258,16 @@ class Settings(Config):
 def shallow(config: Config) -> dict[str, Any]:
     """The settings by name, as they are (`dataclasses.asdict` makes dicts of the imports)."""
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+def with_home(path: str | os.PathLike[str]) -> str:
+    """A path or another word; its `~`, at the start or behind the colon of `file:~/mine.json`, is the home folder."""
+    word = os.fspath(path)
+    kind, colon, rest = word.partition(":")
+    try:
+        return kind + colon + os.path.expanduser(rest) if rest.startswith("~") else os.path.expanduser(word)
+    except ValueError:  # `~` and then what no user's name can hold
+        return word
 
 
 def unknown_choice(setting: str, value: object, choices: Sequence[str]) -> NoReturn:

@@ -1,4 +1,4 @@
-"""`python -m l4t_jax.evaluate RUN`: measures a saved run's students again on held-out levels.
+"""`python -m l4t_jax.evaluate RUN`: evaluates a saved run's students again on held-out levels.
 
 The work is `api.evaluate`. As `l4t_jax.evaluate` is that function too, this module can be called like it.
 """
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from l4t_jax import commandline
 from l4t_jax.commandline import guarded, json_only, print_json
 
-DESCRIPTION = "Measures a saved run's students again on held-out levels, the same for everyone."
+DESCRIPTION = "Evaluates a saved run's students again on held-out levels, the same for everyone."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -84,16 +84,17 @@ def export(
     """
     import jax
 
+    from l4t_jax.config import with_home
     from l4t_jax.errors import RunFolderError
     from l4t_jax.files import dumps, write_json, write_whole
     from l4t_jax.reporting import run_folder
     from l4t_jax.student import load_student
 
-    folder = Path(run_dir).expanduser()
+    folder = Path(with_home(run_dir))
     with jax.enable_x64(False):
         student = load_student(folder, seed=seed, checkpoint=checkpoint, imports=imports)
         memory, data = serialised(student)
-    file = folder / "student.jaxexport" if out is None else Path(out).expanduser()
+    file = folder / "student.jaxexport" if out is None else Path(with_home(out))
     card_file = file.with_suffix(".json")
     summary = folder / run_folder.SUMMARY
     known = checkpoint == "last" and summary.is_file()

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from l4t_jax.config import Import
+from l4t_jax.config import Import, with_home
 from l4t_jax.errors import ChangedExtension, ExtensionError
 
 _LOADED: dict[str, tuple[str, ModuleType]] = {}  # path -> the file's hash and module
@@ -142,7 +142,7 @@ def _find(name: str) -> str:
     if not name or "\0" in name:
         raise ExtensionError(f"an extension is a Python file or a module, not {name!r}")
     if _is_file(name):
-        path = Path(os.path.expanduser(name)).absolute()
+        path = Path(with_home(name)).absolute()
         if not path.is_file():
             raise ExtensionError(f"there is no file {path} to import")
         return str(path)

@@ -56,7 +56,7 @@ def read_text(path: str | Path) -> str:
         OSError: it cannot be read.
         UnicodeDecodeError: it is neither.
     """
-    raw = Path(path).expanduser().read_bytes()
+    raw = Path(os.path.expanduser(path)).read_bytes()
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = raw.decode("utf-16")
     elif b"\0" in raw[:4]:  # UTF-16 without a mark: one byte of each plain letter is zero

@@ -1,4 +1,4 @@
-"""`python -m l4t_jax.run --env DoorKey`: trains students under a teacher and measures both on held-out levels.
+"""`python -m l4t_jax.run --env DoorKey`: trains students under a teacher and evaluates both on held-out levels.
 
 The command line is made from `Config`; the work is `api.train`.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,7 +120,7 @@ def _spread(config: Config, resume: str | None) -> tuple[int, int | None]:
     saved: Any = {}
     if resume is not None:  # if the folder is not a run's, `train` says so
         with contextlib.suppress(OSError, ValueError):
-            saved = json.loads((Path(os.path.expanduser(resume)) / "config.json").read_text(encoding="utf-8"))
+            saved = json.loads((Path(resume) / "config.json").read_text(encoding="utf-8"))
     if isinstance(saved, dict) and isinstance(saved.get("num_envs"), int):
         spread = saved.get("devices") if config.devices is None else config.devices
         return saved["num_envs"], spread if isinstance(spread, int) else None

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from l4t_jax import extensions
-from l4t_jax.config import Settings
+from l4t_jax.config import Settings, with_home
 from l4t_jax.envs import Task, get_task
 from l4t_jax.errors import CheckpointError, ConfigError, ExtensionError, RunFolderError, UnknownTask
 from l4t_jax.reporting import run_folder
@@ -51,6 +51,10 @@ def read_settings(
         RunFolderError: it is not a run folder.
         ExtensionError: an extension of the run cannot be loaded, or has changed.
     """
+    if folder.is_file():
+        raise RunFolderError(
+            f"{folder} is a file, not a run folder; an exported student acts without this package, as its card says"
+        )
     if not folder.is_dir():
         raise RunFolderError(
             f"there is no folder {folder}; give the folder that a run left, such as runs/SimpleDoorKey-l4t-0"
@@ -87,7 +91,7 @@ def open_run(run_dir: str | Path, which: Which, imports: Sequence[extensions.Imp
         RunFolderError, CheckpointError: `run_dir` is not a run folder, or holds no student yet.
         ExtensionError: an extension of the run cannot be loaded.
     """
-    folder = Path(run_dir).expanduser()
+    folder = Path(with_home(run_dir))
     settings, task = read_settings(folder, imports)
     saved = SavedRun(settings, task, checkpoint.restore_params(folder, which))
     mine = own_shapes(Trainer(config=settings, task=task))

@@ -12,7 +12,9 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 # 103); the programs are small enough to run as they are.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
+import contextlib
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -26,6 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from l4t_jax import extensions
+from l4t_jax.agents.algorithms import base as algorithms
+from l4t_jax.agents.students import base as students
 from l4t_jax.envs import GridTask, Task, get_task, registry
 from l4t_jax.envs.cells import (
     BALL,
@@ -49,7 +54,8 @@ from l4t_jax.envs.dynamics import front_of
 from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import MemoryMap, State
 from l4t_jax.envs.visibility import know
-from l4t_jax.teacher import file
+from l4t_jax.skills import base as skills
+from l4t_jax.teacher import backends, file
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
 
 pytest_plugins = ["small_runs"]  # its fixtures
@@ -102,14 +108,30 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20231113)
 
 
+REGISTRIES: tuple[dict[Any, Any], ...] = (
+    registry._TASKS, registry._ALIASES, skills._SKILLS, students._STUDENTS, algorithms._ALGORITHMS, backends._OPENERS,
+    extensions._LOADED, extensions._OWNERS,
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def forgetting() -> Iterator[None]:
+    """Forgets what is registered and loaded within."""
+    before, path = [dict(one) for one in REGISTRIES], list(sys.path)
+    try:
+        yield
+    finally:
+        for one, old in zip(REGISTRIES, before, strict=True):
+            one.clear()
+            one.update(old)
+        sys.path[:] = path
+
+
 @pytest.fixture
 def own_tasks() -> Iterator[None]:
-    """Forgets the tasks that a test registers."""
-    tasks, aliases = dict(registry._TASKS), dict(registry._ALIASES)
-    yield
-    for memory, before in ((registry._TASKS, tasks), (registry._ALIASES, aliases)):
-        memory.clear()
-        memory.update(before)
+    """Forgets what a test registers and loads: tasks, skills, students, algorithms, backends, extension files."""
+    with forgetting():
+        yield
 
 
 @cache
@@ -218,11 +240,11 @@ def _player(name: str, steps: int) -> tuple[GridTask, Callable[..., Any]]:
         env_state, t, driver, table = carry
         memory = jax.vmap(know)(env_state)
         guided = jnp.log(teacher_output(task, table, memory).distribution + 1e-9)
-        chance = jnp.zeros_like(guided)
+        uniform = jnp.zeros_like(guided)
         mixed_key, action_key = jax.random.split(key)
-        mixed = jnp.where(jax.random.bernoulli(mixed_key, 0.2, t.shape)[:, None], chance, guided)
+        mixed = jnp.where(jax.random.bernoulli(mixed_key, 0.2, t.shape)[:, None], uniform, guided)
         which = driver[:, None]
-        logits = jnp.select([which == 0, which == 1, which == 2], [chance, jax.vmap(_seek)(env_state), guided], mixed)
+        logits = jnp.select([which == 0, which == 1, which == 2], [uniform, jax.vmap(_seek)(env_state), guided], mixed)
         action = jax.random.categorical(action_key, logits).astype(jnp.int32)
         after, out = jax.vmap(env.transition)(env_state, t, action)
         return (after, t + 1, driver, table), (memory, action, out.reward, out.terminated, out.truncated)
@@ -237,8 +259,7 @@ def _player(name: str, steps: int) -> tuple[GridTask, Callable[..., Any]]:
 
 
 def _play(name: str, env_states: State, key: jax.Array, steps: int, start: np.ndarray | int = 0) -> Played:
-    """Plays environments with four drivers in turn: chance, meddling, the teacher, and the teacher with chance mixed
-    in.
+    """Plays environments with four drivers in turn: random, meddling, the teacher, the teacher with random actions.
 
     Args:
         name: of the task.

@@ -91,6 +91,7 @@ PLACES = {
     "PATH": "mine.json",
     "PROJECT": "docs",
     "l4t_jax/teacher/data": f"{ROOT}/l4t_jax/teacher/data",
+    "docs/extending": f"{ROOT}/docs/extending",
 }
 
 

@@ -45,7 +45,7 @@ ANYTHING = st.one_of(WORDS, NUMBERS, st.none(), st.booleans(), st.lists(st.integ
 
 def choices(name: str) -> list[Any]:
     """The words that a setting may be."""
-    hint = commandline._plain(HINTS[name])
+    hint = commandline.options._plain(HINTS[name])
     return [word for word in get_args(hint) if isinstance(word, str)] or ["DoorKey"]
 
 

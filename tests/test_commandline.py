@@ -1,14 +1,21 @@
 """Command lines from dataclasses, and messages from below in a command's words."""
 
 import dataclasses
+import importlib
 import subprocess
 import sys
-from typing import Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
 
 import pytest
 
+import l4t_jax
 from l4t_jax import __main__ as l4t
 from l4t_jax import commandline, errors, run
+from l4t_jax.envs import get_task
+from l4t_jax.teacher import cache, file, prompt
+from l4t_jax.teacher.commands import COMMANDS as TEACHER_COMMANDS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,6 +61,72 @@ def test_a_mistake_is_told(words: list[str], said: str) -> None:
     with pytest.raises(errors.OptionError) as error:
         parse(*words)
     assert said in str(error.value)
+
+
+def every_command() -> dict[str, type]:
+    """The options of each command, by its name behind `l4t`."""
+    modules = {name: importlib.import_module(module) for name, (module, _) in l4t.COMMANDS.items()}
+    found = {name: module.Command for name, module in modules.items() if name != "teacher"}
+    return found | {f"teacher {name}": command for name, command in TEACHER_COMMANDS.items()}
+
+
+def takes_any_word(command: type) -> list[dataclasses.Field[Any]]:
+    """The options of a command that take any word, as every path does."""
+    hints = get_type_hints(command)
+    return [field for field in dataclasses.fields(command) if hints[field.name] in (str, str | None, tuple[str, ...])]
+
+
+@pytest.mark.parametrize("name", every_command())
+def test_the_home_folder_is_found_in_every_option_that_can_be_a_path(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    command = every_command()[name]
+    options = takes_any_word(command)
+    assert "imports" in [field.name for field in options]
+    for given, found in (("~/mine", "/home/me/mine"), ("file:~/mine", "file:/home/me/mine"), ("a~b", "a~b")):
+        words: list[str] = []
+        for field in options:
+            words += [given] if field.metadata.get("positional") else [commandline.flag(field.name), given]
+        parsed = commandline.parse(command, words, "test", "")
+        for field in options:
+            assert getattr(parsed, field.name) in (found, (found,)), field.name
+
+
+@pytest.mark.parametrize("place", ["~/nowhere", "~no-such-user/nowhere"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        l4t_jax.evaluate,
+        l4t_jax.load_student,
+        l4t_jax.load_extension,
+        lambda place: importlib.import_module("l4t_jax.export")(place),
+        lambda place: l4t_jax.train(resume=place),
+        lambda place: l4t_jax.train(teacher=f"file:{place}"),
+        lambda place: l4t_jax.train(imports=place),
+    ],
+)
+def test_the_home_folder_is_found_from_python(
+    call: Callable[[Any], Any], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    for given in (place, Path(place)):
+        with pytest.raises(errors.Refusal) as refused:
+            call(given)
+        assert str(Path(place.replace("~/", "/home/me/"))) in str(refused.value)
+
+
+def test_files_are_read_from_the_home_folder_and_kept_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file.save(file.shipped(get_task("DoorKey")), "~/mine.json")
+    assert file.load(tmp_path / "mine.json") == file.load("~/mine.json") == file.shipped(get_task("DoorKey"))
+    (tmp_path / "prompt.txt").write_text("[user]\n{state}")
+    assert prompt.load(get_task("DoorKey"), "~/prompt.txt").sections == (("user", "{state}"),)
+    with pytest.raises(errors.TeacherFileError, match=r"~no-such-user/mine\.json cannot be read"):
+        file.load("~no-such-user/mine.json")
+    assert cache.Cache("~/answers").folder == tmp_path / "answers"
+    monkeypatch.setenv("L4T_CACHE", "~/kept")
+    assert cache.default_folder() == tmp_path / "kept"
 
 
 @pytest.mark.parametrize(

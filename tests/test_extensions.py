@@ -1,14 +1,21 @@
 """A user's own files: loaded once, kept with a run by their hash, and refused in one sentence where they cannot be."""
 
+import codecs
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from l4t_jax import errors, extensions, tasks
+from l4t_jax.agents.algorithms import get_algorithm
+from l4t_jax.agents.students import base as students
 from l4t_jax.config import Import
 from l4t_jax.envs import get_task
+from l4t_jax.skills.base import get_skill
+from l4t_jax.teacher import backends
+
+pytestmark = pytest.mark.usefixtures("own_tasks")
 
 TASK = """
 import dataclasses
@@ -16,17 +23,6 @@ from l4t_jax import get_task, register_task
 
 register_task(dataclasses.replace(get_task("SimpleDoorKey"), name="{name}", aliases=(), max_steps={steps}))
 """
-
-
-@pytest.fixture(autouse=True)
-def forgotten(own_tasks: None) -> Iterator[None]:
-    """Forgets what a test loads."""
-    before = dict(extensions._LOADED), dict(extensions._OWNERS), list(sys.path)
-    yield
-    for memory, old in zip((extensions._LOADED, extensions._OWNERS), before[:2], strict=True):
-        memory.clear()
-        memory.update(old)
-    sys.path[:] = before[2]
 
 
 def task_file(folder: Path, name: str = "Short", steps: int = 40, more: str = "") -> Path:
@@ -57,6 +53,75 @@ def test_another_file_may_not_take_the_name(tmp_path: Path) -> None:
     with pytest.raises(errors.ExtensionError, match="there is already a task named SimpleDoorKey"):
         extensions.load_extension(task_file(tmp_path, name="SimpleDoorKey"))
     assert get_task("Short").max_steps == 40
+
+
+# Of each kind: a file that registers NAME, described by WORD; how that description is read; a name that is taken.
+KINDS: dict[str, tuple[str, Callable[[], str], str]] = {
+    "task": (
+        "import dataclasses\nfrom l4t_jax import get_task, register_task\n"
+        "task = dataclasses.replace(get_task('SimpleDoorKey'), name='NAME', aliases=(), description='WORD')\n"
+        "register_task(task)\n",
+        lambda: get_task("mine").description,
+        "LavaDoorKey",
+    ),
+    "skill": (
+        "from l4t_jax.skills.base import Skill, register_skill\n"
+        "class Mine(Skill):\n    name, sentence = 'NAME', 'WORD'\nregister_skill(Mine())\n",
+        lambda: get_skill("mine").sentence,
+        "explore",
+    ),
+    "student": (
+        "from l4t_jax.agents.students import register_student\n"
+        "def mine(**settings): 'WORD'\nregister_student('NAME', mine)\n",
+        lambda: str(students._STUDENTS["mine"].__doc__),
+        "ego",
+    ),
+    "algorithm": (
+        "from l4t_jax.agents.algorithms import Algorithm, register_algorithm\n"
+        "class Mine(Algorithm):\n    name, label = 'NAME', 'WORD'\n    def update(self, *_): ...\n"
+        "register_algorithm(Mine())\n",
+        lambda: get_algorithm("mine").label,
+        "ppo",
+    ),
+    "backend": (
+        "from l4t_jax.teacher.backends import register_backend\n"
+        "def mine(name, task, options): 'WORD'\nregister_backend('NAME', mine)\n",
+        lambda: str(backends._OPENERS["mine"].__doc__),
+        "openai",
+    ),
+}
+
+
+def source(kind: str, word: str, name: str = "mine") -> str:
+    return KINDS[kind][0].replace("NAME", name).replace("WORD", word)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_every_kind_a_file_replaces_its_own_and_no_other(kind: str, tmp_path: Path) -> None:
+    _, described, taken = KINDS[kind]
+    path, other = tmp_path / "mine.py", tmp_path / "other.py"
+    for word in ("first", "second"):
+        path.write_text(source(kind, word))
+        extensions.load_extension(path)
+        assert described() == word
+    for name in ("mine", taken):
+        other.write_text(source(kind, "third", name))
+        with pytest.raises(errors.ExtensionError, match=f"there is already an? {kind} named {name}; choose another"):
+            extensions.load_extension(other)
+    assert described() == "second"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_every_kind_a_notebook_cell_can_be_run_again(kind: str) -> None:
+    _, described, taken = KINDS[kind]
+    for word in ("first", "second"):
+        exec(source(kind, word), {"__name__": "__main__"})
+        assert described() == word
+    with pytest.raises(ValueError, match=f"there is already an? {kind} named mine"):
+        exec(source(kind, "third"), {"__name__": "a_module"})
+    with pytest.raises(ValueError, match=f"there is already an? {kind} named {taken}"):
+        exec(source(kind, "third", taken), {"__name__": "__main__"})
+    assert described() == "second"
 
 
 def test_a_module_is_found_by_its_name_and_beside_it_its_helpers(
@@ -109,6 +174,14 @@ def test_a_run_keeps_the_hash_and_a_change_is_refused_or_said(tmp_path: Path) ->
         extensions.load_all([kept], strict=True)
     with pytest.warns(errors.ChangedExtension, match="it is loaded as it is now"):
         extensions.load_all([kept])
+    assert get_task("Short").max_steps == 40
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF8, b""])
+def test_a_byte_order_mark_does_no_harm(mark: bytes, tmp_path: Path) -> None:
+    path = task_file(tmp_path)
+    path.write_bytes(mark + path.read_bytes())
+    extensions.load_extension(path)
     assert get_task("Short").max_steps == 40
 
 

@@ -1,5 +1,6 @@
 """Saved runs: evaluated again, from the last and the best parameters, and refused where they do not fit."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from small_runs import EARNED, Spy
 
 import l4t_jax
+from l4t_jax import __main__ as l4t
 from l4t_jax import api, errors
 from l4t_jax.config import ConfigError
 from l4t_jax.training import checkpoint
@@ -57,3 +59,29 @@ def test_a_student_for_other_maps_cannot_play(tiny: tuple[api.Result, Spy]) -> N
 def test_a_folder_that_is_no_run_is_refused(make: Callable[[Path], Path], tmp_path: Path) -> None:
     with pytest.raises(errors.Refusal):
         l4t_jax.evaluate(make(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--resume", "old"], "old was left by l4t_jax 0.1, which this version cannot read; train it anew"),
+        (["evaluate", "old"], "old was left by l4t_jax 0.1"),
+        (["export", "old"], "old was left by l4t_jax 0.1"),
+        (
+            ["evaluate", "old/student.jaxexport"],
+            "old/student.jaxexport is a file, not a run folder; an exported student",
+        ),
+        (["export", "old/student.jaxexport"], "old/student.jaxexport is a file, not a run folder"),
+        (["run", "--resume", "old/student.jaxexport"], "old/student.jaxexport is a file, not a run folder"),
+    ],
+)
+def test_what_version_0_1_left_is_refused(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old").mkdir()
+    shutil.copy(Path(__file__).parent / "data" / "config-0.1.json", tmp_path / "old" / "config.json")
+    (tmp_path / "old" / "student.jaxexport").write_bytes(b"StableHLO")
+    monkeypatch.chdir(tmp_path)
+    assert l4t.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"error: {said}") and err.count("\n") == 1

@@ -43,19 +43,20 @@ def advantages(
     chex.assert_equal_shape([reward, value, next_value, terminated, truncated])
     if option_boundary is None:
         option_boundary = jnp.ones_like(terminated)
-    alive = 1.0 - terminated.astype(jnp.float32)
     goes_on = ~(terminated | truncated)
 
     def back(later: tuple[jax.Array, ...], now: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], jax.Array]:
         later_advantage, later_worth, later_boundary = later
-        reward, value, next_value, alive, goes_on, option_boundary = now
+        reward, value, next_value, terminated, goes_on, option_boundary = now
         chosen_anew = next_value + gae_lambda * later_advantage
         after = jnp.where(goes_on, jnp.where(later_boundary, chosen_anew, later_worth), next_value)
-        worth = reward + gamma * alive * after  # of the choice under way, from this step on
+        worth = reward + gamma * jnp.where(terminated, 0.0, after)  # of the choice under way, from this step on
         return (worth - value, worth, option_boundary), worth - value
 
     end = (jnp.zeros_like(value[0]), jnp.zeros_like(value[0]), jnp.ones_like(option_boundary[0]))
-    _, advantage = jax.lax.scan(back, end, (reward, value, next_value, alive, goes_on, option_boundary), reverse=True)
+    _, advantage = jax.lax.scan(
+        back, end, (reward, value, next_value, terminated, goes_on, option_boundary), reverse=True
+    )
     return advantage, advantage + value
 
 

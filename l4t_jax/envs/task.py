@@ -67,7 +67,7 @@ class Task:
         mission: how drawn missions are coded and said; None where the mission is always `text`.
         text: the mission in MiniGrid's words, where it is not drawn.
         view: width of the square window the agent sees, odd; MiniGrid's own is 7, the paper's 3.
-        see_through: walls and closed doors do not block the sight.
+        see_through: walls and closed doors do not block the view.
         num_actions: actions that exist; those above act as turning left does.
         pickup_toggles: the action pickup does what toggle does.
         before_step: a random key and the state -> the state, before the agent acts: moving obstacles.
@@ -75,7 +75,7 @@ class Task:
         avoid_lava: whether skills walk around lava; the reference's walk through it.
         skills: names of the skills that plans may use.
         description: the task in one or two sentences, as an LLM is told.
-        teacher: file name of the task's own teacher among the package's, or None.
+        teacher: the task's own teacher file: a name among the package's, or a path; None without one.
         family, minigrid_id: of MiniGrid, where it is one of its environments.
         aliases: other names for it.
     """

@@ -68,7 +68,7 @@ def look(state: State, view: int, see_through: bool = False, kernel: kernels.Ker
     Args:
         state: of one environment.
         view: width of the window, odd: the agent's own row and those ahead of it.
-        see_through: walls and closed doors do not block the sight.
+        see_through: walls and closed doors do not block the view.
         kernel: how it is computed.
     """
     blocks = one_of(kind_of(state.cells), WALL, DOOR_CLOSED, DOOR_LOCKED)

@@ -2,7 +2,7 @@
 
 Device module. A skill looks at a batch of scenes and answers, for each, with an action, with `SATISFIED` (the plan goes
 on to its next step) or with `DONE` (it can do nothing, and the plan ends). To add one, write a class in a file of its
-own and register it (docs/extending.md has a whole example).
+own and register it; docs/extending/own_skill.py is an example.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import jax
 
 from l4t_jax.abstraction.scene import Mask, Scene
 from l4t_jax.envs.task import Role
+from l4t_jax.extensions import may_register
 from l4t_jax.skills.paths import Path
 
 SATISFIED = -1  # an answer beside the actions 0..6; "can do nothing" is DONE
@@ -86,13 +87,17 @@ NOOP = "noop"  # the step that does nothing, of every task
 
 
 def register_skill(skill: Skill) -> Skill:
-    """Adds a skill; tasks that list its name among their skills have it. Of the same name again, it replaces it.
+    """Adds a skill; tasks that list its name among their skills have it.
+
+    One that the same file of a user's registered before is replaced.
 
     Raises:
-        ValueError: its name is "noop", or no word of small letters and underscores.
+        ValueError: its name is "noop", no word of small letters and underscores, or that of another skill.
     """
     if skill.name == NOOP or not re.fullmatch(r"[a-z]+(_[a-z]+)*", skill.name):
         raise ValueError(f"a skill cannot be named {skill.name!r}; take small letters and underscores, but not {NOOP}")
+    if not may_register("skill", skill.name, skill.name in _SKILLS):
+        raise ValueError(f"there is already a skill named {skill.name}; choose another name")
     _SKILLS[skill.name] = skill
     return skill
 

@@ -6,8 +6,6 @@ one a skill and object for skills that take one.
 
 from __future__ import annotations
 
-import functools
-
 from l4t_jax.envs.task import Task
 from l4t_jax.skills.base import NOOP, get_skill
 
@@ -16,7 +14,6 @@ NOOP_CODE = 0
 Step = tuple[str, ...]  # ("explore",) or ("go_to", "key")
 
 
-@functools.cache
 def steps(task: Task) -> tuple[Step, ...]:
     """Every step that a plan of the task can have; the place of a step is its code.
 

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from l4t_jax.config import with_home
 from l4t_jax.errors import CacheError
 from l4t_jax.files import write_whole
 
@@ -22,7 +23,7 @@ def default_folder() -> Path:
     """Where answers are kept unless told otherwise: `$L4T_CACHE`, or the user's cache folder."""
     own = os.environ.get("L4T_CACHE")
     if own:
-        return Path(own)
+        return Path(with_home(own))
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "l4t_jax" / "answers"
 
 
@@ -34,7 +35,7 @@ class Cache:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(with_home(folder))
 
     def _place(self, question: dict[str, Any]) -> Path:
         text = json.dumps(question, sort_keys=True, ensure_ascii=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,24 +60,22 @@ class Record(Ask):
 
     def how(self) -> Ask:
         """How to ask."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(Ask)}
-        values["prompt"] = _home(self.prompt)
-        return Ask(**values)
+        return Ask(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Ask)})
 
     def run(self) -> None:
         extensions.load_all(self.imports)
         task = get_task(self.env)
         if self.dry_run:
             return self._show_prompts(task)
-        out = Path(_home(self.out) or f"{task.name}.json")
+        out = Path(self.out or f"{task.name}.json")
         if out.is_dir() or not out.resolve().parent.is_dir():
             raise TeacherFileError(
                 f"the teacher file {out} cannot be written: its folder is not there, or it is a folder"
             )
-        backend = open_backend(_home_of(self.teacher), task, Options.of(self))
+        backend = open_backend(self.teacher, task, Options.of(self))
         how = self.how().checked(backend)
         self._say_cost(task, how)
-        content = record(task, backend, how, Cache(_home(self.cache) or default_folder()), _tell)
+        content = record(task, backend, how, Cache(self.cache or default_folder()), _tell)
         file.save(content, out)
         vain = file.missing(task, content)
         note = f"; no usable answer in {len(vain)} of them: there it gives no guidance" if vain else ""
@@ -210,7 +207,7 @@ def entropy(probabilities: list[float]) -> float:
 
 def _read(name: str) -> tuple[dict[str, Any], str]:
     """A teacher file by path, `file:PATH`, or the name of the task whose own is meant."""
-    path = _home(name.removeprefix("file:"))
+    path = name.removeprefix("file:")
     if Path(path).exists() or name.startswith("file:"):
         return file.load(path), path
     try:
@@ -223,21 +220,10 @@ def _read(name: str) -> tuple[dict[str, Any], str]:
 def _resolve(spec: str, task: Task) -> dict[str, Any]:
     if spec == "shipped":
         return file.shipped(task)
-    path = _home(spec.removeprefix("file:"))
+    path = spec.removeprefix("file:")
     if spec.startswith("file:") or Path(path).exists():
         return file.load(path)
     raise TeacherFileError(f"`teacher` must be shipped or file:PATH, not {spec!r}; record makes a file from an LLM")
-
-
-def _home[P: (str, str | None)](path: P) -> P:
-    """A path whose `~` is the home folder."""
-    return path if path is None else os.path.expanduser(path)
-
-
-def _home_of(spec: str) -> str:
-    """A backend's name whose path's `~` is the home folder."""
-    kind, colon, rest = spec.partition(":")
-    return kind + colon + os.path.expanduser(rest)
 
 
 def _sentence(state: dict[str, Any]) -> str:

@@ -31,6 +31,7 @@ import numpy as np
 from l4t_jax import files
 from l4t_jax.abstraction import symbolic
 from l4t_jax.abstraction.symbolic import Symbolic
+from l4t_jax.config import with_home
 from l4t_jax.envs.task import Task
 from l4t_jax.errors import TeacherFileError
 from l4t_jax.skills import plan_codes
@@ -101,7 +102,7 @@ def save(content: dict[str, Any], path: str | Path) -> None:
         TeacherFileError: it is not a teacher file, or cannot be written.
     """
     check(content, str(path))
-    path = Path(path)
+    path = Path(with_home(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_whole(path, dump(content))

@@ -49,12 +49,11 @@ def test_with_lambda_zero_the_target_looks_one_step_ahead():
 
 def test_the_value_after_a_termination_is_never_read():
     reward, value = jnp.array([[1.0]]), jnp.array([[0.0]])
-    for after in (7.0, jnp.inf):
+    for after in (7.0, jnp.inf, jnp.nan):
         advantage, _ = losses.advantages(
-            reward, value, jnp.array([[after]]) if np.isfinite(after) else jnp.array([[1e30]]), jnp.array([[True]]),
-            jnp.array([[False]]), 0.5, 1.0,
-        )  # fmt: skip
-        np.testing.assert_allclose(advantage, [[1.0]])
+            reward, value, jnp.array([[after]]), jnp.array([[True]]), jnp.array([[False]]), 0.5, 1.0
+        )
+        np.testing.assert_array_equal(advantage, [[1.0]])
 
 
 def option_advantages(terminated_at=None):

@@ -13,7 +13,7 @@ from l4t_jax.envs.cells import FORWARD, NUM_ACTIONS, TOGGLE, decode_cells
 from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import MemoryMap, as_observation
 
-NAME, WORLDS, STEPS = "LavaDoorKey", 6, 150
+NAME, NUM_ENVS, STEPS = "LavaDoorKey", 6, 150
 
 
 def worth(observation, age):
@@ -49,15 +49,15 @@ def rolled(draw, play):
     level = jax.tree.map(lambda leaf: leaf[best : best + 1], env_states)
 
     def logits_of(age):
-        """Environments 0 and 1 follow the way to the door, the others act by chance; 2 and 3 never step forward into
+        """Environments 0 and 1 follow the way to the door, the others act at random; 2 and 3 never step forward into
         lava.
         """
         led = 60.0 * jax.nn.one_hot(way[jnp.clip(age - 1, 0, length - 1)], NUM_ACTIONS)
-        env_state = jnp.arange(WORLDS)[:, None]
+        env_state = jnp.arange(NUM_ENVS)[:, None]
         standing = jnp.zeros(NUM_ACTIONS).at[FORWARD].set(-60.0)
         return jnp.select([env_state < 2, env_state < 4], [led, standing], jnp.zeros(NUM_ACTIONS))
 
-    envs = begin(jax.random.key(0), level, WORLDS, jnp.zeros(WORLDS, jnp.int32))
+    envs = begin(jax.random.key(0), level, NUM_ENVS, jnp.zeros(NUM_ENVS, jnp.int32))
     # Ages at which environment 1 arrives at the very last step, and others are cut off within the rollout.
     envs = envs.replace(t=jnp.array([0, 150 - length, 0, 100, 149, 148]))
     run = jax.jit(partial(rollout, env, counting_student(logits_of), num_steps=STEPS))
@@ -69,7 +69,7 @@ def follow(task, level, envs, rows):
     """The twin's account of the same actions: obs, reset, reward, terminated, truncated, final obs of every row."""
     cells, agent = np.asarray(decode_cells(level.cells[0])), tuple(int(v) for v in level.agent[0])
     account = []
-    for i in range(WORLDS):
+    for i in range(NUM_ENVS):
         twin = minigrid.make(task.name)
         observation, reset, column = twin.load_layout(cells, agent), True, []
         twin.unwrapped.step_count = int(envs.t[i])
@@ -86,7 +86,7 @@ def follow(task, level, envs, rows):
 def test_every_row_is_a_step_of_the_world_and_none_is_dead(rolled):
     task, level, envs, after, rows, _ = rolled
     observation, reset, reward, terminated, truncated, _ = follow(task, level, envs, rows)
-    assert rows.action.shape == (STEPS, WORLDS)
+    assert rows.action.shape == (STEPS, NUM_ENVS)
     memory = jax.tree.map(jnp.asarray, rows.memory)
     np.testing.assert_array_equal(as_observation(memory), observation)
     np.testing.assert_array_equal(rows.reset, reset)
@@ -100,7 +100,7 @@ def test_every_row_is_a_step_of_the_world_and_none_is_dead(rolled):
     np.testing.assert_array_equal(rows.age[1:], np.where(done[:-1], 0, rows.age[:-1] + 1))
     np.testing.assert_array_equal(after.reset, done[-1])
     # Steps and rows are the same number: each environment's last age follows from where its last episode began.
-    for i in range(WORLDS):
+    for i in range(NUM_ENVS):
         ends = np.flatnonzero(done[:, i])
         expected = STEPS - 1 - ends[-1] if len(ends) else STEPS + int(envs.t[i])
         assert int(after.t[i]) == expected
@@ -111,7 +111,7 @@ def test_the_next_value_is_of_the_state_that_the_action_led_to(rolled):
     """Within an episode the next row's; where it was cut off the true final state's, not the fresh level's."""
     task, level, envs, _, rows, _ = rolled
     observation, reset, _, terminated, truncated, then = follow(task, level, envs, rows)
-    age = np.zeros((STEPS, WORLDS), int)
+    age = np.zeros((STEPS, NUM_ENVS), int)
     for t in range(STEPS):
         age[t] = np.where(reset[t], 0, age[t - 1] if t else 0) + 1
     for t in range(STEPS):

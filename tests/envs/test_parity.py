@@ -26,7 +26,7 @@ from l4t_jax.envs.cells import (
 from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import State, as_observation
 
-WORLDS = 64
+NUM_ENVS = 64
 STEPS = 150
 DEFAULT, FULL = 5_000, 100_000  # compared steps a task
 
@@ -71,14 +71,14 @@ def compare(name, draw, play, at_least) -> tuple[int, int, int, int]:
     total, seen = 0, np.zeros(3, int)
     for batch in range(1000):
         ours_key, play_key = jax.random.split(jax.random.fold_in(jax.random.key(7), batch))
-        ours = draw(name, ours_key, WORLDS // 2)  # half of the layouts are ours, half the twin's
-        theirs = twins_layouts(twin, 1000 + batch, WORLDS // 2)
+        ours = draw(name, ours_key, NUM_ENVS // 2)  # half of the layouts are ours, half the twin's
+        theirs = twins_layouts(twin, 1000 + batch, NUM_ENVS // 2)
         env_states = start(task, jnp.concatenate([ours.cells, theirs[0]]), jnp.concatenate([ours.agent, theirs[1]]))
         # Some episodes start old, so that the tasks with long ones are cut off too, and so that rewards are late.
         rng = np.random.default_rng(batch)
-        old = rng.integers(0, task.max_steps - 1, WORLDS)
-        nearly = task.max_steps - rng.integers(1, 60, WORLDS)
-        age = np.select([rng.random(WORLDS) < 0.6, rng.random(WORLDS) < 0.5], [0, old], nearly)
+        old = rng.integers(0, task.max_steps - 1, NUM_ENVS)
+        nearly = task.max_steps - rng.integers(1, 60, NUM_ENVS)
+        age = np.select([rng.random(NUM_ENVS) < 0.6, rng.random(NUM_ENVS) < 0.5], [0, old], nearly)
         age = np.clip(age, 0, task.max_steps - 1)
         played = play(name, env_states, play_key, STEPS, age)
         total += assert_twin_agrees(twin, env_states, played, age)

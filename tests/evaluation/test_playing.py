@@ -64,7 +64,7 @@ def test_greedy_takes_the_most_probable_and_sampling_does_not(draw):
     jax.tree.map(np.testing.assert_array_equal, run(jax.random.key(0), False), sampled)
 
 
-def test_chance_rarely_opens_the_door(draw):
+def test_the_random_policy_rarely_opens_the_door(draw):
     env = make_env(get_task("SimpleDoorKey"))
     levels = draw("SimpleDoorKey", jax.random.key(3), 512)
     episodes = jax.jit(lambda: play(env, random_policy, (), jax.random.key(0), levels))()
@@ -72,7 +72,7 @@ def test_chance_rarely_opens_the_door(draw):
     assert bool((episodes.length[~episodes.success] == 150).all())
 
 
-def test_the_teacher_acts_by_chance_where_its_file_is_silent(draw, teacher_of):
+def test_the_teacher_acts_at_random_where_its_file_is_silent(draw, teacher_of):
     name = "SimpleDoorKey"
     table = teacher_of(name)
     silent = table.replace(probability=jnp.zeros_like(table.probability))
@@ -82,13 +82,19 @@ def test_the_teacher_acts_by_chance_where_its_file_is_silent(draw, teacher_of):
     assert float(jax.nn.softmax(ask(table)).max()) > 0.9
 
 
-def test_a_recurrent_student_plays_as_a_policy(draw):
-    task = get_task("DoorKey-5x5")
-    env = make_env(task)
+def test_a_recurrent_student_as_a_policy_remembers_from_step_to_step(draw, random_known, rng):
+    """Asked step by step it gives what it gives for the whole sequence, and forgets where an episode starts."""
+    task, steps = get_task("DoorKey-5x5"), 6
     student = make_student("lstm", task, 16)
-    levels = draw(task.name, jax.random.key(3), 4)
-    memory = jax.tree.map(lambda leaf: leaf[None], jax.vmap(know)(levels))
+    flat = random_known(rng, (5, 5), steps * 4, inside=True)
+    memory = jax.tree.map(lambda leaf: leaf.reshape(steps, 4, *leaf.shape[1:]), flat)
+    reset = jnp.zeros((steps, 4), bool).at[0].set(True).at[3, 1].set(True)
     carry = student.initial_carry(4)
-    params = student.init(jax.random.key(0), carry, memory, jnp.ones((1, 4), bool))
-    episodes = jax.jit(lambda p: play(env, student_policy(student, p), carry, jax.random.key(0), levels))(params)
-    assert bool(((episodes.length > 0) & (episodes.length <= 250)).all())
+    params = jax.jit(student.init)(jax.random.key(0), carry, memory, reset)
+    _, expected, _ = jax.jit(student.apply)(params, carry, memory, reset)
+    policy = jax.jit(student_policy(student, params))
+    for t in range(steps):
+        carry, logits = policy(carry, jax.tree.map(lambda leaf, t=t: leaf[t], memory), reset[t])
+        np.testing.assert_allclose(logits, expected[t], rtol=1e-5, atol=1e-6)
+    alone = policy(student.initial_carry(4), jax.tree.map(lambda leaf: leaf[-1], memory), reset[-1])[1]
+    assert float(jnp.abs(alone - expected[-1]).max()) > 1e-3  # what came before counts

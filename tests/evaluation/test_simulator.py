@@ -57,7 +57,7 @@ def test_a_student_plays_minigrid_as_it_plays_in_jax(algo: Any, built: tuple[Tra
     trainer, state = (
         built if algo == "l4t" else untrained(dataclasses.replace(TINY, env="LavaDoorKey", algo="hrl", num_seeds=1))
     )
-    params, key = jax.tree.map(lambda leaf: leaf[0], state.params), jax.random.key(3)  # 5 of 24 succeed by chance
+    params, key = jax.tree.map(lambda leaf: leaf[0], state.params), jax.random.key(3)  # 5 of 24 succeed at random
     seeds = simulator.test_seeds(trainer.task, 24)
     levels = simulator.levels(trainer.task, seeds)
     assert bool(in_split(levels, "test").all()) and len(set(seeds)) == 24

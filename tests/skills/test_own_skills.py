@@ -10,7 +10,7 @@ from l4t_jax.abstraction import symbolic
 from l4t_jax.abstraction.scene import Scene
 from l4t_jax.envs import get_task
 from l4t_jax.envs.cells import RIGHT
-from l4t_jax.skills import base, plan_codes
+from l4t_jax.skills import plan_codes
 from l4t_jax.skills.actions import skill_actions
 from l4t_jax.skills.base import SATISFIED, Skill, register_skill
 from l4t_jax.skills.paths import Path
@@ -35,11 +35,9 @@ class Wait(Skill):
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_SKILLS", dict(base._SKILLS))
+def registered(own_tasks: None) -> None:
     register_skill(Spin())
     register_skill(Wait())
-    plan_codes.steps.cache_clear()
 
 
 def test_their_codes_come_last_and_round_trip() -> None:

@@ -19,7 +19,7 @@ from l4t_jax.envs import get_task
 from l4t_jax.teacher import backends, grammar, live
 from l4t_jax.teacher import file as teacher_file
 from l4t_jax.teacher import recording as asking
-from l4t_jax.teacher.backends import BackendError, register_backend
+from l4t_jax.teacher.backends import BackendError
 from l4t_jax.teacher.grammar import write_plan
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -77,17 +77,16 @@ class Listener(Spy):
 
 
 @pytest.fixture
-def taught(tmp_path: Path) -> Iterator[Callable[..., tuple[api.Result, Listener]]]:
+def taught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[api.Result, Listener]]:
     """Trains under an `LLM`."""
 
     def train(llm: LLM, **settings: Any) -> tuple[api.Result, Listener]:
-        register_backend("llm", lambda name, task, options: llm)
+        monkeypatch.setitem(backends._OPENERS, "llm", lambda name, task, options: llm)
         spy = Listener(llm)
         more = dict(cache=str(tmp_path / "cache"), run_dir=str(tmp_path / "run")) | settings
         return l4t_jax.train(TINY, progress=spy, teacher="llm:x", samples=50, **more), spy
 
-    yield train
-    backends._OPENERS.pop("llm", None)
+    return train
 
 
 def unguided(result: api.Result) -> list[float]:

@@ -14,12 +14,12 @@ from l4t_jax.teacher.grammar import plans, situations, write_plan
 from l4t_jax.teacher.parser import LONGEST, MOST_STEPS, parse, parse_cut
 from l4t_jax.teacher.reasoning import final, whole
 
-NOUNS = ("key", "door")
+OBJECTS = ("key", "door")
 SKILLS = ("explore", "go_to", "pick_up", "drop", "open")
 FETCH = (("go_to", "key"), ("pick_up", "key"))
 
 
-def steps(text: str, objects: tuple[str, ...] = NOUNS) -> tuple[tuple[str, ...], ...] | None:
+def steps(text: str, objects: tuple[str, ...] = OBJECTS) -> tuple[tuple[str, ...], ...] | None:
     return parse(text, objects, SKILLS).steps
 
 
@@ -70,7 +70,7 @@ def test_an_answer_without_a_step_is_unusable(text: str) -> None:
     ],
 )
 def test_a_step_that_names_nothing_known_is_a_counted_noop(text: str, expected: tuple[tuple[str, ...], ...]) -> None:
-    found = parse(text, NOUNS, SKILLS)
+    found = parse(text, OBJECTS, SKILLS)
     assert found.steps == expected
     assert found.noops == 1
 
@@ -109,8 +109,8 @@ ANSWERS = st.one_of(st.text(max_size=400), st.lists(_PIECES, max_size=40).map(""
 
 
 def _survives(text: str) -> None:
-    found = parse(text, NOUNS, SKILLS)
-    assert found == parse(text, NOUNS, SKILLS)
+    found = parse(text, OBJECTS, SKILLS)
+    assert found == parse(text, OBJECTS, SKILLS)
     if found.steps is None:
         assert found.noops == 0
         return
@@ -118,7 +118,7 @@ def _survives(text: str) -> None:
     assert found.noops == sum(step == ("noop",) for step in found.steps) < len(found.steps)
     for step in found.steps:
         bare = len(step) == 1 and step[0] in ("explore", "search", "noop")
-        assert bare or (len(step) == 2 and get_skill(step[0]).takes_object and step[1] in NOUNS)
+        assert bare or (len(step) == 2 and get_skill(step[0]).takes_object and step[1] in OBJECTS)
 
 
 @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -165,7 +165,7 @@ def test_answers_as_models_write_them_have_their_right_reading(form: str) -> Non
     wrong = []
     for answer in CORPUS:
         if answer["form"] == form:
-            found = parse(answer["text"], NOUNS, SKILLS)
+            found = parse(answer["text"], OBJECTS, SKILLS)
             read = None if found.steps is None else [list(step) for step in found.steps]
             if read != answer["plan"]:
                 wrong.append((answer["text"], answer["plan"], read))
@@ -225,4 +225,4 @@ def test_of_an_answer_that_was_cut_off_its_whole_lines_and_sentences_count(text:
 def test_a_cut_answer_counts_only_if_its_plan_ended_before_the_cut(
     text: str, expected: tuple[tuple[str, ...], ...] | None
 ) -> None:
-    assert parse_cut(text, NOUNS, SKILLS).steps == expected
+    assert parse_cut(text, OBJECTS, SKILLS).steps == expected

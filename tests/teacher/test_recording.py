@@ -321,6 +321,7 @@ def test_two_recorders_at_once_write_the_same_file(tmp_path: Path) -> None:
 # What a run calls
 
 
+@pytest.mark.usefixtures("own_tasks")
 def test_a_run_opens_every_kind_of_teacher(tmp_path: Path) -> None:
     assert open_teacher("none", TASK) == (None, "none")
     content, how = open_teacher("shipped", TASK)
@@ -328,12 +329,7 @@ def test_a_run_opens_every_kind_of_teacher(tmp_path: Path) -> None:
     file.save(file.shipped(TASK), tmp_path / "t.json")
     assert open_teacher(f"file:{tmp_path / 't.json'}", TASK)[0] == content
     register_backend("fake", lambda name, task, options: Fake([name]))
-    try:
-        content, how = open_teacher("fake:explore", TASK, Ask(ask="sample", samples=2), cache=tmp_path / "cache")
-    finally:
-        from l4t_jax.teacher import backends
-
-        del backends._OPENERS["fake"]
+    content, how = open_teacher("fake:explore", TASK, Ask(ask="sample", samples=2), cache=tmp_path / "cache")
     assert how == "fake:explore (llm)"
     assert content is not None
     assert file.missing(TASK, content) == []
@@ -361,11 +357,11 @@ def test_a_file_answers_for_an_llm() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STATES)
 def test_no_state_outside_the_table_is_met_in_a_million_steps(name: str, play: Any, draw: Any) -> None:
-    """Half of them driven by the teacher (with and without chance mixed in), half by chance and by meddling."""
+    """Half of them driven by the teacher (with and without random actions), half at random and by meddling."""
     task = get_task(name)
     memory = set(symbolic.enumerate_states(task))
     observe = jax.jit(lambda maps: symbolic_states(task, maps))
-    steps = {"teacher": 0, "chance": 0}
+    steps = {"teacher": 0, "random": 0}
     met: set[int] = set()
     round_ = 0
     while min(steps.values()) < 500_000:
@@ -376,7 +372,7 @@ def test_no_state_outside_the_table_is_met_in_a_million_steps(name: str, play: A
         met |= set(np.unique(states[live]).tolist())
         driven = np.arange(live.shape[1]) % 4 >= 2
         steps["teacher"] += int(live[:, driven].sum())
-        steps["chance"] += int(live[:, ~driven].sum())
+        steps["random"] += int(live[:, ~driven].sum())
         round_ += 1
         assert met <= memory, [symbolic.decode(task, state).sentence for state in met - memory]
     assert sum(steps.values()) >= 1_000_000

@@ -73,22 +73,18 @@ def test_answers_that_are_all_of_no_use_are_no_teacher_and_are_asked_for_again(
     assert file.missing(TASK, content) == []
 
 
+@pytest.mark.usefixtures("own_tasks")
 def test_the_command_then_fails_and_leaves_an_earlier_file_as_it_was(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     register_backend("says", lambda name, task, options: Says(Answer(name)))
     out = tmp_path / "out.json"
     words = ["record", "--samples", "2", "--out", str(out), "--teacher"]
-    try:
-        assert main([*words, "says:who knows", "--cache", str(tmp_path / "0")]) == 2
-        assert not out.exists()
-        assert main([*words, "says:explore", "--cache", str(tmp_path / "1")]) == 0
-        good = out.read_bytes()
-        assert main([*words, "says:no idea", "--cache", str(tmp_path / "2")]) == 2
-    finally:
-        from l4t_jax.teacher import backends
-
-        del backends._OPENERS["says"]
+    assert main([*words, "says:who knows", "--cache", str(tmp_path / "0")]) == 2
+    assert not out.exists()
+    assert main([*words, "says:explore", "--cache", str(tmp_path / "1")]) == 0
+    good = out.read_bytes()
+    assert main([*words, "says:no idea", "--cache", str(tmp_path / "2")]) == 2
     assert out.read_bytes() == good
     assert "error: none of the 12 answers holds a plan" in capfd.readouterr().err
 

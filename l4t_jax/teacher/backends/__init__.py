@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.envs.task import Task
 from l4t_jax.errors import BackendError
+from l4t_jax.extensions import may_register
 from l4t_jax.teacher.prompt import Message
 
 
@@ -130,7 +131,7 @@ class Options:
             BackendError: `extra` is not a JSON object.
         """
         try:
-            extra = json.loads(settings.extra)
+            extra = json.loads(settings.extra.removeprefix("\ufeff"))
         except (ValueError, RecursionError):
             extra = None
         if not isinstance(extra, dict):
@@ -164,7 +165,15 @@ _OPENERS: dict[str, Opener] = {"transformers": _transformers, "openai": _openai,
 
 
 def register_backend(kind: str, opener: Opener) -> None:
-    """Adds a kind of backend: `teacher=KIND:NAME` then calls `opener(NAME, task, options)`."""
+    """Adds a kind of backend: `teacher=KIND:NAME` then calls `opener(NAME, task, options)`.
+
+    One that the same file of a user's registered before is replaced.
+
+    Raises:
+        ValueError: there is another kind of this name.
+    """
+    if not may_register("backend", kind, kind in _OPENERS):
+        raise ValueError(f"there is already a backend named {kind}; choose another name")
     _OPENERS[kind] = opener
 
 

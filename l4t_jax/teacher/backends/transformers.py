@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from l4t_jax.config import with_home
 from l4t_jax.teacher.backends import Answer, BackendError, Options, Request
 from l4t_jax.teacher.backends.chat_template import answer_text, end_tokens, longest, prompt_text, prompt_tokens, room
 from l4t_jax.teacher.backends.completion import CUT
@@ -228,7 +229,7 @@ def _local(model: str) -> Path | None:
     Raises:
         BackendError: it looks like a path, and nothing is there.
     """
-    path = Path(model).expanduser()
+    path = Path(with_home(model))
     if path.exists():
         return path
     if model.endswith(".gguf") or model.startswith(("/", "./", "../", "~")):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax.agents.algorithms import Algorithm, Progress, algorithm_names, base, get_algorithm, register_algorithm
+from l4t_jax.agents.algorithms import Algorithm, Progress, algorithm_names, get_algorithm, register_algorithm
 from l4t_jax.config import Config, ConfigError
 from l4t_jax.envs.visibility import know
 from l4t_jax.training.trainer import Trainer
@@ -29,12 +29,6 @@ def weights(trainer, updates, success=(0.0,), teacher=1.0):
         for u in updates
         for s in success
     ]
-
-
-@pytest.fixture
-def own_algorithms(monkeypatch):
-    """Forgets the algorithms that a test registers."""
-    monkeypatch.setattr(base, "_ALGORITHMS", dict(base._ALGORITHMS))
 
 
 def like(tree):
@@ -106,7 +100,7 @@ def test_the_weight_falls_with_the_students_success():
     assert weights(trainer_of(**settings, anneal="clock"), (0,), (0.6,), 0.6) == [4.0]
 
 
-@pytest.mark.usefixtures("own_algorithms")
+@pytest.mark.usefixtures("own_tasks")
 def test_an_algorithm_of_ones_own_trains():
     """It moves every parameter by one a call, and counts its updates in what it keeps."""
 

@@ -1,40 +1,26 @@
-"""Command lines made from dataclasses by tyro, with every mistake answered in one sentence.
+"""Command lines made from dataclasses by tyro, and messages from the layers below in a command's words.
 
-Host module, for the command modules alone. Imports nothing heavy: `--help` and a mistyped option answer at once. The
-layers below name a setting (`num_envs`); `in_options` writes it as the option (--num-envs).
+Host module, for the command modules alone. The layers below name a setting (`num_envs`); `in_options` writes it as the
+option (--num-envs).
 """
 
 from __future__ import annotations
 
 import ast
-import contextlib
 import dataclasses
 import difflib
 import inspect
 import math
-import os
 import re
 import shlex
-import sys
 import types
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from l4t_jax.errors import OptionError, Refusal, missing_platform
+from l4t_jax.config import with_home
+from l4t_jax.errors import OptionError
 
-BAD_OPTION = 2  # the exit code for a mistake on the command line
 RENAMED = {"imports": "import"}  # fields whose option has another name: this one is a word of Python's
-
-
-def callable_as(module: str, function: Callable[..., Any]) -> None:
-    """Makes a command's module callable: `l4t_jax.NAME` is the module, and the function of its name too."""
-
-    class Both(types.ModuleType):
-        def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            return function(*args, **kwargs)
-
-    sys.modules[module].__class__ = Both
 
 
 def docs(cls: type) -> dict[str, str]:
@@ -164,7 +150,7 @@ def given(cls: type, argv: Sequence[str]) -> list[str]:
 
 
 def _checked(argv: Sequence[str], kinds: dict[str, Any], fields: Sequence[dataclasses.Field]) -> list[str]:
-    """The words of a command line, options spelled with dashes and whole numbers written out.
+    """The words of a command line: options spelled with dashes, whole numbers written out, `~` the home folder.
 
     Raises:
         OptionError: with what would be right.
@@ -183,7 +169,7 @@ def _checked(argv: Sequence[str], kinds: dict[str, Any], fields: Sequence[datacl
             if not waiting:
                 raise OptionError(f"{word!r} is not an option; options begin with --, see --help")
             used.add(waiting.pop(0))
-            words.append(word)
+            words.append(with_home(word))
             continue
         option, equals, value = word.partition("=")
         option = _known("--" + option.lstrip("-").replace("_", "-").lower(), list(options))
@@ -195,7 +181,7 @@ def _checked(argv: Sequence[str], kinds: dict[str, Any], fields: Sequence[datacl
             words.append(option)
             continue
         if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
-            repeated.setdefault(option, []).append(_next(option, kind, value if equals else None, left))
+            repeated.setdefault(option, []).append(with_home(_next(option, kind, value if equals else None, left)))
             continue
         parts = get_args(kind) if get_origin(kind) is tuple else (kind,)
         taken = [_next(option, part, value if equals and i == 0 else None, left) for i, part in enumerate(parts)]
@@ -249,7 +235,7 @@ def _value(option: str, kind: Any, value: str) -> str:
                 return str(int(value))
             except ValueError:
                 return str(int(number))  # 2e6
-    return value
+    return with_home(value)
 
 
 def _kind(kind: Any) -> str:
@@ -260,90 +246,3 @@ def _kind(kind: Any) -> str:
 
 def _or(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
-
-
-# --- what every command does with its errors and its output ---------------------------------------------------------
-
-
-def guarded(command: Callable[[], int], names: Iterable[str] = ()) -> int:
-    """Runs a command; refusals and the package's own warnings become one sentence each on standard error.
-
-    Args:
-        command: gives the exit code.
-        names: the settings that are options of the command; those of `Config` always are.
-
-    Returns:
-        The exit code: the command's, 2 for what is refused or went wrong, 130 after Ctrl-C, 143 after SIGTERM.
-    """
-    try:
-        with warnings.catch_warnings():
-            show = warnings.showwarning
-
-            def shown(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
-                if category.__module__.partition(".")[0] != "l4t_jax":
-                    return show(message, category, *rest, **more)
-                print(f"warning: {_printable(str(message))}", file=sys.stderr)
-
-            warnings.showwarning = shown
-            return command()
-    except Refusal as error:
-        refusal: Exception = error
-    except KeyboardInterrupt as error:
-        print(f"\n{_said(error, names) or 'stopped'}", file=sys.stderr)
-        sys.stderr.flush()
-        sys.stdout.flush()
-        os._exit(getattr(error, "code", 130))  # a block that is still being computed would hold up an ordinary exit
-    except BrokenPipeError:  # `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (RuntimeError, AssertionError) as error:
-        missing = missing_platform(error)
-        if missing is None:
-            raise
-        refusal = missing
-    print(f"error: {_said(refusal, names)}", file=sys.stderr)
-    return BAD_OPTION
-
-
-def _said(error: BaseException, names: Iterable[str]) -> str:
-    from l4t_jax.config import Config
-
-    settings = [field.name for field in dataclasses.fields(Config)]
-    text = str(error)
-    return _printable(text if isinstance(error, OptionError) else in_options(text, {*settings, *names}))
-
-
-def _printable(text: str) -> str:
-    """A sentence in one line, whatever stands in an option or a file's name."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-@contextlib.contextmanager
-def json_only(wanted: bool) -> Iterator[None]:
-    """Keeps whatever else prints off standard output: only `print_json` writes there."""
-    global _out
-    if not wanted:
-        yield
-        return
-    sys.stdout.flush()
-    _out = os.dup(1)
-    try:
-        os.dup2(2, 1)
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        os.dup2(_out, 1)
-        os.close(_out)
-        _out = 1
-
-
-_out = 1
-
-
-def print_json(value: Any) -> None:
-    """Prints one JSON object on the real standard output; numbers that are not finite are null."""
-    from l4t_jax.files import dumps
-
-    text = (dumps(value, indent=1) + "\n").encode()
-    while text:
-        text = text[os.write(_out, text) :]
