@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from l4t_jax.config import Config
 from l4t_jax.envs import get_task
 from l4t_jax.errors import NoPlans
 from l4t_jax.teacher import __main__ as command
@@ -121,6 +122,14 @@ def test_a_request_is_what_the_chat_api_asks_for() -> None:
         "model": "small", "messages": list(ASKED.messages), "temperature": 0.7, "top_p": 0.9, "max_tokens": 32,
         "seed": 7, "top_k": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_the_extra_fields_are_a_json_object(mark: str) -> None:
+    assert Options.of(Config(extra=mark + '{"top_k": 0}')).extra == {"top_k": 0}
+    for wrong in ("[1]", "{", "top_k"):
+        with pytest.raises(BackendError, match="`extra` must be a JSON object"):
+            Options.of(Config(extra=mark + wrong))
 
 
 def test_requests_run_side_by_side_and_no_more_than_told() -> None:
