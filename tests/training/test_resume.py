@@ -174,9 +174,9 @@ def kill_and_resume(
     return found
 
 
-def test_a_run_killed_at_random_moments_comes_to_the_same_end(runner: Runner, tmp_path: Path) -> None:
-    rng = np.random.default_rng()  # other moments every time: whatever they are, it must hold
-    assert kill_and_resume(runner, "ego", 40, 2, rng, tmp_path)["kills"] == 2
+def test_a_run_killed_at_a_random_moment_comes_to_the_same_end(runner: Runner, tmp_path: Path) -> None:
+    rng = np.random.default_rng()  # another moment every time: whatever it is, it must hold
+    assert kill_and_resume(runner, "ego", 20, 1, rng, tmp_path)["kills"] == 1
 
 
 @pytest.mark.slow
