@@ -120,6 +120,7 @@ def import_environment(
         _prove(original, played, finding.ANY, endings=False)  # that something moves otherwise says more
         raise
     _prove(original, played, ending)
+    told(f"{gym_id} {ending}; {_steps(played):,} steps are as the original's")
     again = 0 if kept is None else kept[0].refreshed + refresh
     drawn, missions, number = _drawn(original, levels or LEVELS, again, told)
     places = building.places_of(original, missions)

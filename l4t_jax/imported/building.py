@@ -132,15 +132,15 @@ def pool_of(
     bits = sum(1 << bit for bit in ending.success.bits | ending.failure.bits)
     values = np.array([values_of(places, mission) for mission in missions], np.int8)
     full = contents.any() or carrying.any()
-    found = Layout(
+    found: Any = (
         cells,
         agent,
         values if values.shape[1] else None,
         targets & np.uint8(bits) if bits else None,
         contents if full else None,
         carrying if full else None,
-    )  # pyright: ignore
-    return found
+    )
+    return Layout(*found)
 
 
 def roles_of(levels: Layout, rules: Sequence[Rule]) -> tuple[Role, ...]:

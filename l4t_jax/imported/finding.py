@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from l4t_jax.envs.cells import ACTIONS, DIR_X, DIR_Y
 from l4t_jax.envs.state import State, Transition
-from l4t_jax.imported.original import Original, Snapshot
+from l4t_jax.imported.original import Original
 from l4t_jax.imported.playing import Episode
 from l4t_jax.imported.rules import RULES, Known, Rule, looked_for
 
@@ -29,21 +30,26 @@ class Ending:
     Attributes:
         success, failure: the rules.
         penalty: the reward of a failure.
+        doubts: other rules that fit all that was seen as well.
     """
 
     success: Rule
     failure: Rule
     penalty: float
+    doubts: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        also = f"; {', '.join(self.doubts)} would fit what was seen as well" if self.doubts else ""
+        return f"ends well by {self.success}, badly by {self.failure}{also}"
 
 
 ANY = Ending(Rule(("goal_reached",)), Rule(("lava_entered",)), 0.0)  # where nothing is known
 
 
-def _state(now: Snapshot) -> State:
-    return State(
-        now.cells, np.zeros(now.cells.shape, bool), now.agent, now.carrying, np.full(2, -1, np.int8),
-        targets=now.targets, carried_targets=now.carried_targets,
-    )  # pyright: ignore  # fmt: skip
+def _state(now: Any) -> State:
+    """A `Snapshot` as ours."""
+    some: Any = np.zeros(now.cells.shape, bool), now.agent, now.carrying, np.full(2, -1, np.int8)
+    return State(now.cells, *some, targets=now.targets, carried_targets=now.carried_targets)
 
 
 def _transitions(episode: Episode) -> list[Transition]:
@@ -52,11 +58,9 @@ def _transitions(episode: Episode) -> list[Transition]:
     for t, (before, after, action) in enumerate(zip(episode.states, episode.states[1:], episode.actions, strict=False)):
         x, y, d = (int(value) for value in before.agent)
         front = np.array([x + DIR_X[d], y + DIR_Y[d]], np.int32)
-        ahead, ahead_after = before.cells[tuple(front)], after.cells[tuple(front)]
-        found.append(
-            Transition(_state(before), np.int32(action), _state(after), np.int32(episode.age + t), front, ahead,
-                       ahead_after)  # pyright: ignore
-        )  # fmt: skip
+        seen: Any = np.int32(episode.age + t), front, before.cells[tuple(front)], after.cells[tuple(front)]
+        taken: Any = np.int32(action)
+        found.append(Transition(_state(before), taken, _state(after), *seen))
     return found
 
 
@@ -121,7 +125,18 @@ def find(
         if (bad & ~holds["lava_entered"]).any():
             names = cover(bad, {name: holds[name] & ~ends for name in looked_for("badly")})
             failure = Rule(names) if names else _unknown(original, "badly", bad, holds, where)
-    return Ending(success, failure, penalties[0] if penalties else 0.0)
+    doubts = [*_alike(success, good, holds, "well"), *_alike(failure, bad, holds, "badly")]
+    return Ending(success, failure, penalties[0] if penalties else 0.0, tuple(doubts))
+
+
+def _alike(rule: Rule, wanted: np.ndarray, holds: dict[str, np.ndarray], how: str) -> list[str]:
+    """Rules that could stand in for one of a rule's."""
+    usable = [name for name in looked_for(how) if holds[name].any() and not (holds[name] & ~wanted).any()]
+    return [
+        name
+        for name in usable
+        if name not in rule.names and any((holds[name] & holds[mine] == holds[mine]).all() for mine in rule.names)
+    ]
 
 
 def cover(wanted: np.ndarray, holds: dict[str, np.ndarray]) -> tuple[str, ...] | None:

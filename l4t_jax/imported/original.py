@@ -10,7 +10,6 @@ import difflib
 import inspect
 import os
 import re
-import sys
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -38,6 +37,12 @@ class Snapshot(NamedTuple):
     targets: np.ndarray
     carried_targets: np.ndarray
     contents: np.ndarray
+
+
+def level_of(now: Snapshot) -> Layout:
+    """The level that an episode starts on; the mission is left out."""
+    parts: Any = now.cells, now.agent, None, now.targets, now.contents, now.carrying
+    return Layout(*parts)
 
 
 class Step(NamedTuple):
@@ -80,6 +85,8 @@ class Original:
         self._check()
 
     def _check(self) -> None:
+        import gymnasium
+
         if not (3 <= self.width <= LARGEST_MAP and 3 <= self.height <= LARGEST_MAP):
             self.refuse(f"its map has {self.width} x {self.height} cells; from 3 to {LARGEST_MAP} a side there can be")
         if self.view % 2 == 0 or not 3 <= self.view <= 15:
@@ -88,7 +95,7 @@ class Original:
             self.refuse(f"its action space is {self.env.action_space}; MiniGrid's has {NUM_ACTIONS} actions at most")
         if self.max_steps < 1:
             self.refuse(f"its max_steps is {self.max_steps}")
-        limit = getattr(self.env.spec, "max_episode_steps", None)
+        limit = gymnasium.registry[self.id].max_episode_steps
         if limit is not None and limit < self.max_steps:
             self.refuse(
                 f"it is registered with max_episode_steps={limit} beside its own max_steps={self.max_steps}; "
@@ -185,7 +192,7 @@ class Original:
         now = self.snapshot()
         if now.carrying and (now.carried_targets or self.env.carrying.contains is not None):
             self.refuse("the agent carries from the start what the mission names, or a box with something in it")
-        return Layout(*now[:2], None, now.targets, now.contents, now.carrying), mission  # pyright: ignore
+        return level_of(now), mission
 
     def step(self, action: int) -> Step:
         """Takes a step."""
@@ -283,7 +290,8 @@ def said(error: BaseException) -> str:
 
 
 def _where(thing: Any) -> str:
+    """The file and line where a class or a function is defined."""
     try:
         return f"{Path(inspect.getfile(thing)).name}, line {inspect.getsourcelines(thing)[1]}"
     except (TypeError, OSError):
-        return sys.modules.get(getattr(thing, "__module__", ""), thing).__name__
+        return str(getattr(thing, "__module__", "elsewhere"))

@@ -34,7 +34,7 @@ from l4t_jax.envs.cells import (
     WALL,
 )
 from l4t_jax.envs.state import Layout
-from l4t_jax.imported.original import Original, Snapshot, Step
+from l4t_jax.imported.original import Original, Snapshot, Step, level_of
 
 WALKED = (EMPTY, FLOOR, DOOR_OPEN, GOAL)
 LONGEST = 128  # steps of one episode that are looked at
@@ -98,8 +98,7 @@ def play(original: Original, seed: int, rng: np.random.Generator) -> Episode:
 
 def start_of(episode: Episode) -> Layout:
     """The level of an episode, as `Original.level` gives it."""
-    now = episode.states[0]
-    return Layout(*now[:2], None, now.targets, now.contents, now.carrying)  # pyright: ignore
+    return level_of(episode.states[0])
 
 
 class Seeker:
@@ -145,7 +144,8 @@ class Seeker:
                     queue.append(there)
         if not reached:
             return []
-        weights = np.array([_interest(kind) * (4 if state.targets[at] & 15 else 1) for _, _, kind, at in reached])
+        key = int(state.carrying) & 15 == KEY
+        weights = np.array([_interest(kind, key) * (4 if state.targets[at] & 15 else 1) for _, _, kind, at in reached])
         place, facing, kind, _ = reached[self._rng.choice(len(reached), p=weights / weights.sum())]
         way: list[int] = []
         at = place
@@ -164,13 +164,19 @@ class Seeker:
         """What to do before a thing of this kind."""
         if kind in (GOAL, LAVA, FLOOR):
             return [FORWARD]
-        usual = {KEY: PICKUP, BALL: PICKUP, BOX: PICKUP}.get(kind, TOGGLE)
+        usual = PICKUP if kind in (KEY, BALL) else TOGGLE
+        if kind == BOX and self._rng.random() < 0.5:
+            usual = PICKUP
         if self._rng.random() < 0.6:
             if usual == PICKUP and carrying:
                 return [int(self._rng.choice([LEFT, RIGHT])), DROP]
             return [usual, FORWARD, FORWARD] if usual == TOGGLE else [usual]
-        return [int(self._rng.choice([FORWARD, PICKUP, DROP, TOGGLE, DONE, DONE]))]
+        turned = [int(self._rng.choice([LEFT, RIGHT])), int(self._rng.choice([DONE, TOGGLE, DROP]))]
+        return [[FORWARD], [PICKUP], [DROP], [TOGGLE], [DONE], [DONE], turned][self._rng.integers(7)]
 
 
-def _interest(kind: int) -> float:
-    return {LAVA: 0.1, FLOOR: 0.2, DOOR_CLOSED: 1.5, DOOR_LOCKED: 1.5, DOOR_OPEN: 0.7}.get(kind, 1.0)
+def _interest(kind: int, key: bool) -> float:
+    """How much a thing of this kind is sought; a locked door, with a key in hand."""
+    if kind == DOOR_LOCKED:
+        return 4.0 if key else 0.5
+    return {LAVA: 0.1, FLOOR: 0.2, DOOR_CLOSED: 1.5, DOOR_OPEN: 0.7}.get(kind, 1.0)
