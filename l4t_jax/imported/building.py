@@ -16,6 +16,7 @@ from l4t_jax.envs.cells import BALL, BOX, DOOR_CLOSED, DOOR_LOCKED, GOAL, KEY
 from l4t_jax.envs.missions import Mission
 from l4t_jax.envs.pools import LevelPool
 from l4t_jax.envs.roles import BALLS, BOXES, CLOSED_DOORS, GOALS, KEYS, LOCKED_DOORS, ROOM_SKILLS
+from l4t_jax.envs.task import PORTABLE
 from l4t_jax.imported.finding import Ending
 from l4t_jax.imported.original import Original
 from l4t_jax.imported.rules import Rule
@@ -153,9 +154,9 @@ def roles_of(levels: Layout, rules: Sequence[Rule]) -> tuple[Role, ...]:
     for bit, name in ((0, "target"), (1, "second target")):
         if bit in bits and levels.targets is not None:
             marked = {int(code) & 15 for code in np.unique(np.asarray(levels.cells)[levels.targets >> bit & 1 == 1])}
-            for kind, word in ((KEY, "key"), (BALL, "ball"), (BOX, "box")):
-                if kind in marked:
-                    found.append(Role(f"{name} {word}", (kind,), target=bit, reach=True))
+            things = tuple(kind for kind in PORTABLE if kind in marked)
+            if things:
+                found.append(Role(name, things, target=bit, reach=True))
             doors = tuple(kind for kind in (DOOR_CLOSED, DOOR_LOCKED) if kind in marked)
             if doors:
                 found.append(Role(f"{name} door", doors, target=bit, reach=True))
