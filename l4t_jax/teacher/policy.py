@@ -1,8 +1,8 @@
 """The teacher on the device: memory maps in, action distributions out.
 
-Device module: pure, jittable, batched. A teacher is a table: for every symbolic state, plans (`skills.plan_codes`) with
-their probabilities. Its labels are a function of the memory map and the carried's pickup_position (`types.MemoryMap`),
-so they can be computed for a whole rollout at once, or again for any stored map.
+Device module: pure, jittable, batched. A teacher is a table: for every symbolic state, plans (`skills.plan_codes`) and
+their probabilities. Its labels are a function of the memory map alone (`envs.state.MemoryMap`), so they can be computed
+for a whole rollout at once, or again for any stored map.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from l4t_jax.skills.base import SATISFIED
 
 
 class TeacherTable(struct.PyTreeNode):
-    """A task's teacher as arrays: a row for each of R symbolic states, and a last one for all others.
+    """A task's teacher as arrays: one row for each of R symbolic states, and a last row for all others.
 
     Attributes:
-        row: `int32[symbolic.num_states(task)]` the row of each id; R for ids that have none.
-        plans: `int32[R + 1, P, L]` step codes; plans are filled up with the noop code.
-        probability: `float32[R + 1, P]`, each known state's sum to 1, those of others, and of the last row, to 0.
-        success: `float32[]`, the teacher's own share of levels that end well, 0 if that is no better than chance: what
-            the distillation weight is annealed by (`losses.adaptive_coefficient`); 1 where it has not been measured.
-        grows: static; the host fills it between blocks, and wants to be told which states are met.
+        row: `int32[symbolic.num_states(task)]` the row of each id; R for ids without plans.
+        plans: `int32[R + 1, P, L]` step codes; plans are padded with the noop code.
+        probability: `float32[R + 1, P]`. A row sums to 1 if its state has plans, else (as in the last row) to 0.
+        success: `float32[]` the teacher's own success, by which the distillation weight is annealed
+            (`losses.adaptive_coefficient`); 0 if it is not significantly better than a random policy, 1 if it was not
+            measured.
+        grows: static; the host adds rows between blocks, so the metrics must say which states were met.
     """
 
     row: jax.Array
@@ -39,11 +40,11 @@ class TeacherTable(struct.PyTreeNode):
 
 
 class TeacherOutput(struct.PyTreeNode):
-    """What the teacher says of a batch of memory maps (leading axes `*B`).
+    """The teacher's output for a batch of memory maps (leading axes `*B`).
 
     Attributes:
-        distribution: `float32[*B, 7]` over actions: the mixture of the plans' actions. All zero where the table does
-            not know the state, so that a cross-entropy with it vanishes.
+        distribution: `float32[*B, 7]` over actions: the mixture of the plans' actions. All zero where the table has no
+            plans for the state, so its cross-entropy is 0.
         state: `int32[*B]` id of the symbolic state.
     """
 
@@ -61,7 +62,7 @@ def walk(plans: jax.Array, outcomes: jax.Array) -> jax.Array:
     Returns:
         `int32[*B, P]`.
     """
-    # Four bits an outcome, eight to a word: a look-up is a shift (gathered one by one they took three times as long).
+    # Four bits per outcome, eight outcomes per word: a look-up is a shift. A gather took three times as long.
     codes, *batch = outcomes.shape
     groups = jnp.pad(outcomes - SATISFIED, [(0, -codes % 8), *[(0, 0)] * len(batch)]).astype(jnp.uint32)
     place = jnp.arange(0, 32, 4, dtype=jnp.uint32).reshape(1, 8, *[1] * len(batch))
@@ -81,16 +82,16 @@ def walk(plans: jax.Array, outcomes: jax.Array) -> jax.Array:
 def teacher_output(
     task: Task, table: TeacherTable, memory: MemoryMap, kernel: Kernels = PORTABLE
 ) -> TeacherOutput:  # fmt: skip
-    """The soft teacher: the probability-weighted mixture of every plan's action.
+    """The soft label: the mixture of the plans' actions, weighted by the plans' probabilities.
 
-    A hard teacher is a sample of it: drawing a plan and taking its action is drawing from the mixture.
+    A hard label is a sample from this mixture, which is the same as sampling a plan and taking its action.
     """
     found = skill_actions(task, memory, kernel)
     row = table.row[found.state]
     actions = walk(table.plans[row], found.actions)  # (*B, P)
     weight = table.probability[row]
     distribution = jnp.zeros((*found.state.shape, NUM_ACTIONS), jnp.float32)
-    for plan in range(actions.shape[-1]):  # a sum over an axis of plans takes ten times as long on a CPU
+    for plan in range(actions.shape[-1]):  # on a CPU a sum over the axis of plans takes ten times as long
         chosen = actions[..., plan, None] == jnp.arange(NUM_ACTIONS)
         distribution = distribution + jnp.where(chosen, weight[..., plan, None], 0.0)
     return TeacherOutput(distribution=distribution, state=found.state)
