@@ -17,6 +17,7 @@ from l4t_jax.envs.task import Task
 from l4t_jax.kernels import PORTABLE, Kernels
 from l4t_jax.skills.actions import skill_actions
 from l4t_jax.skills.base import SATISFIED
+from l4t_jax.skills.plan_codes import steps
 
 
 class TeacherTable(struct.PyTreeNode):
@@ -52,12 +53,13 @@ class TeacherOutput(struct.PyTreeNode):
     state: jax.Array
 
 
-def walk(plans: jax.Array, outcomes: jax.Array) -> jax.Array:
-    """The action of each plan: that of its first step which is not already satisfied; done when there is none.
+def walk(plans: jax.Array, outcomes: jax.Array, idle: int = DONE) -> jax.Array:
+    """The action of each plan: that of its first step which is not already satisfied.
 
     Args:
         plans: `int32[*B, P, L]` step codes.
         outcomes: `int32[codes, *B]` from `skills.actions.skill_actions`.
+        idle: the action when there is no such step.
 
     Returns:
         `int32[*B, P]`.
@@ -68,7 +70,7 @@ def walk(plans: jax.Array, outcomes: jax.Array) -> jax.Array:
     place = jnp.arange(0, 32, 4, dtype=jnp.uint32).reshape(1, 8, *[1] * len(batch))
     words = jnp.sum(groups.reshape(-1, 8, *batch) << place, axis=1, dtype=jnp.uint32)[..., None]
 
-    action = jnp.full(plans.shape[:-1], DONE, jnp.int32)
+    action = jnp.full(plans.shape[:-1], idle, jnp.int32)
     for step in reversed(range(plans.shape[-1])):
         code = plans[..., step].astype(jnp.uint32)
         word = words[0]
@@ -77,6 +79,14 @@ def walk(plans: jax.Array, outcomes: jax.Array) -> jax.Array:
         outcome = (word >> 4 * (code & 7) & 15).astype(jnp.int32) + SATISFIED
         action = jnp.where(outcome == SATISFIED, action, outcome)
     return action
+
+
+def _idled(task: Task, outcomes: jax.Array) -> jax.Array:
+    """Outcomes with the task's idle action in place of done, where that says that a step can do nothing."""
+    if task.idle == DONE:
+        return outcomes
+    meant = jnp.asarray([step == ("say_done",) for step in steps(task)]).reshape(-1, *[1] * (outcomes.ndim - 1))
+    return jnp.where((outcomes == DONE) & ~meant, task.idle, outcomes)
 
 
 def teacher_output(
@@ -88,7 +98,7 @@ def teacher_output(
     """
     found = skill_actions(task, memory, kernel)
     row = table.row[found.state]
-    actions = walk(table.plans[row], found.actions)  # (*B, P)
+    actions = walk(table.plans[row], _idled(task, found.actions), task.idle)  # (*B, P)
     weight = table.probability[row]
     distribution = jnp.zeros((*found.state.shape, NUM_ACTIONS), jnp.float32)
     for plan in range(actions.shape[-1]):  # on a CPU a sum over the axis of plans takes ten times as long
