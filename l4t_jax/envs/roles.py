@@ -10,6 +10,7 @@ from l4t_jax.envs.task import DOORS, PORTABLE, Role
 
 KEYS = Role("key", (KEY,), reach=True)
 BALLS = Role("ball", (BALL,), reach=True)
+BOXES = Role("box", (BOX,), reach=True)
 LOCKED_DOORS = Role("locked door", (DOOR_LOCKED,), reach=True)
 CLOSED_DOORS = Role("closed door", (DOOR_CLOSED,))
 GOALS = Role("goal", (GOAL,), reach=True)
