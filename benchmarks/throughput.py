@@ -222,7 +222,7 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
     )
     add("observation", jax.vmap(jax.vmap(know)), env_states)
     _, rows = add("rollout", collect, state.params, key, state.envs, pool)
-    add("policy_forward", forward, state.params, state.envs.carry, rows.memory, rows.reset, key)
+    add("policy_forward", forward, state.params, state.envs.carry, rows.observation, rows.reset, key)
     labels = jnp.zeros((steps, number, 7))
     if table is not None:
         label = lambda table, memory: teacher_output(task, table, memory, trainer.kernel).distribution  # noqa: E731

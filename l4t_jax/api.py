@@ -16,11 +16,10 @@ from typing import Any, Literal
 
 import jax
 
-from l4t_jax import extensions, imported, parallel
+from l4t_jax import extensions, parallel
 from l4t_jax.agents.algorithms import get_algorithm
 from l4t_jax.config import MAY_CHANGE, MOST, Config, Settings, shallow, with_home
 from l4t_jax.envs import get_task
-from l4t_jax.envs.registry import is_brought_in
 from l4t_jax.errors import CannotWrite, CheckpointError, ConfigError, Interrupted, RunFolderError
 from l4t_jax.evaluation import heldout, intervals
 from l4t_jax.evaluation.playing import Episodes
@@ -29,7 +28,7 @@ from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.progress import Progress
 from l4t_jax.reporting.result import Result
 from l4t_jax.reporting.run_folder import resume_command
-from l4t_jax.saved import SavedRun, open_run, own_shapes, read_settings, saved_shapes
+from l4t_jax.saved import open_run, player, read_settings
 from l4t_jax.student import Student, load_student
 from l4t_jax.teacher import asks_llm, listed, open_live, open_teacher
 from l4t_jax.teacher import file as teacher_file
@@ -118,10 +117,7 @@ def with_extensions(config: Config) -> Config:
 def _train(config: Config, progress: Progress, stop: Stop) -> Result:
     """A new run, in a new folder."""
     compilation.keep_compiled()
-    config = with_extensions(config)
-    if is_brought_in(config.env):
-        imported.open_task(config.env, progress.phase)
-    trainer = Trainer.create(config).spread()
+    trainer = Trainer.create(with_extensions(config)).spread()
     with contextlib.ExitStack() as stack:
         teacher = _load_teacher(trainer, progress, stack)
         config = trainer.config
@@ -154,13 +150,12 @@ def _in_folder(folder: Path, trainer: Trainer, teacher: RunTeacher, progress: Pr
         try:
             with _disk_errors(folder):
                 write_json(folder / run_folder.CONFIG, dataclasses.asdict(config))
-                imported.keep_in(folder, trainer.task)
                 if teacher.content is not None:
                     write_json(folder / run_folder.TEACHER, teacher.content)
             run = Run(trainer, teacher, folder, progress, stop, resumed=False)
         except BaseException:
             lock.release()
-            for name in (run_folder.CONFIG, run_folder.TEACHER, imported.FILE):  # nothing else is in it yet
+            for name in (run_folder.CONFIG, run_folder.TEACHER):  # nothing else is in it yet
                 (folder / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -185,7 +180,9 @@ def _go_on(folder: Path, given: dict[str, Any], progress: Progress, stop: Stop) 
     compilation.keep_compiled()
     lock = run_folder.Lock(folder)
     try:
-        trainer = Trainer(config=config, task=task).spread()
+        trainer = Trainer(config=config, task=task)
+        trainer.check()
+        trainer = trainer.spread()
         with contextlib.ExitStack() as stack:
             teacher = _teacher_again(trainer, folder, progress, stack)
             return _run(Run(trainer, teacher, folder, progress, stop, resumed=True))
@@ -351,7 +348,7 @@ def evaluate(
             levels = saved.settings.heldout_levels if watch is None else 10
         if not 1 <= levels <= MOST["heldout_levels"]:
             raise ConfigError(f"`levels` must be from 1 to {MOST['heldout_levels']}, not {levels}")
-        trainer = _evaluating(saved, env)
+        trainer = player(saved, env).spread()
         sampled, greedy = _played(trainer, saved.params, levels, simulator, watch)
     pooled = intervals.intervals(sampled)
     return strict(
@@ -366,24 +363,6 @@ def evaluate(
             greedy=None if greedy is None else intervals.averages(greedy),
         )
     )
-
-
-def _evaluating(saved: SavedRun, env: str | None) -> Trainer:
-    """A trainer that plays the saved students on another task, or on their own.
-
-    Raises:
-        UnknownTask, ConfigError: there is no such task, or it is not for these students.
-    """
-    task = saved.task if env is None else get_task(env)
-    steps = min(saved.settings.num_steps, task.max_steps)
-    settings = dataclasses.replace(saved.settings, env=task.name, num_steps=steps, devices=None)
-    trainer = Trainer(config=settings, task=task).spread()
-    if own_shapes(trainer) != saved_shapes(saved):
-        raise ConfigError(
-            f"this student ({saved.settings.student}, trained on {saved.task.name}) cannot play {task.name}: "
-            "its network is made for other maps or objects"
-        )
-    return trainer
 
 
 def _played(

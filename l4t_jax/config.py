@@ -70,6 +70,9 @@ class Config:
     """fast: least wall-clock. frugal: fewest environment steps. paper: the paper's network, losses and schedule."""
     student: str | None = None
     """ego: MLP on a view centred on and turned with the agent. cnn: the paper's. lstm: the paper's recurrent one."""
+    observation: str | None = None
+    """What the student observes: map: all that the agent has seen in the episode. view: what it sees now, MiniGrid's
+    own view, for a recurrent student. The teacher always reads the map."""
     seed: int = 0
     """Seed of the run; it fixes the run on one device and version."""
     num_seeds: int = 1
@@ -171,21 +174,25 @@ class Config:
                 value = with_home(value)
             object.__setattr__(self, field.name, value)
 
-    def resolved(self, max_steps: int) -> Settings:
+    def check_kinds(self) -> None:
+        """Raises `ConfigError` unless every value is of its field's kind, or None where that is the default."""
+        _check_kinds(shallow(self))
+
+    def resolved(self, max_steps: int, student: Mapping[str, Any] | None = None) -> Settings:
         """The same with the preset's values in place of None, checked.
 
         Args:
             max_steps: of the task: rollouts are no longer than an episode can be.
+            student: settings that the run's student has defaults of its own for; they replace the preset's.
 
         Raises:
-            ConfigError: a value is out of range, or sizes do not divide; the message names a value that would do.
+            ConfigError: a value is out of range; the message names one that would do.
         """
+        self.check_kinds()
         given = shallow(self)
-        _check_kinds(given)
-        values = dict(PRESETS[self.preset])
+        values = {"observation": "map"} | PRESETS[self.preset]
         values["total_steps"] = TOTAL_STEPS.get(self.env, {}).get(self.preset, values["total_steps"])
-        if self.student is not None:
-            values |= STUDENTS.get(self.student, {})
+        values |= student or {}
         values["num_steps"] = min(values["num_steps"], max_steps)
         values |= {name: value for name, value in given.items() if value is not None}
         resolved: dict[str, Any] = {name: values.get(name) for name in given}
@@ -199,6 +206,7 @@ class Settings(Config):
     """The settings of a run, resolved: what a preset decides is decided. See `Config` for what each means."""
 
     student: str
+    observation: str
     total_steps: int
     num_envs: int
     num_steps: int
@@ -216,7 +224,7 @@ class Settings(Config):
     hidden: int
     evaluations: int
 
-    def resolved(self, max_steps: int) -> Settings:
+    def resolved(self, max_steps: int, student: Mapping[str, Any] | None = None) -> Settings:
         """The same, checked for a task of so many steps; see `Config.resolved`."""
         self.check(max_steps)
         return self
@@ -227,7 +235,7 @@ class Settings(Config):
         return self.num_steps
 
     def check(self, max_steps: int) -> None:
-        """Raises `ConfigError` unless every value is in range and the sizes divide."""
+        """Raises `ConfigError` unless every value is in range; see `check_minibatches` for what a student decides."""
         values = shallow(self)
         _check_kinds(values, resolved=True)
         for name, value in values.items():
@@ -236,16 +244,6 @@ class Settings(Config):
             raise ConfigError(
                 f"`num_steps` must be at most {max_steps}, the steps of an episode of {self.env}, not {self.num_steps}"
             )
-        self._check_sizes()
-
-    def _check_sizes(self) -> None:
-        """Raises `ConfigError` unless minibatches divide what they cut, and the updates can be counted."""
-        name = "num_envs" if self.student == "lstm" else "num_steps"
-        divided, wanted = getattr(self, name), self.minibatches
-        if divided % wanted:
-            small = [m for m in range(1, math.isqrt(divided) + 1) if divided % m == 0]
-            near = min((*small, *(divided // m for m in small)), key=lambda m: (abs(m - wanted), m))
-            raise ConfigError(f"`minibatches` must divide `{name}={divided}`; {near} would, {wanted} does not")
         updates = -(-self.total_steps // (self.num_envs * self.num_steps))
         times = updates * self.epochs * self.minibatches
         if times >= 2**31:
@@ -253,6 +251,19 @@ class Settings(Config):
                 f"`total_steps={self.total_steps}` would change the student {times} times ({updates} updates, "
                 f"`epochs={self.epochs}`, `minibatches={self.minibatches}`); at most {2**31 - 1} can be counted"
             )
+
+    def check_minibatches(self, recurrent: bool) -> None:
+        """Raises `ConfigError` unless minibatches divide what they cut: a recurrent student's environments, else steps.
+
+        Args:
+            recurrent: whether the run's student is.
+        """
+        name = "num_envs" if recurrent else "num_steps"
+        divided, wanted = getattr(self, name), self.minibatches
+        if divided % wanted:
+            small = [m for m in range(1, math.isqrt(divided) + 1) if divided % m == 0]
+            near = min((*small, *(divided // m for m in small)), key=lambda m: (abs(m - wanted), m))
+            raise ConfigError(f"`minibatches` must divide `{name}={divided}`; {near} would, {wanted} does not")
 
 
 def shallow(config: Config) -> dict[str, Any]:
@@ -391,9 +402,4 @@ TOTAL_STEPS: dict[str, dict[str, int]] = {
     "DoorKey-6x6": {"fast": 200_000, "frugal": 64_000},
     "DoorKey-8x8": {"fast": 300_000, "frugal": 64_000},
     "DoorKey-16x16": {"fast": 600_000, "frugal": 200_000},
-}
-
-STUDENTS: dict[str, dict[str, Any]] = {
-    "cnn": dict(hidden=64),
-    "lstm": dict(hidden=256),
 }

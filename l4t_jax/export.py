@@ -35,8 +35,9 @@ from jax import export
 
 card = json.load(open("{card}"))
 student = export.deserialize(bytearray(open("{file}", "rb").read()))
-memory = np.zeros((len(observations), card["memory"]), np.float32)  # observations: uint8[B, W, H, 4]
-starts = np.ones(len(observations), bool)  # True where an episode starts; False afterwards
+number = len({first})  # observations: {observations}
+memory = np.zeros((number, card["memory"]), np.float32)
+starts = np.ones(number, bool)  # True where an episode starts; False afterwards
 logits, memory = student.call(observations, memory, starts)  # float32[B, 7]: softmax gives the actions' probabilities
 """
 
@@ -105,7 +106,7 @@ def export(
         heldout=_figures(run_folder.read(summary), seed) if known else None,
         file=file.name,
         sha256=hashlib.sha256(data).hexdigest(),
-        load=LOAD.format(file=file.name, card=card_file.name),
+        load=_load(student, file.name, card_file.name),
     )
     try:
         write_whole(file, data)
@@ -122,32 +123,54 @@ def serialised(student: Student) -> tuple[int, bytes]:
     import jax.numpy as jnp
     import numpy as np
 
-    from l4t_jax.agents.policy import student_policy
-    from l4t_jax.envs.state import from_observation
-    from l4t_jax.kernels import PORTABLE
+    from l4t_jax.agents.policy import one_step
+    from l4t_jax.errors import ConfigError
 
-    task, params = student.task, student.params
-    network = student.network.clone(kernel=PORTABLE)  # the file is to run on any processor
+    task, network, template = student.task, student.network, student.template
+    plain = student.observation.as_arrays(template)
+    if not _of_containers(plain):
+        raise ConfigError(
+            f"`observation={student.observation.name}` gives a {type(plain).__name__}; a student can be exported if "
+            "its observation is made of arrays, dicts, tuples and lists"
+        )
     leaves, tree = jax.tree.flatten(network.initial_carry(1))
     widths = [leaf.shape[-1] for leaf in leaves]
     ends = np.cumsum(widths).tolist()
 
-    def act(observation: Any, memory: Any, starts: Any) -> tuple[Any, Any]:
-        seen = from_observation(observation, jnp.full((observation.shape[0], 2), -1, jnp.int8))
+    def act(arrays: Any, memory: Any, starts: Any) -> tuple[Any, Any]:
+        observation = student.observation.from_arrays(task, template, arrays)
         carry = jax.tree.unflatten(
             tree, [memory[:, end - width : end] for width, end in zip(widths, ends, strict=True)]
         )
-        carry, logits = student_policy(network, params)(carry, seen, starts)
+        carry, logits = one_step(network, student.params, carry, observation, starts)
         after = jax.tree.leaves(carry)
         return logits, jnp.concatenate(after, axis=-1) if after else memory
 
     (number,) = jax_export.symbolic_shape("b")
     shapes = (
-        jax.ShapeDtypeStruct((number, task.width, task.height, 4), jnp.uint8),
+        jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((number, *leaf.shape), leaf.dtype), plain),
         jax.ShapeDtypeStruct((number, sum(widths)), jnp.float32),
         jax.ShapeDtypeStruct((number,), jnp.bool_),
     )
     return sum(widths), bytes(jax_export.export(jax.jit(act), platforms=PLATFORMS)(*shapes).serialize())
+
+
+def _of_containers(tree: Any) -> bool:
+    """Whether a tree of arrays needs no class of its own to be read again."""
+    if type(tree) is dict:
+        return all(map(_of_containers, tree.values()))
+    return all(map(_of_containers, tree)) if type(tree) in (list, tuple) else hasattr(tree, "dtype")
+
+
+def _load(student: Student, file: str, card: str) -> str:
+    """The card's program for a student."""
+    import jax
+
+    plain = student.observation.as_arrays(student.template)
+    path, _ = jax.tree_util.tree_leaves_with_path(plain)[0]
+    shown = jax.tree.map(lambda leaf: f"{leaf.dtype}[{', '.join(['B', *map(str, leaf.shape)])}]", plain)
+    first = f"observations{jax.tree_util.keystr(path)}"
+    return LOAD.format(file=file, card=card, first=first, observations=shown)
 
 
 def _description(student: Student, memory: int) -> dict[str, Any]:
@@ -155,7 +178,7 @@ def _description(student: Student, memory: int) -> dict[str, Any]:
     import jax
     import numpy as np
 
-    from l4t_jax.envs.cells import ACTIONS, COLOURS
+    from l4t_jax.envs.cells import ACTIONS
     from l4t_jax.reporting import machine
 
     task = student.task
@@ -167,20 +190,47 @@ def _description(student: Student, memory: int) -> dict[str, Any]:
         algo=student.config.algo,
         student=student.config.student,
         parameters=sum(int(np.size(leaf)) for leaf in jax.tree.leaves(student.params)),
-        observation=dict(
-            shape=["b", task.width, task.height, 4],
-            dtype="uint8",
-            layout="the map that the agent remembers of this episode, x first; per cell MiniGrid's object, colour and "
-            "state, then 4, but at the agent's cell its direction: 0 right (x + 1), 1 down (y + 1), 2 left, 3 up",
-            objects="0 never seen, 1 empty, 2 wall, 3 floor, 4 door, 5 key, 6 ball, 7 box, 8 goal, 9 lava; the agent's "
-            "own cell shows what it carries, else empty",
-            colours=dict(enumerate(COLOURS)),
-            states="of a door: 0 open, 1 closed, 2 locked; else 0",
-        ),
+        observation=_observed(student),
         memory=memory,
         actions=dict(enumerate(ACTIONS)),
         platforms=list(PLATFORMS),
         versions=machine.versions(),
+    )
+
+
+def _observed(student: Student) -> dict[str, Any]:
+    """What the card says of the observation: its shape, and what the numbers of a map mean."""
+    import jax
+
+    from l4t_jax.envs.cells import COLOURS
+    from l4t_jax.envs.state import MemoryMap
+
+    observation, task = student.observation, student.task
+    plain = observation.as_arrays(student.template)
+    said: dict[str, Any] = dict(
+        name=observation.name,
+        shape=jax.tree.map(lambda leaf: ["b", *leaf.shape], plain),
+        dtype=jax.tree.map(lambda leaf: str(leaf.dtype), plain),
+    )
+    if not isinstance(student.template, MemoryMap):
+        return said
+    cell = "x first; per cell MiniGrid's object, colour and state"
+    if observation.pose is None:
+        said["layout"] = (
+            f"the map that the agent remembers of this episode, {cell}, then 4, but at the agent's cell its direction: "
+            "0 right (x + 1), 1 down (y + 1), 2 left, 3 up"
+        )
+    else:
+        x, y, _ = observation.pose(task)
+        said["layout"] = f"what the agent sees now, {cell}; the agent is at ({x}, {y}) and looks up, to smaller y"
+    if task.mission is not None:
+        said["mission"] = {name: list(words) for name, words in task.mission.fields}
+    return dict(
+        **said,
+        objects="0 not seen, 1 empty, 2 wall, 3 floor, 4 door, 5 key, 6 ball, 7 box, 8 goal, 9 lava; the agent's own "
+        "cell shows what it carries, else empty",
+        colours=dict(enumerate(COLOURS)),
+        states="of a door: 0 open, 1 closed, 2 locked; else 0",
     )
 
 

@@ -108,6 +108,8 @@ def _preset_defaults(name: str) -> str | None:
     """What --help says of a setting that the preset decides."""
     if name == "num_steps":
         return "; ".join(f"{preset}: {values[name]}" for preset, values in PRESETS.items()) + "; at most an episode"
+    if name == "observation":
+        return "the student's own, or map"
     if name == "run_dir":
         return "runs/TASK-ALGO-SEED"
     if name == "resume":

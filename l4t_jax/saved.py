@@ -12,10 +12,10 @@ from typing import Any
 
 import jax
 
-from l4t_jax import extensions, imported
+from l4t_jax import extensions
 from l4t_jax.config import Settings, with_home
 from l4t_jax.envs import Task, get_task
-from l4t_jax.errors import CannotImport, CheckpointError, ConfigError, ExtensionError, RunFolderError, UnknownTask
+from l4t_jax.errors import CheckpointError, ConfigError, ExtensionError, RunFolderError, UnknownTask
 from l4t_jax.reporting import run_folder
 from l4t_jax.training import checkpoint
 from l4t_jax.training.checkpoint import Which
@@ -70,10 +70,9 @@ def read_settings(
     try:
         settings = Settings(**values)
         extensions.load_all(settings.imports, imports, strict)
-        imported.take_from(folder)
         task = get_task(settings.env)
         settings.check(task.max_steps)
-    except (ExtensionError, CannotImport):
+    except ExtensionError:
         raise
     except (TypeError, ConfigError, UnknownTask) as error:
         raise RunFolderError(f"{file} does not hold a run's settings: {error}") from error
@@ -100,6 +99,47 @@ def open_run(run_dir: str | Path, which: Which, imports: Sequence[extensions.Imp
         host = checkpoint.newest_host(folder) or {}
         raise CheckpointError(f"the student in {folder} {checkpoint.misfit(saved_shapes(saved), mine, host)}")
     return saved
+
+
+def player(saved: SavedRun, env: str | None = None) -> Trainer:
+    """What plays a run's students on another task, or on their own.
+
+    They go on reading the objects and the mission of the task that they learned, on the maps of the one that they play.
+
+    Args:
+        saved: the run.
+        env: the other task's name.
+
+    Raises:
+        UnknownTask, ConfigError: there is no such task, or it is not for these students.
+    """
+    task = saved.task if env is None else get_task(env)
+    steps = min(saved.settings.num_steps, task.max_steps)
+    settings = dataclasses.replace(saved.settings, env=task.name, num_steps=steps, devices=None)
+    trainer = Trainer(config=settings, task=task, learned=saved.task)
+    why = None if task is saved.task else _cannot_play(saved, trainer)
+    if why is not None:
+        raise ConfigError(
+            f"this student ({settings.student}, trained on {saved.task.name}) cannot play {task.name}: {why}"
+        )
+    return trainer
+
+
+def _cannot_play(saved: SavedRun, trainer: Trainer) -> str | None:
+    """Why a run's students cannot play a trainer's task, in words; None if they can."""
+    old, new = saved.task, trainer.task
+    missions = [None if task.mission is None else task.mission.fields for task in (old, new)]
+    if missions[0] != missions[1]:
+        return f"the missions of {new.name} are not those of {old.name}"
+    if not trainer.controller.chooses_actions and (old.objects, old.skills) != (new.objects, new.skills):
+        return f"it chooses skills of {old.name}"
+    marks = any(role.target is not None for role in trainer.student.task.objects)
+    if marks and jax.eval_shape(trainer.env.initial, jax.random.key(0)).targets is None:
+        return f"it reads what the mission of {old.name} points at"
+    if own_shapes(trainer) != saved_shapes(saved):
+        mine, other = (trainer.observation.network_task(task) for task in (old, new))
+        return f"its network is made for maps of {mine.width} x {mine.height}, not {other.width} x {other.height}"
+    return None
 
 
 def own_shapes(trainer: Trainer) -> dict[str, tuple[int, ...]]:

@@ -5,6 +5,7 @@ Host module, over `saved`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,15 @@ import numpy as np
 
 from l4t_jax import extensions
 from l4t_jax.agents.algorithms import get_algorithm
-from l4t_jax.agents.policy import student_policy
-from l4t_jax.agents.students import StudentNetwork, make_student
+from l4t_jax.agents.policy import one_step
 from l4t_jax.config import Settings
 from l4t_jax.envs import get_task
-from l4t_jax.envs.state import MemoryMap, from_observation
+from l4t_jax.envs.state import State
 from l4t_jax.errors import ConfigError
 from l4t_jax.kernels import PORTABLE
-from l4t_jax.saved import one_student, open_run
+from l4t_jax.saved import one_student, open_run, player
 from l4t_jax.training.checkpoint import Which
+from l4t_jax.training.trainer import Trainer
 
 
 class Student:
@@ -34,15 +35,22 @@ class Student:
 
     Attributes:
         config: settings of the run that it comes from.
-        task: that it learned.
+        task: that it plays.
+        observation: what it reads.
         network: its network.
         params: its parameters.
     """
 
-    def __init__(self, config: Settings, params: Any) -> None:
+    def __init__(self, config: Settings, params: Any, env: str | None = None) -> None:
         self.config, self.params = config, params
-        self.task = get_task(config.env)
-        self.network: StudentNetwork = make_student(config.student, self.task, config.hidden, config.dtype)
+        learned = get_task(config.env)
+        self.task = learned if env is None else get_task(env)
+        # A run's tuning is for the processor that it ran on.
+        portable = dataclasses.replace(config, kernels=PORTABLE.name)
+        trainer = Trainer(config=portable, task=self.task, learned=learned)
+        self.observation, self.network = trainer.observation, trainer.student
+        self.template = self.observation.template(trainer.env)
+        self._observe = jax.jit(lambda state: self.observation.observe(self.task, state, PORTABLE))
         self._logits = jax.jit(self._forward)
         self.reset()
 
@@ -51,29 +59,48 @@ class Student:
         self._carry: Any = self.network.initial_carry(1)
         self._fresh = True
 
-    def _forward(self, carry: Any, memory: MemoryMap, fresh: jax.Array) -> tuple[Any, jax.Array]:
-        memory = jax.tree.map(lambda leaf: leaf[None], memory)
-        carry, logits = student_policy(self.network, self.params)(carry, memory, fresh[None])
+    def observe(self, state: State) -> Any:
+        """What the student reads of the state of one environment."""
+        return self._observe(state)
+
+    def _forward(self, carry: Any, observation: Any, fresh: jax.Array) -> tuple[Any, jax.Array]:
+        observation = jax.tree.map(lambda leaf: leaf[None], observation)
+        carry, logits = one_step(self.network, self.params, carry, observation, fresh[None])
         return carry, logits[0]
+
+    def _read(self, observation: Any) -> Any:
+        """An observation, given as it is or in its plain form.
+
+        Raises:
+            ValueError: it is of another shape.
+        """
+        plain, template = self.observation.as_arrays(self.template), self.template
+        if isinstance(observation, type(template)):
+            plain = template
+        elif isinstance(plain, jax.ShapeDtypeStruct):
+            observation = np.asarray(observation)
+        shapes, given = (jax.tree.map(np.shape, tree) for tree in (plain, observation))
+        if shapes != given:
+            raise ValueError(
+                f"an observation (`{self.observation.name}`) of {self.task.name} has shape {shapes}, not {given}"
+            )
+        arrays = jax.tree.map(lambda leaf, like: jnp.asarray(leaf).astype(like.dtype), observation, plain)
+        return arrays if plain is template else self.observation.from_arrays(self.task, template, arrays)
 
     def logits(self, observation: Any) -> jax.Array:
         """Scores of the seven actions, `float32[7]`; a recurrent student takes it as the next step of its episode.
 
         Args:
-            observation: `uint8[W, H, 4]` as the task's navix environment gives it, or a `MemoryMap`.
+            observation: as `observe` gives it. A map may be given as an array: `uint8[W, H, 4]`, as the task's navix
+                environment gives it, for `map`, and `uint8[V, V, 3]`, as Farama's `minigrid` gives it, for `view`.
+                Where the task draws missions, it is a dict of that `map`, the `mission` `int8[M]`, and what else
+                `Observation.as_arrays` says.
 
         Raises:
             ValueError: the observation is of another shape.
         """
         with jax.enable_x64(False):
-            memory = observation
-            if not isinstance(observation, MemoryMap):
-                shape = (self.task.width, self.task.height, 4)
-                observation = jnp.asarray(observation)
-                if observation.shape != shape:
-                    raise ValueError(f"an observation of {self.task.name} has shape {shape}, not {observation.shape}")
-                memory = from_observation(observation.astype(jnp.uint8), jnp.full((2,), -1, jnp.int8))
-            self._carry, logits = self._logits(self._carry, memory, jnp.asarray(self._fresh))
+            self._carry, logits = self._logits(self._carry, self._read(observation), jnp.asarray(self._fresh))
         self._fresh = False
         return logits
 
@@ -89,33 +116,37 @@ class Student:
 
     def __reduce__(self) -> tuple[Any, ...]:
         carry = jax.tree.map(np.asarray, self._carry)
-        return _unpickled, (self.config, jax.tree.map(np.asarray, self.params), carry, self._fresh)
+        return _unpickled, (self.config, jax.tree.map(np.asarray, self.params), self.task.name, carry, self._fresh)
 
 
-def _unpickled(config: Settings, params: Any, carry: Any, fresh: bool) -> Student:
+def _unpickled(config: Settings, params: Any, env: str, carry: Any, fresh: bool) -> Student:
     extensions.load_all(config.imports)
-    student = Student(config, jax.tree.map(jnp.asarray, params))
+    student = Student(config, jax.tree.map(jnp.asarray, params), env)
     student._carry, student._fresh = carry, fresh
     return student
 
 
 def load_student(
-    run_dir: str | Path, *, seed: int = 0, checkpoint: Which = "last", imports: Sequence[extensions.Importable] = ()
-) -> Student:
+    run_dir: str | Path, *, seed: int = 0, checkpoint: Which = "last", env: str | None = None,
+    imports: Sequence[extensions.Importable] = (),
+) -> Student:  # fmt: skip
     """A saved student.
 
     Args:
         run_dir: the run folder; `~` is the home folder.
         seed: which of the run's students, counted from 0.
         checkpoint: "last", or "best" by success on the validation levels.
+        env: another task that it is to play; its own by default.
         imports: extensions to load beside those of the run, which are loaded by themselves.
 
     Raises:
         RunFolderError, CheckpointError: `run_dir` is not a run folder, or holds no student yet.
-        ConfigError: the run has no such seed, or an extension cannot be loaded.
+        UnknownTask, ConfigError: the run has no such seed, `env` is unknown or not for this student, or an extension
+            cannot be loaded.
     """
     saved = open_run(run_dir, checkpoint, imports)
     algo = saved.settings.algo
     if not get_algorithm(algo).controller(saved.task, PORTABLE).chooses_actions:
         raise ConfigError(f"a student of `algo={algo}` chooses skills, not actions; `evaluate` plays it")
-    return Student(saved.settings, jax.tree.map(jnp.asarray, one_student(saved, seed)))
+    task = player(saved, env).task
+    return Student(saved.settings, jax.tree.map(jnp.asarray, one_student(saved, seed)), task.name)

@@ -29,6 +29,7 @@ import numpy as np
 import pytest
 
 from l4t_jax import extensions
+from l4t_jax.agents import observations
 from l4t_jax.agents.algorithms import base as algorithms
 from l4t_jax.agents.students import base as students
 from l4t_jax.envs import GridTask, Task, get_task, registry
@@ -63,12 +64,6 @@ pytest_plugins = ["small_runs"]  # its fixtures
 PAPER_TASKS = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "DivergedDoorKey")
 STOCK_TASKS = tuple(f"DoorKey-{size}x{size}" for size in (5, 6, 8, 16))
 ALL_TASKS = PAPER_TASKS + STOCK_TASKS
-
-
-@pytest.fixture(scope="session", autouse=True)
-def kept_levels(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Levels of environments that are brought in are kept for the tests alone."""
-    os.environ["L4T_LEVELS"] = str(tmp_path_factory.mktemp("levels"))
 
 
 COSTLY = ("trained", "rolled", "scripted", "built")  # fixtures of a module that take long to set up
@@ -115,8 +110,8 @@ def rng() -> np.random.Generator:
 
 
 REGISTRIES: tuple[dict[Any, Any], ...] = (
-    registry._TASKS, registry._ALIASES, skills._SKILLS, students._STUDENTS, algorithms._ALGORITHMS, backends._OPENERS,
-    extensions._LOADED, extensions._OWNERS,
+    registry._TASKS, registry._ALIASES, skills._SKILLS, observations._OBSERVATIONS, students._STUDENTS,
+    algorithms._ALGORITHMS, backends._OPENERS, extensions._LOADED, extensions._OWNERS,
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """A tiny run that many tests look at, and what listens to one. A plugin of pytest's, for its fixtures."""
 
+import dataclasses
 import json
 import signal
 from collections.abc import Iterator
@@ -12,12 +13,13 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import l4t_jax
-from l4t_jax import api, errors
+from l4t_jax import api, errors, files
 from l4t_jax.config import Config
 from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.progress import Progress
 from l4t_jax.training import checkpoint
 from l4t_jax.training.best import BestParams
+from l4t_jax.training.trainer import Trainer
 
 TINY = Config(
     env="DoorKey", num_seeds=2, num_envs=8, num_steps=16, total_steps=8 * 16 * 5, evaluations=3, minibatches=2,
@@ -143,3 +145,19 @@ def unbroken(compiled_once: None, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("unbroken") / "run"
     l4t_jax.train(TINY, run_dir=str(folder))
     return folder
+
+
+def saved_run(folder: Path, student: str, **settings: Any) -> Config:
+    """A run folder with a checkpoint of untrained students, in which every parameter counts."""
+    small: dict[str, Any] = dict(student=student, num_envs=2, num_steps=8, minibatches=2, num_seeds=2)
+    trainer = Trainer.create(Config(**{**small, **settings}))
+    state = jax.jit(trainer.init_seeds)(jax.random.split(jax.random.key(3), 2))
+    noise = jax.random.split(jax.random.key(5), len(jax.tree.leaves(state.params)))
+    noise = jax.tree.unflatten(jax.tree.structure(state.params), list(noise))
+    params = jax.tree.map(lambda x, key: x + 0.05 * jax.random.normal(key, x.shape), state.params, noise)
+    folder.mkdir()
+    files.write_json(folder / run_folder.CONFIG, dataclasses.asdict(trainer.config))
+    checkpoints = checkpoint.Checkpoints(folder, trainer.config)
+    checkpoints.save(1, state.replace(params=params), state.params, {})
+    checkpoints.close()
+    return trainer.config

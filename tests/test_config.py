@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from l4t_jax.config import PRESETS, Config, ConfigError, Import, Settings
+from l4t_jax.training.trainer import Trainer
 
 
 def test_numpy_numbers_are_python_numbers() -> None:
@@ -84,8 +85,6 @@ def test_a_rollout_is_no_longer_than_an_episode() -> None:
         (dict(entropy_coef=float("nan")), "`entropy_coef` must be a number of at most"),
         (dict(anneal="soon"), "`anneal` must be one of clock, success, not 'soon'"),
         (dict(env=3), "`env` must be a word, not 3"),
-        (dict(minibatches=7), "`minibatches` must divide `num_steps=32`; 8 would, 7 does not"),
-        (dict(student="lstm", num_envs=96, minibatches=5), "must divide `num_envs=96`; 4 would"),
         (dict(total_steps=2**40, num_steps=1, num_envs=1, minibatches=1), "at most 2147483647 can be counted"),
     ],
 )
@@ -93,3 +92,26 @@ def test_a_wrong_value_is_refused_by_its_setting(given: dict[str, Any], words: s
     with pytest.raises(ConfigError) as error:
         Config(**given).resolved(150)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (dict(minibatches=7), "`minibatches` must divide `num_steps=32`; 8 would, 7 does not"),
+        (dict(student="lstm", num_envs=96, minibatches=5), "must divide `num_envs=96`; 4 would"),
+        (dict(student="eggo"), "`student` cannot be 'eggo'; did you mean ego?"),
+        (dict(observation="veiw"), "`observation` cannot be 'veiw'; did you mean view?"),
+    ],
+)
+def test_what_a_student_decides_is_refused_where_it_is_known(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Trainer.create(Config(**given))
+    assert words in str(error.value)
+
+
+def test_a_student_has_defaults_of_its_own_and_what_is_given_wins() -> None:
+    assert Trainer.create(Config(student="lstm")).config.hidden == 256
+    assert Trainer.create(Config(student="lstm", hidden=8)).config.hidden == 8
+    assert Trainer.create(Config(student="cnn")).config.hidden == 64
+    assert Trainer.create(Config(preset="paper", student="ego")).config.hidden == 64  # the preset's
+    assert Trainer.create(Config()).config.observation == "map"

@@ -1,6 +1,5 @@
 """A student to take away: the exported file gives the original's logits, where `l4t_jax` cannot be imported."""
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -13,15 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_runs import saved_run
 
 import l4t_jax
 from l4t_jax import files
-from l4t_jax.config import Config, ConfigError
+from l4t_jax.config import ConfigError
 from l4t_jax.envs.state import as_observation
 from l4t_jax.export import export, main
 from l4t_jax.reporting import run_folder
-from l4t_jax.training import checkpoint
-from l4t_jax.training.trainer import Trainer
 
 MAPS = 1000
 # A stranger's program: what the card says, after `l4t_jax` was made impossible to import. Three steps of an episode.
@@ -44,21 +42,6 @@ np.save("logits.npy", np.stack(found))
 """
 
 
-def saved_run(folder: Path, student: Any, **settings: Any) -> Config:
-    """A run folder with a checkpoint of untrained students, in which every parameter counts."""
-    trainer = Trainer.create(Config(student=student, num_envs=2, num_steps=8, minibatches=2, num_seeds=2, **settings))
-    state = jax.jit(trainer.init_seeds)(jax.random.split(jax.random.key(3), 2))
-    noise = jax.random.split(jax.random.key(5), len(jax.tree.leaves(state.params)))
-    noise = jax.tree.unflatten(jax.tree.structure(state.params), list(noise))
-    params = jax.tree.map(lambda x, key: x + 0.05 * jax.random.normal(key, x.shape), state.params, noise)
-    folder.mkdir()
-    files.write_json(folder / run_folder.CONFIG, dataclasses.asdict(trainer.config))
-    checkpoints = checkpoint.Checkpoints(folder, trainer.config)
-    checkpoints.save(1, state.replace(params=params), state.params, {})
-    checkpoints.close()
-    return trainer.config
-
-
 @pytest.mark.parametrize("student", ["ego", pytest.param("cnn", marks=pytest.mark.slow), "lstm"])
 def test_the_exported_student_gives_the_logits_of_the_original_without_the_package(
     student: str, random_known: Callable[..., Any], rng: np.random.Generator, tmp_path: Path
@@ -77,11 +60,11 @@ def test_the_exported_student_gives_the_logits_of_the_original_without_the_packa
     found = np.load(tmp_path / "run" / "logits.npy")
 
     def original(carry: Any, maps: Any, starts: Any) -> tuple[Any, Any]:
-        from l4t_jax.agents.policy import student_policy
+        from l4t_jax.agents.policy import one_step
         from l4t_jax.envs.state import from_observation
 
         seen = from_observation(maps, jnp.full((MAPS, 2), -1, jnp.int8))
-        return student_policy(loaded.network, loaded.params)(carry, seen, starts)
+        return one_step(loaded.network, loaded.params, carry, seen, starts)
 
     step, carry, starts = jax.jit(original), loaded.network.initial_carry(MAPS), np.ones(MAPS, bool)
     wanted = []

@@ -9,6 +9,7 @@ import pytest
 
 from l4t_jax import errors, extensions, tasks
 from l4t_jax.agents.algorithms import get_algorithm
+from l4t_jax.agents.observations import get_observation
 from l4t_jax.agents.students import base as students
 from l4t_jax.config import Import
 from l4t_jax.envs import get_task
@@ -73,8 +74,14 @@ KINDS: dict[str, tuple[str, Callable[[], str], str]] = {
     "student": (
         "from l4t_jax.agents.students import register_student\n"
         "def mine(**settings): 'WORD'\nregister_student('NAME', mine)\n",
-        lambda: str(students._STUDENTS["mine"].__doc__),
+        lambda: str(students._STUDENTS["mine"].network.__doc__),
         "ego",
+    ),
+    "observation": (
+        "from l4t_jax.agents.observations import Observation, register_observation\n"
+        "def mine(task, state, kernel): 'WORD'\nregister_observation(Observation('NAME', mine))\n",
+        lambda: str(get_observation("mine").observe.__doc__),
+        "view",
     ),
     "algorithm": (
         "from l4t_jax.agents.algorithms import Algorithm, register_algorithm\n"

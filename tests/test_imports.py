@@ -29,7 +29,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("teacher",),
     ("agents",),
     ("evaluation",),
-    ("imported",),
     ("reporting",),
     ("training",),
     ("saved",),

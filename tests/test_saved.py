@@ -1,18 +1,22 @@
 """Saved runs: evaluated again, from the last and the best parameters, and refused where they do not fit."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from small_runs import EARNED, Spy
+from small_runs import EARNED, Spy, saved_run
 
 import l4t_jax
 from l4t_jax import __main__ as l4t
 from l4t_jax import api, errors
 from l4t_jax.config import ConfigError
+from l4t_jax.envs.navix import make_env
+from l4t_jax.evaluate import main
 from l4t_jax.training import checkpoint
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -50,9 +54,41 @@ def test_the_best_checkpoint_holds_the_parameters_that_earned_it(tiny: tuple[api
     assert any(np.any(a[0] != b[0]) for a, b in zip(jax.tree.leaves(best), jax.tree.leaves(EARNED[0]), strict=True))
 
 
-def test_a_student_for_other_maps_cannot_play(tiny: tuple[api.Result, Spy]) -> None:
-    with pytest.raises(ConfigError, match="cannot play ColoredDoorKey"):
-        l4t_jax.evaluate(tiny[0].run_dir, env="ColoredDoorKey")
+@pytest.mark.parametrize("env", ["LavaDoorKey", "ColoredDoorKey"])
+def test_a_student_plays_a_task_with_other_objects(
+    env: str, tiny: tuple[api.Result, Spy], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It reads the objects of the task that it learned: lava is among what every student tells apart."""
+    found = l4t_jax.evaluate(tiny[0].run_dir, env=env, levels=16)
+    assert (found["task"], found["levels"]) == (env, 16) and 0 < found["length"] <= 150
+    assert main([str(tiny[0].run_dir), "--env", env, "--levels", "16", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["seeds"] == found["seeds"]
+    assert l4t_jax.load_student(tiny[0].run_dir, env=env).task.name == env
+
+
+def test_a_student_plays_maps_of_other_sizes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    small = dict(env="DoorKey-8x8", hidden=8, validation_levels=4)
+    saved_run(tmp_path / "ego", "ego", **small)
+    for env in ("DoorKey-6x6", "DoorKey-16x16"):
+        assert main([str(tmp_path / "ego"), "--env", env, "--levels", "4", "--json"]) == 0
+        assert json.loads(capfd.readouterr().out)["task"] == env
+    student = l4t_jax.load_student(tmp_path / "ego", env="DoorKey-6x6")
+    assert 0 <= student.act(known_map(student)) < 7
+    saved_run(tmp_path / "cnn", "cnn", **small)
+    with pytest.raises(ConfigError, match="cannot play DoorKey-6x6: its network is made for maps of 8 x 8, not 6 x 6"):
+        l4t_jax.evaluate(tmp_path / "cnn", env="DoorKey-6x6")
+
+
+def known_map(student: l4t_jax.Student) -> Any:
+    return student.observe(make_env(student.task).initial(jax.random.key(0)))
+
+
+def test_tasks_that_a_student_cannot_read_are_refused(tiny: tuple[api.Result, Spy], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the missions of GoToDoor-5x5 are not those of SimpleDoorKey"):
+        l4t_jax.evaluate(tiny[0].run_dir, env="GoToDoor-5x5")
+    saved_run(tmp_path / "run", "ego", hidden=8, algo="hrl")
+    with pytest.raises(ConfigError, match="cannot play ColoredDoorKey: it chooses skills of SimpleDoorKey"):
+        l4t_jax.evaluate(tmp_path / "run", env="ColoredDoorKey")
 
 
 @pytest.mark.parametrize("make", [lambda path: path, lambda path: (path / "config.json").write_text("{}") and path])

@@ -1,9 +1,7 @@
 """A learning algorithm: the advantage actor-critic (A2C), one gradient step on each rollout and no teacher.
 
-    python -m l4t_jax.run --import docs/extending/own_algorithm.py --env DoorKey-5x5 --algo a2c
-    l4t_jax.train(imports="docs/extending/own_algorithm.py", env="DoorKey-5x5", algo="a2c")
-
-The loss terms of `l4t_jax.agents.losses` take arrays, so any algorithm can use them.
+python -m l4t_jax.run --import docs/extending/own_algorithm.py --env DoorKey-5x5 --algo a2c
+l4t_jax.train(imports="docs/extending/own_algorithm.py", env="DoorKey-5x5", algo="a2c")
 """
 
 import jax
@@ -13,7 +11,7 @@ import optax
 from l4t_jax import parallel
 from l4t_jax.agents import losses
 from l4t_jax.agents.algorithms import Algorithm, register_algorithm
-from l4t_jax.agents.students import run
+from l4t_jax.agents.students import apply_student
 
 
 class A2C(Algorithm):
@@ -34,7 +32,7 @@ class A2C(Algorithm):
         advantage = losses.normalise(advantage, axis=axes.mesh)
 
         def loss(params):
-            _, logits, value = run(setup.student, params, rows.carry, rows.memory, rows.reset)
+            _, logits, value = apply_student(setup.student, params, rows.carry, rows.observation, rows.reset)
             log_pi = losses.log_policy(logits)  # (actions, T, N)
             policy = -jnp.mean(losses.log_probability(log_pi, rows.action) * advantage)
             error = jnp.mean(jnp.square(value - target))

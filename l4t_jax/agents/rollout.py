@@ -14,13 +14,14 @@ import jax.numpy as jnp
 from flax import struct
 
 from l4t_jax.agents.controllers import Controller, Primitive
+from l4t_jax.agents.observations import MAP, Observation
 from l4t_jax.envs.navix import GridTask, Outcome
 from l4t_jax.envs.state import MemoryMap, State
 from l4t_jax.envs.visibility import know as know_one
 from l4t_jax.parallel import per_env_bits, per_env_keys
 
-# (carry, memory map (1, N), reset (1, N)) -> carry, logits (1, N, 7), value (1, N)
-Act = Callable[[Any, MemoryMap, jax.Array], tuple[Any, jax.Array, jax.Array]]
+# (carry, observation (1, N), reset (1, N)) -> carry, logits (1, N, 7), value (1, N)
+Act = Callable[[Any, Any, jax.Array], tuple[Any, jax.Array, jax.Array]]
 
 
 class Envs(struct.PyTreeNode):
@@ -47,7 +48,7 @@ class Rollout(struct.PyTreeNode):
     """T steps of N environments, time-major, leading axes (T, N) unless said otherwise.
 
     Attributes:
-        memory: the memory map before the action.
+        observation: what the student observed before the action.
         reset: `bool` the step is the first of its episode.
         action: `int32` which of its outputs the student chose: an action, or an option.
         log_prob: `float32` of that choice, as it was made.
@@ -60,9 +61,11 @@ class Rollout(struct.PyTreeNode):
         truncated: `bool` it was cut off and did not end by itself.
         carry: the student's before the first step, leading axis N.
         option_boundary, action_mask: as in `controllers.Choice`.
+        kept_memory: the memory map before the action, where it was asked for and is not the observation.
+        observes_memory: whether the observation is the memory map.
     """
 
-    memory: MemoryMap
+    observation: Any
     reset: jax.Array
     action: jax.Array
     log_prob: jax.Array
@@ -76,6 +79,13 @@ class Rollout(struct.PyTreeNode):
     carry: Any
     option_boundary: jax.Array | None = None
     action_mask: jax.Array | None = None
+    kept_memory: MemoryMap | None = None
+    observes_memory: bool = struct.field(pytree_node=False, default=True)
+
+    @property
+    def memory(self) -> MemoryMap | None:
+        """The memory map before the action, which the teacher reads; None where it is not there."""
+        return self.observation if self.observes_memory else self.kept_memory
 
 
 def begin(key: jax.Array, pool: State, num_envs: int, carry: Any, option_state: Any = ()) -> Envs:
@@ -104,6 +114,8 @@ def rollout(
     pool: State,
     num_steps: int,
     controller: Controller = Primitive(),  # noqa: B008 (frozen)
+    observation: Observation = MAP,
+    keep_memory: bool = True,
 ) -> tuple[Envs, Rollout]:
     """Runs every environment for `num_steps` steps.
 
@@ -115,6 +127,8 @@ def rollout(
         pool: levels to start new episodes on, leading axis M.
         num_steps: T; at most `env.max_steps`, so that an environment is truncated at most once.
         controller: turns the student's logits into actions.
+        observation: what the student observes.
+        keep_memory: store memory maps beside the observations; where those are memory maps, they are stored once.
 
     Returns:
         The environments afterwards, and the rollout.
@@ -123,27 +137,28 @@ def rollout(
         raise ValueError(f"a rollout of {num_steps} steps is longer than an episode of {env.max_steps}")
     num_envs = envs.t.shape[0]
     first_carry = envs.carry
-    know = jax.vmap(know_one)
+    know, observe, reads_map = jax.vmap(know_one), observation.of(env), observation is MAP
 
-    def step(state: tuple[Envs, MemoryMap, Any], key: jax.Array) -> tuple[tuple[Envs, MemoryMap, Any], dict[str, Any]]:
-        envs, cut_memory, cut_carry = state
+    def step(state: tuple[Envs, Any, Any], key: jax.Array) -> tuple[tuple[Envs, Any, Any], dict[str, Any]]:
+        envs, cut_seen, cut_carry = state
         choice_bits, level_bits = per_env_bits(key, envs.env_id, 2).T
         memory = env.kernel.once(know(envs.env_state))  # else a student's features find it anew, many times
-        carry, logits, value = act(envs.carry, _one_step(memory), envs.reset[None])
+        seen = memory if reads_map else env.kernel.once(observe(envs.env_state))
+        carry, logits, value = act(envs.carry, _one_step(seen), envs.reset[None])
         option_state, choice = controller.choose(envs.option_state, choice_bits, memory, envs.reset, logits[0])
         env_state, outcome = step_envs(env, key, envs.env_id, envs.env_state, envs.t, choice.action)
         terminated, truncated = outcome.terminated, outcome.truncated & ~outcome.terminated
         done = terminated | truncated
         # The only states whose value is not that of a later row: keep them aside, one an environment (see `num_steps`).
-        cut_memory = where_done(truncated, know(env_state), cut_memory)
+        cut_seen = where_done(truncated, observe(env_state), cut_seen)
         cut_carry = where_done(truncated, carry, cut_carry)
         index = (level_bits % pool.agent.shape[0]).astype(jnp.int32)
         level = jax.tree.map(lambda leaf: leaf[index], pool)
         row = dict(
-            memory=memory, reset=envs.reset, action=choice.index, log_prob=choice.log_prob, value=value[0],
+            observation=seen, reset=envs.reset, action=choice.index, log_prob=choice.log_prob, value=value[0],
             reward=outcome.reward, success=outcome.success, age=envs.t, terminated=terminated, truncated=truncated,
             option_boundary=choice.option_boundary,
-            action_mask=choice.action_mask,
+            action_mask=choice.action_mask, kept_memory=memory if keep_memory and not reads_map else None,
         )  # fmt: skip
         envs = Envs(
             env_state=where_done(done, level, env_state),
@@ -153,17 +168,17 @@ def rollout(
             env_id=envs.env_id,
             option_state=option_state,
         )
-        return (envs, cut_memory, cut_carry), row
+        return (envs, cut_seen, cut_carry), row
 
-    start = (envs, know(envs.env_state), envs.carry)
-    (envs, cut_memory, cut_carry), rows = jax.lax.scan(step, start, jax.random.split(key, num_steps))
+    start = (envs, observe(envs.env_state), envs.carry)
+    (envs, cut_seen, cut_carry), rows = jax.lax.scan(step, start, jax.random.split(key, num_steps))
 
     no_reset = jnp.zeros((1, num_envs), bool)
-    _, _, last_value = act(envs.carry, _one_step(know(envs.env_state)), envs.reset[None])
-    _, _, cut_value = act(cut_carry, _one_step(cut_memory), no_reset)
+    _, _, last_value = act(envs.carry, _one_step(observe(envs.env_state)), envs.reset[None])
+    _, _, cut_value = act(cut_carry, _one_step(cut_seen), no_reset)
     next_value = jnp.concatenate([rows["value"][1:], last_value])
     next_value = jnp.where(rows["truncated"], cut_value, next_value)
-    return envs, Rollout(next_value=next_value, carry=first_carry, **rows)
+    return envs, Rollout(next_value=next_value, carry=first_carry, observes_memory=reads_map, **rows)
 
 
 def step_envs(

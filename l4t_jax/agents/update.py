@@ -18,14 +18,13 @@ from l4t_jax import parallel
 from l4t_jax.agents import losses
 from l4t_jax.agents.controllers import IMPOSSIBLE
 from l4t_jax.agents.rollout import Rollout
-from l4t_jax.agents.students import StudentNetwork, is_recurrent, prepare, run
-from l4t_jax.envs.state import MemoryMap
+from l4t_jax.agents.students import StudentNetwork, apply_student, is_recurrent, prepare
 
 
 class Batch(struct.PyTreeNode):
     """What the loss reads, leading axes (T, N): see `losses` for each term."""
 
-    memory: MemoryMap
+    observation: Any
     reset: jax.Array
     action: jax.Array
     log_prob: jax.Array
@@ -73,7 +72,7 @@ def make_batch(
         rollout.option_boundary,
     )  # fmt: skip
     return Batch(
-        memory=rollout.memory, reset=rollout.reset, action=rollout.action, log_prob=rollout.log_prob,
+        observation=rollout.observation, reset=rollout.reset, action=rollout.action, log_prob=rollout.log_prob,
         value=rollout.value, advantage=losses.normalise(advantage, rollout.option_boundary, axis), target=target,
         teacher=teacher, carry=rollout.carry, env_id=env_id, option_boundary=rollout.option_boundary,
         action_mask=rollout.action_mask,
@@ -84,7 +83,7 @@ def loss(
     student: StudentNetwork, params: Any, batch: Batch, weights: Weights
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The whole loss of a batch, and its terms by name."""
-    _, logits, value = run(student, params, batch.carry, batch.memory, batch.reset)
+    _, logits, value = apply_student(student, params, batch.carry, batch.observation, batch.reset)
     if batch.action_mask is not None:
         logits = jnp.where(batch.action_mask, logits, IMPOSSIBLE)
     log_pi = losses.log_policy(logits)
@@ -155,7 +154,7 @@ def update(
         Parameters, optimizer state, and the loss terms averaged over all minibatches.
     """
     by_env = is_recurrent(student)
-    batch = batch.replace(memory=prepare(student, batch.memory))  # once, not in every epoch
+    batch = batch.replace(observation=prepare(student, batch.observation))  # once, not in every epoch
     gradient = jax.value_and_grad(lambda p, b: loss(student, p, b, weights), has_aux=True)
 
     def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:

@@ -1,4 +1,4 @@
-"""What an agent sees now, and what it then knows: MiniGrid's view, and the memory map.
+"""What an agent sees now, and what it then knows: MiniGrid's view (`see`), and the memory map (`look`, `know`).
 
 Device module: pure, jittable; written for one environment, `vmap` gives a batch. Source: Farama `minigrid/core/grid.py`
 (`process_vis`) and `minigrid_env.py` (`gen_obs_grid`).
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from l4t_jax import kernels
-from l4t_jax.envs.cells import DIR_X, DIR_Y, DOOR_CLOSED, DOOR_LOCKED, EMPTY_CODE, WALL, kind_of, one_of
+from l4t_jax.envs.cells import DIR_X, DIR_Y, DOOR_CLOSED, DOOR_LOCKED, EMPTY_CODE, WALL, WALL_CODE, kind_of, one_of
 from l4t_jax.envs.state import MemoryMap, State
 from l4t_jax.kernels import visibility
 
@@ -49,6 +49,17 @@ def visible(clear: jax.Array, agent: jax.Array, view: int) -> jax.Array:
     x, y = view_coordinates(agent, view)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     window = inside & clear[jnp.clip(x, 0, width - 1), jnp.clip(y, 0, height - 1)]
+    seen = lit_cells(window) & inside
+    return jnp.zeros((width, height), bool).at[x, y].max(seen, mode="drop")
+
+
+def lit_cells(window: jax.Array) -> jax.Array:
+    """Which cells of a window are seen, `bool[view, view]`: the reference of `kernels.visibility.lit_rows`.
+
+    Args:
+        window: `bool[view, view]` its transparent cells, as `view_coordinates` has them: the agent's own row first.
+    """
+    view = len(window)
     lit = jnp.arange(view) == view // 2
     rows = []
     for row in window:
@@ -58,8 +69,11 @@ def visible(clear: jax.Array, agent: jax.Array, view: int) -> jax.Array:
         rows.append(lit)
         through = jnp.pad(lit & row, 1)
         lit = through[:-2] | through[1:-1] | through[2:]
-    seen = jnp.stack(rows) & inside
-    return jnp.zeros((width, height), bool).at[x, y].max(seen, mode="drop")
+    return jnp.stack(rows)
+
+
+def _transparent(cells: jax.Array) -> jax.Array:
+    return ~one_of(kind_of(cells), WALL, DOOR_CLOSED, DOOR_LOCKED)
 
 
 def look(state: State, view: int, see_through: bool = False, kernel: kernels.Kernels = kernels.PORTABLE) -> State:
@@ -71,8 +85,7 @@ def look(state: State, view: int, see_through: bool = False, kernel: kernels.Ker
         see_through: walls and closed doors do not block the view.
         kernel: how it is computed.
     """
-    blocks = one_of(kind_of(state.cells), WALL, DOOR_CLOSED, DOOR_LOCKED)
-    clear = jnp.ones_like(blocks) if see_through else ~blocks
+    clear = jnp.ones(state.cells.shape, bool) if see_through else _transparent(state.cells)
     find = visible if kernel.reference else visibility.visible
     now = find(clear, state.agent, view)
     if state.last_seen is not None:
@@ -97,3 +110,36 @@ def know(state: State) -> MemoryMap:
         cells=cells, agent=state.agent, carrying=state.carrying, pickup_position=state.pickup_position,
         mission=state.mission, targets=targets, carried_targets=state.carried_targets,
     )  # fmt: skip
+
+
+def see(state: State, view: int, see_through: bool = False, kernel: kernels.Kernels = kernels.PORTABLE) -> MemoryMap:
+    """What the agent sees now, and nothing of before: MiniGrid's partial view, in the agent's own frame.
+
+    Args:
+        state: of one environment.
+        view: width of the window, odd.
+        see_through: walls and closed doors do not block the sight.
+        kernel: how it is computed.
+
+    Returns:
+        A map of view x view cells. The agent stands at (view // 2, view - 1) and looks up (direction 3); its cell shows
+        what it carries, else empty floor. Cells that it does not see are 0, those beyond the map are walls. It has no
+        targets, and does not say where the carried object came from.
+    """
+    width, height = state.cells.shape
+    x, y = view_coordinates(state.agent, view)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    cells = state.cells[jnp.clip(x, 0, width - 1), jnp.clip(y, 0, height - 1)]
+    cells = jnp.where(inside, cells, jnp.uint8(WALL_CODE))
+    if not see_through:
+        clear = _transparent(cells)
+        lit = lit_cells(clear) if kernel.reference else visibility.lit_window(clear)
+        cells = jnp.where(lit, cells, jnp.uint8(0))
+    own = jnp.where(state.carrying != 0, state.carrying, jnp.uint8(EMPTY_CODE))
+    return MemoryMap(
+        cells=jnp.flip(cells.at[0, view // 2].set(own), axis=0).T,
+        agent=jnp.array([view // 2, view - 1, 3], jnp.int8),
+        carrying=state.carrying,
+        pickup_position=jnp.full(2, -1, jnp.int8),
+        mission=state.mission,
+    )

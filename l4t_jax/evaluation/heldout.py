@@ -211,10 +211,9 @@ def _trace(env: GridTask, policy: playing.Policy, carry: Any, key: jax.Array, le
 
     def step(state: tuple[State, Any], t: jax.Array) -> tuple[tuple[State, Any], tuple[Any, ...]]:
         env_state, carry = state
-        memory = jax.tree.map(lambda leaf: leaf[None], know(env_state))
-        carry, logits = policy(carry, memory, t[None] == 0)
-        action = jax.random.categorical(jax.random.fold_in(key, t), logits[0]).astype(jnp.int32)
         one = jax.tree.map(lambda leaf: leaf[None], env_state)
+        carry, logits = policy(carry, one, t[None] == 0)
+        action = jax.random.categorical(jax.random.fold_in(key, t), logits[0]).astype(jnp.int32)
         step_key = jax.random.fold_in(key, t)
         after, outcome = step_envs(env, step_key, jnp.zeros(1, jnp.int32), one, t[None], action[None])
         after, outcome = jax.tree.map(lambda leaf: leaf[0], (after, outcome))

@@ -19,9 +19,9 @@ from l4t_jax.agents.policy import Policy
 from l4t_jax.agents.rollout import step_envs
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.navix import GridTask
-from l4t_jax.envs.state import MemoryMap, State
+from l4t_jax.envs.state import State
 from l4t_jax.envs.task import Task
-from l4t_jax.envs.visibility import know as know_one
+from l4t_jax.envs.visibility import know
 from l4t_jax.kernels import PORTABLE, Kernels
 from l4t_jax.parallel import per_env_bits
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
@@ -77,14 +77,13 @@ def play(
     """
     num_envs = levels.agent.shape[0]
     own = jnp.arange(num_envs) if level_id is None else level_id
-    know = jax.vmap(know_one)
 
     def busy(state: tuple[Any, ...]) -> jax.Array:
         return jnp.any(~state[2]) & (state[1] < env.max_steps)
 
     def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
         env_state, t, done, carry, episodes = state
-        carry, logits = policy(carry, know(env_state), jnp.broadcast_to(t == 0, (num_envs,)))
+        carry, logits = policy(carry, env_state, jnp.broadcast_to(t == 0, (num_envs,)))
         action = choose(jax.random.fold_in(key, t), own, logits, greedy)
         env_state, outcome = step_envs(
             env, jax.random.fold_in(key, t), own, env_state, jnp.broadcast_to(t, (num_envs,)), action
@@ -124,14 +123,14 @@ def choose(key: jax.Array, level_id: jax.Array, logits: jax.Array, greedy: bool 
 def teacher_policy(task: Task, table: TeacherTable, kernel: Kernels = PORTABLE) -> Policy:
     """The teacher as a policy: samples from the mixture of its plans' actions; uniform in states without plans."""
 
-    def policy(carry: Any, memory: MemoryMap, reset: jax.Array) -> tuple[Any, jax.Array]:
-        distribution = teacher_output(task, table, memory, kernel).distribution
+    def policy(carry: Any, env_state: State, reset: jax.Array) -> tuple[Any, jax.Array]:
+        distribution = teacher_output(task, table, jax.vmap(know)(env_state), kernel).distribution
         known_state = jnp.sum(distribution, axis=-1, keepdims=True) > 0
         return carry, jnp.log(jnp.where(known_state, distribution, 1.0 / NUM_ACTIONS))
 
     return policy
 
 
-def random_policy(carry: Any, memory: MemoryMap, reset: jax.Array) -> tuple[Any, jax.Array]:
+def random_policy(carry: Any, env_state: State, reset: jax.Array) -> tuple[Any, jax.Array]:
     """All seven actions with equal probability."""
-    return carry, jnp.zeros((*memory.carrying.shape, NUM_ACTIONS))
+    return carry, jnp.zeros((*env_state.carrying.shape, NUM_ACTIONS))

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from l4t_jax.envs import Layout, Task
-from l4t_jax.envs.cells import DIR_X, DIR_Y, EMPTY, PICKUP, encode_cells
+from l4t_jax.envs.cells import DIR_X, DIR_Y, EMPTY, PICKUP, UNSEEN, encode_cells, kind_of
 from l4t_jax.envs.levels import in_split
 from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import State, from_observation
@@ -87,10 +87,10 @@ class Player:
         def begin(params: Any, key: jax.Array) -> Any:
             return players.policy(params, key, jnp.arange(number), False)[0]
 
-        def act(params: Any, key: jax.Array, greedy: Any, carry: Any, look: Any, pickup_position: Any, t: Any) -> Any:
+        def act(params: Any, key: jax.Array, greedy: Any, carry: Any, seen: Any, t: Any) -> Any:
             index = jnp.arange(number)
             _, policy = players.policy(params, key, index, greedy)
-            carry, logits = policy(carry, from_observation(look, pickup_position), jnp.broadcast_to(t == 0, (number,)))
+            carry, logits = policy(carry, state_of(*seen), jnp.broadcast_to(t == 0, (number,)))
             return carry, choose(jax.random.fold_in(key, t), index, logits, greedy)
 
         self._begin, self._act = jax.jit(begin), jax.jit(act)
@@ -109,18 +109,21 @@ class Player:
         """
         look = np.full(self._shape, 4, np.uint8)
         look[:, 0, 0, 3] = 0  # rows without a level: an agent in a corner
+        grid = np.zeros((*self._shape[:3], 3), np.uint8)
         for i, seed in enumerate(seeds):
             look[i] = self.envs[i].reset(seed=seed)[0]
+            grid[i], _ = self.envs[i].layout()
         pickup_position = np.full((self._shape[0], 2), -1, np.int8)
         live = np.arange(len(seeds))
         success, reward, length = np.zeros(len(seeds), bool), np.zeros(len(seeds)), np.zeros(len(seeds), np.int32)
         carry = self._begin(params, key)
         for t in range(self._max_steps):
-            carry, actions = self._act(params, key, np.bool_(greedy), carry, look, pickup_position, np.int32(t))
+            carry, actions = self._act(params, key, np.bool_(greedy), carry, (grid, look, pickup_position), np.int32(t))
             actions, still = np.asarray(actions), []
             for i in live:
                 before = look[i].copy()
                 look[i], paid, terminated, truncated, _ = self.envs[i].step(int(actions[i]))
+                grid[i], _ = self.envs[i].layout()
                 pickup_position[i] = _pickup_position(before, look[i], int(actions[i]), pickup_position[i])
                 success[i] |= paid > 0
                 reward[i] += paid
@@ -136,6 +139,21 @@ class Player:
         """Closes the window, if there is one."""
         for env in self.envs:
             env.close()
+
+
+def state_of(grid: jax.Array, look: jax.Array, pickup_position: jax.Array) -> State:
+    """The states of the simulator's environments, leading axis B, for tasks without a mission.
+
+    Args:
+        grid: `uint8[B, W, H, 3]` the whole grids in MiniGrid's encoding.
+        look: `uint8[B, W, H, 4]` what `KnownMapObservation` shows of them.
+        pickup_position: `int8[B, 2]` where carried objects lay.
+    """
+    memory = from_observation(look, pickup_position)
+    return State(
+        cells=encode_cells(grid), seen=kind_of(memory.cells) != UNSEEN, agent=memory.agent, carrying=memory.carrying,
+        pickup_position=memory.pickup_position,
+    )  # fmt: skip
 
 
 def _pickup_position(before: np.ndarray, after: np.ndarray, action: int, pickup_position: np.ndarray) -> Any:

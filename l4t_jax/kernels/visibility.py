@@ -36,6 +36,15 @@ def lit_rows(clear: list[jax.Array], view: int) -> list[jax.Array]:
     return rows
 
 
+def lit_window(clear: jax.Array) -> jax.Array:
+    """`lit_rows` on masks: transparent cells `bool[view, view]`, the agent's own row first -> cells that are seen."""
+    view = len(clear)
+    place = jnp.arange(view, dtype=jnp.uint32)
+    words = jnp.sum(jnp.where(clear, jnp.left_shift(jnp.uint32(1), place), 0), axis=1, dtype=jnp.uint32)
+    lit = jnp.stack(lit_rows([words[row] for row in range(view)], view))
+    return lit[:, None] >> place & 1 == 1
+
+
 def visible(clear: jax.Array, agent: jax.Array, view: int) -> jax.Array:
     """The cells that the agent sees now; see `envs.visibility.visible`.
 

@@ -69,11 +69,11 @@ def compile_run(trainer: Trainer, table: TeacherTable | None, evaluator: Evaluat
     """
     config = trainer.config
     room = _Room()
-    # The maps of one rollout are the least that a block needs.
-    maps = config.num_seeds * trainer.steps_per_update * trainer.task.width * trainer.task.height
-    fewer_envs = f"`num_envs={config.num_envs}` needs", "fewer `num_envs`, `num_steps` or `num_seeds`"
-    room.check(maps, *fewer_envs)
     made = training_programs(trainer, table, longest)
+    # The observations of one rollout are the least that a block needs.
+    seen = jax.eval_shape(jax.vmap(trainer.observation.of(trainer.env)), made["block"][1][0].envs.env_state)
+    fewer_envs = f"`num_envs={config.num_envs}` needs", "fewer `num_envs`, `num_steps` or `num_seeds`"
+    room.check(config.steps * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(seen)), *fewer_envs)
     params = made["block"][1][0].params
     copies = 4 * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))  # gradients and Adam's moments too
     room.check(copies, f"a student of `hidden={config.hidden}` needs", "a smaller `hidden` or fewer `num_seeds`")

@@ -19,14 +19,14 @@ from jax.sharding import Mesh, PartitionSpec
 from l4t_jax import kernels, parallel
 from l4t_jax.agents.algorithms import Algorithm, Axes, Progress, Setup, get_algorithm
 from l4t_jax.agents.controllers import Controller
+from l4t_jax.agents.observations import MAP, Observation, get_observation
 from l4t_jax.agents.rollout import Envs, begin, rollout
-from l4t_jax.agents.students import StudentNetwork, is_recurrent, make_student, run, student_names
+from l4t_jax.agents.students import StudentNetwork, apply_student, get_student, is_recurrent, make_student
 from l4t_jax.agents.success import SuccessByAge
-from l4t_jax.config import Config, Settings, unknown_choice
+from l4t_jax.config import PRESETS, Config, Settings
 from l4t_jax.envs import GridTask, Task, draw_levels, get_task
 from l4t_jax.envs.navix import make_env
-from l4t_jax.envs.state import State
-from l4t_jax.envs.visibility import know
+from l4t_jax.envs.state import MemoryMap, State
 from l4t_jax.errors import ConfigError
 from l4t_jax.evaluation import playing
 from l4t_jax.evaluation.playing import Players
@@ -73,11 +73,13 @@ class Trainer:
         config: resolved (`Config.resolved`).
         task: what it learns.
         mesh: the devices that the environments are spread over; None for one.
+        learned: the task whose objects and mission the students read, where they play another than they learned.
     """
 
     config: Settings
     task: Task
     mesh: Mesh | None = None
+    learned: Task | None = None
 
     @classmethod
     def create(cls, config: Config) -> Trainer:
@@ -90,13 +92,27 @@ class Trainer:
             raise ConfigError(f"`env` must name a task, not {config.env!r}")
         task = get_task(config.env)
         named = dataclasses.replace(config, env=task.name)  # an alias finds the settings of its task
-        resolved = named.resolved(task.max_steps)
-        if resolved.student not in student_names():
-            unknown_choice("student", resolved.student, student_names())
-        algorithm = get_algorithm(resolved.algo)
-        if algorithm.uses_teacher and resolved.teacher == "none":
-            raise ConfigError(f"`algo={algorithm.name}` needs a teacher; `algo=ppo` runs without one")
-        return cls(config=resolved, task=task)
+        named.check_kinds()
+        student = get_student(PRESETS[config.preset]["student"] if config.student is None else config.student)
+        own = {} if student.observation is None else {"observation": student.observation}
+        trainer = cls(config=named.resolved(task.max_steps, {**student.defaults, **own}), task=task)
+        if trainer.algorithm.uses_teacher and trainer.config.teacher == "none":
+            raise ConfigError(f"`algo={trainer.algorithm.name}` needs a teacher; `algo=ppo` runs without one")
+        trainer.check()
+        return trainer
+
+    def check(self) -> None:
+        """Raises `ConfigError` unless the student reads the run's observation and its minibatches come out even."""
+        config, own = self.config, get_student(self.config.student).observation
+        if own is not None and own != config.observation:
+            raise ConfigError(f"`student={config.student}` reads `observation={own}`, not {config.observation}")
+        is_map = self.observation is MAP or isinstance(self.observation.template(self.env), MemoryMap)
+        if own is None and not is_map:
+            raise ConfigError(
+                f"`student={config.student}` reads maps, and `observation={config.observation}` gives none; it is for "
+                "students that are registered with it"
+            )
+        config.check_minibatches(is_recurrent(self.student))
 
     def spread(self) -> Trainer:
         """The same over `config.devices`, or over as many of the devices there are as divide its environments.
@@ -147,16 +163,24 @@ class Trainer:
     def setup(self) -> Setup:
         """What the algorithm works with."""
         return Setup(
-            config=self.config, env=self.env, student=self.student, optimizer=self.optimizer,
-            total_updates=self.total_updates,
+            config=self.config, env=self.env, student=self.student, observation=self.observation,
+            optimizer=self.optimizer, total_updates=self.total_updates,
         )  # fmt: skip
 
     @functools.cached_property
+    def observation(self) -> Observation:
+        """What the student observes; raises `ConfigError` where there is none of that name."""
+        return get_observation(self.config.observation)
+
+    @functools.cached_property
     def student(self) -> StudentNetwork:
-        config = self.config
+        config, task = self.config, self.task
+        if self.learned is not None:
+            task = dataclasses.replace(self.learned, width=task.width, height=task.height, view=task.view)
         return make_student(
-            config.student, self.task, config.hidden, config.dtype, self.controller.outputs, self.kernel
-        )
+            config.student, self.observation.network_task(task), config.hidden, config.dtype, self.controller.outputs,
+            self.kernel,
+        )  # fmt: skip
 
     @functools.cached_property
     def controller(self) -> Controller:
@@ -187,7 +211,7 @@ class Trainer:
         pool = draw_levels(self.env, level_key, config.num_envs, "training")
         carry = self.student.initial_carry(config.num_envs)
         envs = begin(env_key, pool, config.num_envs, carry, self.controller.begin(config.num_envs))
-        one = jax.tree.map(lambda leaf: leaf[None, :1], jax.vmap(know)(envs.env_state))
+        one = jax.tree.map(lambda leaf: leaf[None, :1], self.observation.of(self.env)(envs.env_state))
         params = self.student.init(
             params_key,
             self.student.initial_carry(1),
@@ -248,13 +272,13 @@ class Trainer:
         pool = draw_levels(self.env, level_key, self.config.level_pool, "training", axis)
 
         def one(state: TrainState, index: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
-            def run(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+            def update(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
                 return self._update(state, table, pool, axis, seeds)
 
             if count is None:
-                return run(state)
-            nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(run, state)[1])
-            return jax.lax.cond(index < count, run, lambda state: (state, nothing), state)
+                return update(state)
+            nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(update, state)[1])
+            return jax.lax.cond(index < count, update, lambda state: (state, nothing), state)
 
         return jax.lax.scan(one, state.replace(key=key), jnp.arange(updates))
 
@@ -262,8 +286,11 @@ class Trainer:
         self, state: TrainState, table: TeacherTable | None, pool: State, axis: str | None, seeds: str | None
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         key, rollout_key, update_key = jax.random.split(state.key, 3)
-        act = functools.partial(run, self.student, state.params)
-        envs, rows = rollout(self.env, act, rollout_key, state.envs, pool, self.config.steps, self.controller)
+        act = functools.partial(apply_student, self.student, state.params)
+        envs, rows = rollout(
+            self.env, act, rollout_key, state.envs, pool, self.config.steps, self.controller, self.observation,
+            keep_memory=self.algorithm.uses_teacher,
+        )  # fmt: skip
 
         ends = rows.terminated | rows.truncated
         ended = parallel.sum_of(dict(episodes=jnp.sum(ends), reward=jnp.sum(rows.reward)), axis)

@@ -12,8 +12,9 @@ import pytest
 from l4t_jax.abstraction.scene import Scene
 from l4t_jax.agents.students.features import RANGES, ego_features, reference_places
 from l4t_jax.envs import get_task
+from l4t_jax.envs.state import State
 from l4t_jax.envs.task import Role, Task
-from l4t_jax.envs.visibility import visible
+from l4t_jax.envs.visibility import see, visible
 from l4t_jax.kernels import CPU, GPU, PORTABLE, REFERENCE, Kernels, ego, visibility
 from l4t_jax.skills.actions import skill_actions
 
@@ -50,6 +51,11 @@ def what_is_seen(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
     return [jax.vmap(lambda mask, agent, view=view: find(mask, agent, view))(clear, memory.agent) for view in (3, 7)]
 
 
+def seen_now(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
+    states = State(memory.cells, memory.cells > 0, memory.agent, memory.carrying, memory.pickup_position)
+    return [jax.vmap(lambda state, view=view: see(state, view, kernel=kernel))(states) for view in (3, 7)]
+
+
 def places(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
     scene = Scene.of(wide_task(size), memory, kernel)
     if kernel.reference:
@@ -59,7 +65,7 @@ def places(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("kernel", TUNED)
-@pytest.mark.parametrize("function", [states_and_actions, features, what_is_seen, places])
+@pytest.mark.parametrize("function", [states_and_actions, features, what_is_seen, seen_now, places])
 def test_the_tuned_form_is_the_reference(
     function: Callable[..., Any], kernel: Kernels, size: tuple[int, int], random_known: Any, rng: Any
 ) -> None:

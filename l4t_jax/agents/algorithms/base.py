@@ -17,6 +17,7 @@ import optax
 from flax import struct
 
 from l4t_jax.agents.controllers import Controller, Primitive
+from l4t_jax.agents.observations import Observation
 from l4t_jax.agents.policy import Policy, controlled_policy
 from l4t_jax.agents.rollout import Rollout
 from l4t_jax.agents.students import StudentNetwork
@@ -36,6 +37,7 @@ class Setup:
         config: the run's settings, resolved.
         env: the task's environment.
         student: the network.
+        observation: what it observes.
         optimizer: gradient clipping and Adam with the run's learning rates.
         total_updates: of the whole run.
     """
@@ -43,6 +45,7 @@ class Setup:
     config: Settings
     env: GridTask
     student: StudentNetwork
+    observation: Observation
     optimizer: optax.GradientTransformation
     total_updates: int
 
@@ -80,7 +83,8 @@ class Algorithm(abc.ABC):
         name: as in `Config(algo=NAME)`.
         label: as in tables and on curves.
         colour: of its curves, as matplotlib takes it.
-        uses_teacher: whether it reads a teacher; if not, none is loaded and `table` is None.
+        uses_teacher: whether it reads a teacher; if not, none is loaded, `table` is None, and rollouts hold no memory
+            maps but those that the student observes.
     """
 
     name: ClassVar[str]
@@ -138,8 +142,9 @@ class Algorithm(abc.ABC):
             greedy: take the most probable choices.
         """
         return controlled_policy(
-            setup.student, params, self.controller(setup.env.task, setup.env.kernel), key, greedy, env_id
-        )
+            setup.student, params, setup.observation.of(setup.env), self.controller(setup.env.task, setup.env.kernel),
+            key, greedy, env_id,
+        )  # fmt: skip
 
     def follows_success(self, config: Config) -> bool:
         """Whether the teacher's weight depends on the student's success, so that a teacher of success 0 has none."""

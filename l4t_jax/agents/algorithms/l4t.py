@@ -55,6 +55,7 @@ class L4T(Algorithm):
         weight = jnp.asarray(self.distill_weight(setup, progress, 1.0 if table is None else table.success), jnp.float32)
         labels, asked = None, {}
         if table is not None:
+            assert rows.memory is not None, "the trainer keeps the memory maps for a teacher"
             hard_key = label_key if setup.config.teacher_mode == "hard" else None
             labels, asked = teacher_labels(
                 setup.env.task, table, rows.memory, weight, hard_key, env_id, setup.env.kernel, axes.mesh, axes.seeds

@@ -2,25 +2,27 @@
 
 Device module. Every student is called alike, time-major, recurrent or not:
 
-    carry, logits, value = student.apply(params, carry, memory, reset)
+    carry, logits, value = student.apply(params, carry, observation, reset)
 
-with `memory` a `MemoryMap` with leading axes (T, B), `reset` `bool[T, B]` (the step starts an episode), `logits`
-`float32[T, B, outputs]`, `value` `float32[T, B]`. `initial_carry(batch)` is what a recurrent student starts from; a
+with leading axes (T, B) throughout: `observation` is what the student's `observations.Observation` gives, a `MemoryMap`
+unless the student is registered with one of its own; `reset` `bool[T, B]` (the step starts an episode); `logits`
+`float32[T, B, outputs]`; `value` `float32[T, B]`. `initial_carry(batch)` is what a recurrent student starts from; a
 feed-forward student's carry is the empty tuple. To add a student, write a module with these two methods and
 `register_student(name, module)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from l4t_jax.config import PRESETS, unknown_choice
 from l4t_jax.envs.cells import NUM_ACTIONS
-from l4t_jax.envs.state import MemoryMap
 from l4t_jax.envs.task import Task
 from l4t_jax.extensions import may_register
 from l4t_jax.kernels import PORTABLE, Kernels
@@ -29,10 +31,10 @@ Carry = Any
 
 
 class StudentNetwork(nn.Module):
-    """What every student is; its `__call__` takes (carry, known, reset), see the head of this file.
+    """What every student is; its `__call__` takes (carry, observation, reset), see the head of this file.
 
     Attributes:
-        task: it reads the map's size and the objects.
+        task: it reads the size of the maps that it observes, the objects and the mission.
         hidden: width of its hidden layers.
         outputs: how many logits it gives.
         dtype: number type of its matrix products.
@@ -49,27 +51,40 @@ class StudentNetwork(nn.Module):
         """What `batch` environments start from; nothing, unless the student is recurrent."""
         return ()
 
-    def prepare(self, memory: MemoryMap) -> Any:
-        """What the network reads of maps; `__call__` takes it in their place. An update finds it once."""
-        return memory
+    def prepare(self, observation: Any) -> Any:
+        """What the network reads of observations; `__call__` takes it in their place. An update finds it once."""
+        return observation
 
 
-def prepare(student: StudentNetwork, memory: MemoryMap) -> Any:
-    """What a student reads of maps; the maps themselves, where it does not say."""
-    return student.prepare(memory) if hasattr(student, "prepare") else memory
+def prepare(student: StudentNetwork, observation: Any) -> Any:
+    """What a student reads of observations; the observations themselves, where it does not say."""
+    return student.prepare(observation) if hasattr(student, "prepare") else observation
 
 
-def run(
-    student: StudentNetwork, params: Any, carry: Carry, memory: Any, reset: jax.Array
+def apply_student(
+    student: StudentNetwork, params: Any, carry: Carry, observation: Any, reset: jax.Array
 ) -> tuple[Carry, jax.Array, jax.Array]:
-    """The student on maps (or what `prepare` made of them), leading axes (T, B): its carry after, logits, values."""
-    return student.apply(params, carry, memory, reset)  # pyright: ignore
+    """The student on observations (or what `prepare` made of them), leading axes (T, B): its carry after, logits,
+    values.
+    """
+    return student.apply(params, carry, observation, reset)  # pyright: ignore
 
 
-_STUDENTS: dict[str, Callable[..., Any]] = {}
+@dataclasses.dataclass(frozen=True)
+class RegisteredStudent:
+    """What `register_student` keeps; see there."""
+
+    network: Callable[..., Any]
+    observation: str | None = None
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def register_student(name: str, network: Callable[..., Any]) -> None:
+_STUDENTS: dict[str, RegisteredStudent] = {}
+
+
+def register_student(
+    name: str, network: Callable[..., Any], observation: str | None = None, defaults: Mapping[str, Any] | None = None
+) -> None:
     """Makes a student available by name (`Config(student=NAME)`).
 
     One that the same file of a user's registered before is replaced.
@@ -78,18 +93,37 @@ def register_student(name: str, network: Callable[..., Any]) -> None:
         name: as on the command line.
         network: called with `task`, `hidden`, `dtype`, `outputs` and `kernel` by keyword; gives a `StudentNetwork`, or
             a module with its two methods.
+        observation: the only one that it reads; by default it reads any that is a `MemoryMap`, `map` unless the user
+            says otherwise.
+        defaults: settings that it replaces in every preset, such as `dict(hidden=256)`; what a user gives wins.
 
     Raises:
-        ValueError: there is another student of this name.
+        ValueError: there is another student of this name, or a default is of no setting that a preset decides.
     """
     if not may_register("student", name, name in _STUDENTS):
         raise ValueError(f"there is already a student named {name}; choose another name")
-    _STUDENTS[name] = network
+    defaults = dict(defaults or {})
+    may = [setting for setting in PRESETS["fast"] if setting != "student"]
+    wrong = [setting for setting in defaults if setting not in may]
+    if wrong:
+        raise ValueError(f"the student {name} cannot have a default for {wrong[0]}, only for {', '.join(may)}")
+    _STUDENTS[name] = RegisteredStudent(network, observation, defaults)
 
 
 def student_names() -> list[str]:
     """Names of all registered students, in the order of their registration."""
     return list(_STUDENTS)
+
+
+def get_student(name: str) -> RegisteredStudent:
+    """What was registered under a name.
+
+    Raises:
+        ConfigError: there is no such student; the message names all there are.
+    """
+    if name not in _STUDENTS:
+        unknown_choice("student", name, student_names())
+    return _STUDENTS[name]
 
 
 def make_student(
@@ -104,13 +138,16 @@ def make_student(
 
     Args:
         name: of a registered student.
-        task: it reads the task's map size and objects.
+        task: it reads the map size, the objects and the mission (`Observation.network_task`).
         hidden: width of its hidden layers.
         dtype: number type of its matrix products.
         outputs: how many logits it gives.
         kernel: how it is computed.
+
+    Raises:
+        ConfigError: there is no such student.
     """
-    return _STUDENTS[name](task=task, hidden=hidden, dtype=jnp.dtype(dtype), outputs=outputs, kernel=kernel)
+    return get_student(name).network(task=task, hidden=hidden, dtype=jnp.dtype(dtype), outputs=outputs, kernel=kernel)
 
 
 def is_recurrent(student: StudentNetwork) -> bool:

@@ -17,17 +17,34 @@ from l4t_jax.envs.state import MemoryMap, as_observation
 
 
 class PaperEncoder(nn.Module):
-    """The paper's map encoder: the map as raw numbers, three convolutions of 16, 32 and 64 channels, ReLU."""
+    """The paper's map encoder: the map as raw numbers, three convolutions of 16, 32 and 64 channels, ReLU.
 
+    The paper's tasks have no drawn mission; where there is one, its values are added, one-hot.
+
+    Attributes:
+        sizes: how many values each field of the mission has.
+        dtype: number type of its matrix products.
+    """
+
+    sizes: tuple[int, ...] = ()
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, memory: MemoryMap) -> jax.Array:  # (*B,) -> (W * H * 64, *B)
+    def __call__(self, memory: MemoryMap) -> jax.Array:  # (*B,) -> (W * H * 64 + sum of sizes, *B)
         x = as_observation(memory)
         x = jnp.moveaxis(x, (-1, -3, -2), (0, 1, 2)).astype(self.dtype)
         for features in (16, 32, 64):
             x = nn.relu(PatchConv(features, dtype=self.dtype)(x))
-        return jnp.moveaxis(x, 0, 2).reshape(-1, *x.shape[3:])
+        x = jnp.moveaxis(x, 0, 2).reshape(-1, *x.shape[3:])
+        if not self.sizes:
+            return x
+        assert memory.mission is not None
+        asked = [jax.nn.one_hot(memory.mission[..., i], size, axis=0) for i, size in enumerate(self.sizes)]
+        return jnp.concatenate([x, *(one.astype(self.dtype) for one in asked)])
+
+
+def _encoder(student: StudentNetwork) -> PaperEncoder:
+    return PaperEncoder(student.task.mission.sizes if student.task.mission else (), student.dtype)
 
 
 class PaperCNN(StudentNetwork):
@@ -35,7 +52,7 @@ class PaperCNN(StudentNetwork):
 
     @nn.compact
     def __call__(self, carry: Carry, memory: MemoryMap, reset: jax.Array) -> tuple[Carry, jax.Array, jax.Array]:
-        return carry, *Heads(self.hidden, self.outputs, dtype=self.dtype)(PaperEncoder(dtype=self.dtype)(memory))
+        return carry, *Heads(self.hidden, self.outputs, dtype=self.dtype)(_encoder(self)(memory))
 
 
 class PaperLSTM(StudentNetwork):
@@ -52,7 +69,7 @@ class PaperLSTM(StudentNetwork):
 
     @nn.compact
     def __call__(self, carry: Carry, memory: MemoryMap, reset: jax.Array) -> tuple[Carry, jax.Array, jax.Array]:
-        x = nn.relu(TorchDense(self.hidden, dtype=self.dtype)(PaperEncoder(dtype=self.dtype)(memory)))
+        x = nn.relu(TorchDense(self.hidden, dtype=self.dtype)(_encoder(self)(memory)))
 
         def step(student: PaperLSTM, carry: Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[Carry, jax.Array]:
             x, reset = inputs
