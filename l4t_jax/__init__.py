@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from l4t_jax.envs import Task, get_task, list_tasks, register_task
     from l4t_jax.errors import ConfigError, UnknownTask
     from l4t_jax.extensions import load_extension
+    from l4t_jax.imported import import_environment
     from l4t_jax.reporting.result import Result
     from l4t_jax.student import Student, load_student
 
@@ -37,6 +38,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "get_task",
+    "import_environment",
     "list_tasks",
     "load_extension",
     "load_student",
@@ -48,6 +50,7 @@ _HOME = {
     "Config": "l4t_jax.config",
     "Result": "l4t_jax.reporting.result",
     "load_extension": "l4t_jax.extensions",
+    "import_environment": "l4t_jax.imported",
     **dict.fromkeys(("evaluate", "train"), "l4t_jax.api"),
     **dict.fromkeys(("Student", "load_student"), "l4t_jax.student"),
     **dict.fromkeys(("ConfigError", "UnknownTask"), "l4t_jax.errors"),

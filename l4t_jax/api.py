@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 import jax
 
-from l4t_jax import extensions, parallel
+from l4t_jax import extensions, imported, parallel
 from l4t_jax.agents.algorithms import get_algorithm
 from l4t_jax.config import MAY_CHANGE, MOST, Config, Settings, shallow, with_home
 from l4t_jax.envs import get_task
+from l4t_jax.envs.registry import is_brought_in
 from l4t_jax.errors import CannotWrite, CheckpointError, ConfigError, Interrupted, RunFolderError
 from l4t_jax.evaluation import heldout, intervals
 from l4t_jax.evaluation.playing import Episodes
@@ -117,7 +118,10 @@ def with_extensions(config: Config) -> Config:
 def _train(config: Config, progress: Progress, stop: Stop) -> Result:
     """A new run, in a new folder."""
     compilation.keep_compiled()
-    trainer = Trainer.create(with_extensions(config)).spread()
+    config = with_extensions(config)
+    if is_brought_in(config.env):
+        imported.open_task(config.env, progress.phase)
+    trainer = Trainer.create(config).spread()
     with contextlib.ExitStack() as stack:
         teacher = _load_teacher(trainer, progress, stack)
         config = trainer.config
@@ -150,12 +154,13 @@ def _in_folder(folder: Path, trainer: Trainer, teacher: RunTeacher, progress: Pr
         try:
             with _disk_errors(folder):
                 write_json(folder / run_folder.CONFIG, dataclasses.asdict(config))
+                imported.keep_in(folder, trainer.task)
                 if teacher.content is not None:
                     write_json(folder / run_folder.TEACHER, teacher.content)
             run = Run(trainer, teacher, folder, progress, stop, resumed=False)
         except BaseException:
             lock.release()
-            for name in (run_folder.CONFIG, run_folder.TEACHER):  # nothing else is in it yet
+            for name in (run_folder.CONFIG, run_folder.TEACHER, imported.FILE):  # nothing else is in it yet
                 (folder / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 folder.rmdir()

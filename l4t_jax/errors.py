@@ -91,6 +91,10 @@ class DamagedCheckpoint(UserWarning):
     """A checkpoint is damaged, and the one before it is used; the message names both."""
 
 
+class CannotImport(ConfigError):
+    """An environment of the user's cannot be brought in; the message says what no rule here does."""
+
+
 class ExtensionError(ConfigError):
     """A user's extension cannot be loaded, or is not the one that a run was made with; the message says why."""
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import jax
 
-from l4t_jax import extensions
+from l4t_jax import extensions, imported
 from l4t_jax.config import Settings, with_home
 from l4t_jax.envs import Task, get_task
-from l4t_jax.errors import CheckpointError, ConfigError, ExtensionError, RunFolderError, UnknownTask
+from l4t_jax.errors import CannotImport, CheckpointError, ConfigError, ExtensionError, RunFolderError, UnknownTask
 from l4t_jax.reporting import run_folder
 from l4t_jax.training import checkpoint
 from l4t_jax.training.checkpoint import Which
@@ -70,9 +70,10 @@ def read_settings(
     try:
         settings = Settings(**values)
         extensions.load_all(settings.imports, imports, strict)
+        imported.take_from(folder)
         task = get_task(settings.env)
         settings.check(task.max_steps)
-    except ExtensionError:
+    except (ExtensionError, CannotImport):
         raise
     except (TypeError, ConfigError, UnknownTask) as error:
         raise RunFolderError(f"{file} does not hold a run's settings: {error}") from error

@@ -66,6 +66,12 @@ STOCK_TASKS = tuple(f"DoorKey-{size}x{size}" for size in (5, 6, 8, 16))
 ALL_TASKS = PAPER_TASKS + STOCK_TASKS
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kept_levels(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Levels of environments that are brought in are kept for the tests alone."""
+    os.environ["L4T_LEVELS"] = str(tmp_path_factory.mktemp("levels"))
+
+
 COSTLY = ("trained", "rolled", "scripted", "built")  # fixtures of a module that take long to set up
 
 

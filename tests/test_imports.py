@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("teacher",),
     ("agents",),
     ("evaluation",),
+    ("imported",),
     ("reporting",),
     ("training",),
     ("saved",),

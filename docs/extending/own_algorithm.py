@@ -1,7 +1,9 @@
 """A learning algorithm: the advantage actor-critic (A2C), one gradient step on each rollout and no teacher.
 
-python -m l4t_jax.run --import docs/extending/own_algorithm.py --env DoorKey-5x5 --algo a2c
-l4t_jax.train(imports="docs/extending/own_algorithm.py", env="DoorKey-5x5", algo="a2c")
+    python -m l4t_jax.run --import docs/extending/own_algorithm.py --env DoorKey-5x5 --algo a2c
+    l4t_jax.train(imports="docs/extending/own_algorithm.py", env="DoorKey-5x5", algo="a2c")
+
+The loss terms of `l4t_jax.agents.losses` take arrays, so any algorithm can use them.
 """
 
 import jax

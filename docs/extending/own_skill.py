@@ -1,7 +1,9 @@
 """A skill that takes an object: walk to it and pick it up, in one step of a plan.
 
-python -m l4t_jax.run --import docs/extending/own_skill.py --env FetchDoorKey
-l4t_jax.train(imports="docs/extending/own_skill.py", env="FetchDoorKey")
+    python -m l4t_jax.run --import docs/extending/own_skill.py --env FetchDoorKey
+    l4t_jax.train(imports="docs/extending/own_skill.py", env="FetchDoorKey")
+
+Its teacher is `fetch_door_key.json`. LLMs are told of the skill; hierarchical RL (`--algo hrl`) has it as an option.
 """
 
 import dataclasses

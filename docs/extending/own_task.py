@@ -1,7 +1,9 @@
 """A task whose mission is drawn anew for every episode: pick up the ball of the colour that the mission names.
 
-python -m l4t_jax.run --import docs/extending/own_task.py --env PickBall
-l4t_jax.train(imports="docs/extending/own_task.py", env="PickBall")
+    python -m l4t_jax.run --import docs/extending/own_task.py --env PickBall
+    l4t_jax.train(imports="docs/extending/own_task.py", env="PickBall")
+
+Its teacher is `pick_ball.json`, written by hand.
 """
 
 from pathlib import Path

@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from l4t_jax.envs.cells import (
+    COLOURS,
     DOOR_CLOSED,
+    DOOR_LOCKED,
     DOOR_OPEN,
     EMPTY,
     FLOOR,
@@ -131,44 +133,79 @@ class Scene:
         return one_of(self.kinds, *PORTABLE) & ~self.here
 
     @functools.cached_property
+    def through_doors(self) -> Mask:
+        """Free cells and closed doors, which can be opened."""
+        return self.free | self.closed_doors
+
+    @functools.cached_property
+    def past_things(self) -> Mask:
+        """As `through_doors`, and what can be carried away, while the hands are free."""
+        return self.through_doors | (self.movable & self.hands_free)
+
+    @functools.cached_property
     def hands_free(self) -> jax.Array:
         """`bool[*B]`: nothing is carried."""
         return self.memory.carrying == 0
 
     def matching(self, role: Role) -> Mask:
         """The cells of the map that a role means, the agent's own apart; of numbered roles the nth in scan order."""
-        alike = (role.kinds, role.colour, role.target, role.opens)
-        if alike not in self._matching:
-            self._matching[alike] = self._of_any_number(role)
-        mask = self._matching[alike]
+        meant = role.meant
+        if meant not in self._matching:
+            self._matching[meant] = self._of_any_number(role)
+        mask = self._matching[meant]
         for _ in range(role.nth or 0):
             mask = mask & ~self.first_cell(mask)
         return mask if role.nth is None else self.first_cell(mask)
 
     @functools.cached_property
-    def _matching(self) -> dict[tuple, Mask]:
+    def _matching(self) -> dict[Role, Mask]:
         return {}
 
     def _of_any_number(self, role: Role) -> Mask:
         """`matching`, whatever the role's number."""
         mask = one_of(self.kinds, *role.kinds) & ~self.here
-        if role.colour is not None:
-            mask = mask & (self.colours == role.colour)
+        colour = self._colour(role)
+        if colour is not None:
+            mask = mask & (self.colours == colour)
         if role.target is not None:
             assert self.memory.targets is not None, f"{self.task.name} marks no targets"
             bits = jnp.moveaxis(self.memory.targets, (-2, -1), (0, 1))
             mask = mask & (bits >> role.target & 1 == 1)
-        if role.opens:
+        if role.opens and role.kinds == (KEY,):
+            mask = mask & self._opens_a_door
+        elif role.opens:
             holds_key = (kind_of(self.memory.carrying) == KEY) & ~self.hands_free
             mask = mask & (~holds_key | (self.colours == colour_of(self.memory.carrying)))
+        if role.beside:
+            mask = mask & around(one_of(self.kinds, *role.beside))
+        if role.needs is not None:
+            needed = next(other for other in self.task.objects if other.name == role.needs)
+            mask = mask & self.any(self.matching(needed))
         return mask
+
+    def _colour(self, role: Role) -> jax.Array | int | None:
+        """The colour of a role, `int[*B]` where the mission gives it; None where any will do."""
+        if role.mission_colour is None:
+            return role.colour
+        assert self.memory.mission is not None, f"{self.task.name} draws no mission"
+        return self.memory.mission[..., role.mission_colour]
+
+    @functools.cached_property
+    def _opens_a_door(self) -> Mask:
+        """Cells of a colour that a locked door seen has."""
+        found = jnp.zeros(self.kinds.shape, bool)
+        for colour in range(len(COLOURS)):
+            locked = self.any((self.kinds == DOOR_LOCKED) & (self.colours == colour))
+            found = found | (locked & (self.colours == colour))
+        return found
 
     def carries(self, role: Role) -> jax.Array:
         """Whether a role's object is carried, `bool[*B]`."""
         carrying = self.memory.carrying
         match = one_of(kind_of(carrying), *role.kinds) & (carrying != 0)
-        if role.colour is not None:
-            match = match & (colour_of(carrying) == role.colour)
+        colour = self._colour(role)
+        if colour is not None:
+            match = match & (colour_of(carrying) == colour)
         if role.target is not None:
             assert self.memory.carried_targets is not None, f"{self.task.name} marks no targets"
             match = match & (self.memory.carried_targets >> role.target & 1 == 1)
@@ -188,18 +225,28 @@ class Scene:
         return held
 
     @functools.cached_property
+    def taken_from(self) -> Mask:
+        """The cell where the carried object was picked up; none while nothing is carried."""
+        x, y = (self.memory.pickup_position[..., i].astype(jnp.int32) for i in range(2))
+        return self.cell(x, y)
+
+    @functools.cached_property
     def remembered(self) -> tuple[Mask, ...]:
         """Where each of the task's objects was last known to be.
 
         It lies where the map shows it, or was carried off from where it was picked up.
         """
-        taken_x, taken_y = (self.memory.pickup_position[..., i].astype(jnp.int32) for i in range(2))
-        taken = self.cell(taken_x, taken_y)  # no cell while nothing is carried
         masks, number = [], 0
         for role, mask in zip(self.task.objects, self.lying, strict=True):
             if role.portable:
                 number += 1
                 is_held = (self.held == number) & ~self.any(mask)
-                mask = jnp.where(is_held, taken, mask)
+                mask = jnp.where(is_held, self.taken_from, mask)
             masks.append(mask)
         return tuple(masks)
+
+
+def around(mask: Mask) -> Mask:
+    """The cells that have one of a mask's cells beside them, in one of the four directions."""
+    padded = jnp.pad(mask, [(1, 1), (1, 1)] + [(0, 0)] * (mask.ndim - 2))
+    return padded[2:, 1:-1] | padded[:-2, 1:-1] | padded[1:-1, 2:] | padded[1:-1, :-2]

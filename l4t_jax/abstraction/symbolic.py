@@ -160,9 +160,10 @@ def encode(task: Task, symbolic: Symbolic) -> int:
 def enumerate_states(task: Task) -> list[int]:
     """The ids that can occur, rising.
 
-    States of one object exclude each other, and a numbered object that is the second of its kind is seen only with the
-    first. An object that is one of its kind (numbered, or of a task that renames colours or tells no reach apart) is
-    unseen, seen or held; of others there may be several, so that one is held while another is seen.
+    States of one object exclude each other; a numbered object that is the second of its kind is seen only with the
+    first, and one that needs another only with that. Where pickup acts as toggle nothing is held. An object that is one
+    of its kind (numbered, or of a task that renames colours or tells no reach apart) is unseen, seen or held; of others
+    there may be several, so that one is held while another is seen.
     """
     found = []
     for values in product(*(range(size) for size in _digits(task))):
@@ -176,6 +177,9 @@ def enumerate_states(task: Task) -> list[int]:
         ordered = all(nth == 0 or (kinds, colour, nth - 1) in numbered for kinds, colour, nth in numbered)
         several = any(role.reach for role in task.objects)
         held_and_seen = not several and symbolic.holds in symbolic.sees
+        alone = any(role.needs is not None and role.needs not in {other.name for other in seen} for role in seen)
+        if alone or (task.pickup_toggles and symbolic.holds):
+            continue
         if not held_and_seen and len(set(one_object)) == len(one_object) and ordered:
             found.append(state)
     return sorted(found)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from l4t_jax import parallel
 from l4t_jax.envs.navix import GridTask
+from l4t_jax.envs.pools import LevelPool
 from l4t_jax.envs.state import State
 
 HELDOUT_KEY = 20231113  # seed of the levels of validation and test
@@ -50,13 +51,22 @@ def draw_levels(env: GridTask, key: jax.Array, number: int, split: str, axis: st
 
     Candidates are drawn a half more than the split needs on average, and those of other splits left out. Should too
     few remain (a task with a handful of layouts), those that remain are repeated in turn. Within a program on many
-    devices (`axis` of their mesh) each draws its share, and all get them all.
+    devices (`axis` of their mesh) each draws its share, and all get them all. Of a pool none is drawn twice, and all
+    are of every split where they are few (`LevelPool.shared`).
     """
     first, last = SPLITS[split]
     candidates = int(number * BUCKETS / (last - first) * 1.5) + 64
-    keys = parallel.shard(jax.random.split(key, candidates), axis)
-    levels = parallel.all_gather(jax.vmap(env.initial)(keys), candidates, axis)
+    pool = env.task.layout if isinstance(env.task.layout, LevelPool) else None
+    if pool is None:
+        levels = jax.vmap(env.initial)(parallel.shard(jax.random.split(key, candidates), axis))
+    else:
+        indices = pool.some(key, candidates)
+        candidates = len(indices)
+        levels = jax.vmap(lambda index: env.begin(pool.at(index)))(parallel.shard(indices, axis))
+    levels = parallel.all_gather(levels, candidates, axis)
     mine = in_split(levels, split)
+    if pool is not None and pool.shared:
+        mine = jnp.ones_like(mine)
     order = jnp.argsort(~mine, stable=True)  # mine first
     count = jnp.maximum(jnp.sum(mine), 1)
     chosen = order[jnp.arange(number) % count]

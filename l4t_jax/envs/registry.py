@@ -7,11 +7,14 @@ To add a task, describe it once, as the files in `families` do (docs/extending.m
 from __future__ import annotations
 
 import difflib
+import importlib
 
 from l4t_jax.envs.navix import register_with_navix
 from l4t_jax.envs.task import Task
 from l4t_jax.errors import UnknownTask
 from l4t_jax.extensions import may_register
+
+BROUGHT_IN = "minigrid:"  # before the Gymnasium id of an environment
 
 _TASKS: dict[str, Task] = {}
 _ALIASES: dict[str, str] = {}
@@ -36,11 +39,13 @@ def register_task(task: Task) -> Task:
 
 
 def get_task(name: str) -> Task:
-    """The task of that name or alias; capitals do not matter.
+    """The task of that name or alias; capitals do not matter. `minigrid:ID` is one that is brought in (`imported`).
 
     Raises:
         UnknownTask: with the near matches.
     """
+    if is_brought_in(name):
+        return importlib.import_module("l4t_jax.imported").open_task(name)  # a host package, and for the host alone
     names = {known.lower(): known for known in (*_TASKS, *_ALIASES)}
     found = names.get(name.lower())
     if found is None:
@@ -48,6 +53,11 @@ def get_task(name: str) -> Task:
         hint = " or ".join(names[n] for n in near) if near else ", ".join(list_tasks())
         raise UnknownTask(f"there is no task named {name!r}; did you mean {hint}?")
     return _TASKS[_ALIASES.get(found, found)]
+
+
+def is_brought_in(name: object) -> bool:
+    """Whether a task's name means an environment that `imported` brings in, or has brought in with levels of a hash."""
+    return isinstance(name, str) and (name.startswith(BROUGHT_IN) or "@" in name)
 
 
 def list_tasks() -> list[str]:

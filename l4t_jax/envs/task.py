@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
-from l4t_jax.envs.cells import BALL, BOX, DOOR_CLOSED, DOOR_LOCKED, DOOR_OPEN, KEY, NUM_ACTIONS
+from l4t_jax.envs.cells import BALL, BOX, DONE, DOOR_CLOSED, DOOR_LOCKED, DOOR_OPEN, KEY, NUM_ACTIONS
 from l4t_jax.envs.missions import Mission
 from l4t_jax.envs.state import Layout, State, Transition
 from l4t_jax.envs.success import lava_entered
@@ -33,7 +33,11 @@ class Role:
         nth: which of the matching cells it is, counted in scan order (x first); None means all of them.
         is_same_as: roles that share this word are states of one object, so at most one of them is there at a time.
         reach: whether the symbolic state tells one that can be walked to from one that something stands in front of.
-        opens: whether it means only doors that the held key opens, while a key is held.
+        opens: of doors, whether it means only those that the held key opens, while one is held; of keys, only those
+            that open a locked door seen.
+        mission_colour: the field of the mission that gives its colour, or None where none does.
+        beside: it means only objects right beside a cell of one of these kinds; of any where this is empty.
+        needs: the name of an object of the task that must have been seen before this one is known for what it is.
     """
 
     name: str
@@ -44,6 +48,14 @@ class Role:
     is_same_as: str | None = None
     reach: bool = False
     opens: bool = False
+    mission_colour: int | None = None
+    beside: tuple[int, ...] = ()
+    needs: str | None = None
+
+    @property
+    def meant(self) -> Role:
+        """The role without what does not change which cells it means, of any number."""
+        return dataclasses.replace(self, name="", nth=None, is_same_as=None, reach=False)
 
     @property
     def portable(self) -> bool:
@@ -70,6 +82,7 @@ class Task:
         see_through: walls and closed doors do not block the view.
         num_actions: actions that exist; those above act as turning left does.
         pickup_toggles: the action pickup does what toggle does.
+        idle: the action of a plan that has nothing left to do; done ends the episodes of some tasks badly.
         before_step: a random key and the state -> the state, before the agent acts: moving obstacles.
         rename_colours: whether sentences speak of color1, color2, ... by first appearance instead of real colours.
         avoid_lava: whether skills walk around lava; the reference's walk through it.
@@ -95,6 +108,7 @@ class Task:
     see_through: bool = False
     num_actions: int = NUM_ACTIONS
     pickup_toggles: bool = False
+    idle: int = DONE
     before_step: Callable[[jax.Array, State], State] | None = None
     rename_colours: bool = False
     avoid_lava: bool = True
@@ -118,6 +132,11 @@ class Task:
             raise ValueError(f"task {self.name}: it has 1 to {NUM_ACTIONS} actions, not {self.num_actions}")
         if len({role.name for role in self.objects}) != len(self.objects):
             raise ValueError(f"task {self.name}: two objects have the same name")
+        for role in self.objects:
+            if role.needs is not None and role.needs not in {other.name for other in self.objects if other != role}:
+                raise ValueError(f"task {self.name}: {role.name} needs {role.needs}, which is no other object of it")
+            if role.mission_colour is not None and self.mission is None:
+                raise ValueError(f"task {self.name}: {role.name} has a colour of a mission, and none is drawn")
 
     def say(self, mission: Sequence[int] | None) -> str:
         """The mission of an episode in MiniGrid's words; its values where it is drawn, else None."""

@@ -50,7 +50,7 @@ def skill_actions(task: Task, memory: MemoryMap, kernel: Kernels = PORTABLE, act
     for search in reach.values():
         found.ask(search)
     number = {role.name: i for i, role in enumerate(task.objects)}
-    asked: list[tuple[Skill, int, Any]] = []
+    asked: list[tuple[Skill, int, list[Any] | None]] = []
     for skill, *names in steps(task)[1:] if act else ():
         role = number[names[0]] if names else -1
         one = get_skill(skill)
@@ -63,8 +63,8 @@ def skill_actions(task: Task, memory: MemoryMap, kernel: Kernels = PORTABLE, act
     if not act:
         return SkillActions(state, jnp.zeros((0, *state.shape), jnp.int32))
     actions = [jnp.full(state.shape, DONE, jnp.int32)]  # the step that does nothing
-    for one, role, key in asked:
-        actions.append(one.act(scene, role, None if key is None else found.path(key)).astype(jnp.int32))
+    for one, role, keys in asked:
+        actions.append(one.act(scene, role, None if keys is None else found.path(keys)).astype(jnp.int32))
     return SkillActions(state, jnp.stack(actions))
 
 
@@ -81,11 +81,15 @@ class _Searches:
         self._asked: dict[Any, Search] = {}
         self._paths: dict[Any, Path] = {}
 
-    def ask(self, search: Search) -> Any:
-        """Adds a search; what it is then called."""
-        key = object() if search.key is None else search.key
-        self._asked.setdefault(key, search)
-        return key
+    def ask(self, search: Search) -> list[Any]:
+        """Adds a search and those that count otherwise; what they are then called, the first first."""
+        keys: list[Any] = []
+        asked: Search | None = search
+        while asked is not None:
+            keys.append(object() if asked.key is None else asked.key)
+            self._asked.setdefault(keys[-1], asked)
+            asked = asked.otherwise
+        return keys
 
     def run(self) -> None:
         if not self._asked:
@@ -95,5 +99,10 @@ class _Searches:
         paths = shortest_paths(passable, targets, scene.agent, scene.kernel, scene.packed)
         self._paths = {key: jax.tree.map(lambda leaf, i=i: leaf[i], paths) for i, key in enumerate(asked)}
 
-    def path(self, key: Any) -> Path:
-        return self._paths[key]
+    def path(self, keys: list[Any]) -> Path:
+        """The first path found of those searches."""
+        path = self._paths[keys[-1]]
+        for key in reversed(keys[:-1]):
+            first = self._paths[key]
+            path = jax.tree.map(lambda one, other, found=first.found: jnp.where(found, one, other), first, path)
+        return path

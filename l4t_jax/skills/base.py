@@ -26,12 +26,14 @@ class Search(NamedTuple):
     Attributes:
         targets: cells to have directly ahead.
         passable: cells that may be walked on.
-        key: searches of one key are done once; None where the search is nobody else's.
+        key: of targets and passable cells: what has the same key is searched once; None where nobody else asks for it.
+        otherwise: the search that counts wherever this one finds nothing.
     """
 
     targets: Mask
     passable: Mask
     key: Any = None
+    otherwise: Search | None = None
 
 
 class Skill:

@@ -117,17 +117,18 @@ class SearchUnseen(Skill):
 
 
 class Find(Skill):
-    """As `search`, through doors that are closed, and through what can be picked up while the hands are free.
+    """As `search`, through doors that are closed, and, where nothing else is left to see, past what can be picked up.
 
-    What stands in the way counts as movable: an unseen cell behind it could not be reached otherwise.
+    What stands in the way counts as movable while the hands are free: an unseen cell behind it could not be reached
+    otherwise. Where there is a free way, things are left alone: they would be put down and picked up again for ever.
     """
 
     name = "find"
     sentence = "go to the nearest place that was not seen yet, through closed doors, and pick up what is in the way"
 
     def search(self, scene: Scene, role: int) -> Search:
-        passable = scene.free | scene.closed_doors | (scene.movable & scene.hands_free)
-        return Search(scene.unseen, passable, "find")
+        otherwise = Search(scene.unseen, scene.past_things, "find past things")
+        return Search(scene.unseen, scene.through_doors, "find", otherwise)
 
     def act(self, scene: Scene, role: int, path: Path | None) -> jax.Array:
         assert path is not None

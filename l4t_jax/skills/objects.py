@@ -11,8 +11,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.abstraction.scene import Mask, Scene
-from l4t_jax.envs.cells import BOX, DONE, DROP, EMPTY, FORWARD, KEY, PICKUP, TOGGLE
+from l4t_jax.abstraction.scene import Mask, Scene, around
+from l4t_jax.envs.cells import BOX, DONE, DROP, EMPTY, FORWARD, PICKUP, TOGGLE
 from l4t_jax.envs.task import DOORS, Role
 from l4t_jax.skills.base import SATISFIED, Search, Skill, register_skill
 from l4t_jax.skills.explore import through
@@ -74,19 +74,17 @@ class Reach(_OfObject):
 
 
 class Clear(_OfObject):
-    """Walks towards the object, opens closed doors on the way and picks up what stands in it."""
+    """Walks to the object; where there is no free way, opens closed doors and picks up what stands in it."""
 
-    name, sentence = "clear", "pick up what blocks the way to OBJECT"
+    name, sentence = "clear", "walk until OBJECT is right ahead, and pick up what blocks the way"
 
     def makes_sense(self, role: Role | None, holds: str | None) -> bool:
         return role is not None and role.name != holds and holds is None
 
     def search(self, scene: Scene, role: int) -> Search:
-        targets = scene.remembered[role]
-        # On the way to a door not keys: one just put down would be picked up again for ever.
-        keys_too = scene.task.objects[role].portable
-        in_the_way = scene.movable if keys_too else scene.movable & (scene.kinds != KEY)
-        return Search(targets, scene.free | scene.closed_doors | in_the_way, ("clear", role))
+        free_way = way_to(scene, role)
+        otherwise = Search(free_way.targets, scene.past_things, ("clear", *free_way.key))
+        return free_way._replace(otherwise=otherwise)
 
     def known(self, scene: Scene, role: int, path: Path | None) -> jax.Array:
         assert path is not None
@@ -139,7 +137,8 @@ class Open(_Always):
 
 
 class PutDown(Skill):
-    """Drops what is carried out of the way: on the nearest empty cell whose loss cuts no path between its neighbours.
+    """Drops what is carried out of the way: on the nearest empty cell whose loss cuts no path between its neighbours,
+    and never where it was picked up.
 
     On the nearest empty cell of all, things that were dropped block doors and corridors: the same plans succeeded on
     0.086 of KeyCorridorS6R3 in place of 1.000.
@@ -154,9 +153,10 @@ class PutDown(Skill):
         return None
 
     def search(self, scene: Scene, role: int) -> Search:
-        aside = out_of_the_way(scene)
-        empty = (scene.kinds == EMPTY) & ~scene.here  # where every cell known is in some way
-        return Search(jnp.where(scene.any(aside), aside, empty), scene.free, "put down")
+        elsewhere = (scene.kinds == EMPTY) & ~scene.here & ~scene.taken_from
+        aside = out_of_the_way(scene) & elsewhere
+        # Where every cell known is in some way, any is taken.
+        return Search(jnp.where(scene.any(aside), aside, elsewhere), scene.free, "put down")
 
     def act(self, scene: Scene, role: int, path: Path | None) -> jax.Array:
         assert path is not None
@@ -193,9 +193,7 @@ class PutBeside(_OfObject):
         return None
 
     def search(self, scene: Scene, role: int) -> Search:
-        there = scene.lying[role]
-        padded = jnp.pad(there, [(1, 1), (1, 1)] + [(0, 0)] * (there.ndim - 2))
-        beside = padded[2:, 1:-1] | padded[:-2, 1:-1] | padded[1:-1, 2:] | padded[1:-1, :-2]
+        beside = around(scene.lying[role])
         return Search(beside & (scene.kinds == EMPTY) & ~scene.here, scene.free, ("beside", role))
 
     def known(self, scene: Scene, role: int, path: Path | None) -> jax.Array:

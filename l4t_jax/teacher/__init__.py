@@ -1,7 +1,8 @@
-"""Teachers: `policy` on the device, the rest on the host; `open_teacher` and `open_live` are what a run calls.
+"""Teachers. A run calls `open_teacher` or `open_live`.
 
-`file` is the teacher file; `prompt`, `grammar`, `parse`, `ask` and `cache` make one from an LLM's answers, which
-`backends` bring; `python -m l4t_jax.teacher` is their command. The package's own teacher files are in `data/`.
+`policy` runs on the device; all other modules are host code. `file` reads and writes teacher files. `recording` makes
+one from an LLM's answers, with `prompt`, `grammar`, `parser`, `cache` and `backends`; its command is
+`python -m l4t_jax.teacher`. The package's own teacher files are in `data/`.
 """
 
 from __future__ import annotations
@@ -28,23 +29,23 @@ def open_teacher(
     cache: str | Path | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[dict[str, Any] | None, str]:
-    """A run's teacher: the content of a teacher file, and a few words for summaries that say which it is.
+    """A run's teacher: the content of a teacher file, and a description for summaries.
 
-    An LLM is asked for every symbolic state that can occur, before training; answers that are kept from earlier are
-    not asked for again, so the second run with the same teacher starts at once.
+    An LLM is asked about every symbolic state that can occur, before training. Its answers are cached, so a second run
+    with the same teacher starts at once.
 
     Args:
         spec: "shipped", "none", "file:PATH", "transformers:MODEL" or "openai:MODEL".
-        task: what it is to teach.
+        task: the task.
         ask, options: how an LLM is asked and reached.
-        cache: folder in which its answers are kept; None is `cache.default_folder()`.
-        report: is told in a line what was done.
+        cache: folder of the answer cache; None is `cache.default_folder()`.
+        report: called with a line about each step.
 
     Returns:
-        (content, words such as "shipped (recorded)"); the content is None for "none".
+        (content, description such as "shipped (recorded)"); the content is None for "none".
 
     Raises:
-        TeacherFileError, BackendError, PromptError, CacheError: with what would be right.
+        TeacherFileError, BackendError, PromptError, CacheError: the message says what would be right.
     """
     from l4t_jax.teacher import file
 
@@ -65,20 +66,23 @@ def open_teacher(
     vain = file.missing(task, content)
     entries = {(tuple(state["sees"]), state["holds"]) for state in content["states"]}
     unasked = [state.sentence for state in vain if (state.sees, state.holds) not in entries]
-    if unasked:  # the proof that training needs no LLM: every state that can occur has its answers
+    if unasked:  # training must need no LLM: every state that can occur must have been asked about
         raise BackendError(f"the teacher {spec} was not asked for {'; '.join(unasked)}")
     if vain:
-        report(f"no usable answer, and so no guidance, where {' '.join(state.sentence for state in vain)}")
+        report(f"no usable answer, so no guidance, for: {' '.join(state.sentence for state in vain)}")
     return content, file.describe(content, spec)
 
 
 def asks_llm(spec: str) -> bool:
-    """Whether a teacher has to be asked, instead of read."""
+    """Whether the teacher is an LLM, which is asked, instead of a file, which is read."""
     return spec not in ("none", "shipped") and not spec.startswith("file:")
 
 
 def listed(spec: str, task: Task) -> bool:
-    """Whether all that a teacher has to say can be had before training: not of an LLM, of a task too rich to list."""
+    """Whether all plans of a teacher are available before training.
+
+    They are not if the teacher is an LLM and the task has too many symbolic states to ask about all of them.
+    """
     from l4t_jax.teacher.grammar import enumerable
 
     return not asks_llm(spec) or enumerable(task)
@@ -93,10 +97,10 @@ def open_live(
     cache: str | Path | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[LiveTeacher]:
-    """An LLM that is asked while training goes on; the arguments are `open_teacher`'s.
+    """An LLM that is asked during training. The arguments are those of `open_teacher`.
 
     Raises:
-        BackendError, PromptError: with what would be right.
+        BackendError, PromptError: the message says what would be right.
     """
     from l4t_jax.teacher import recording as asking
     from l4t_jax.teacher.live import LiveTeacher

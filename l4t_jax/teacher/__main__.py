@@ -1,6 +1,6 @@
 """`python -m l4t_jax.teacher COMMAND`: record a teacher file from an LLM, show it, evaluate it, compare two.
 
-The commands are in `commands`, which takes long to import.
+The commands are in `commands`, which is slow to import.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from l4t_jax import commandline
 from l4t_jax.errors import OptionError
 
 COMMANDS = {
-    "record": "ask an LLM for every symbolic state of a task, and write its answers as a teacher file",
-    "show": "print a teacher as a person reads it",
+    "record": "ask an LLM about every symbolic state of a task, and write its answers as a teacher file",
+    "show": "print a teacher in readable form",
     "evaluate": "play a teacher on held-out levels",
     "diff": "print where two teachers differ",
 }
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m l4t_jax.teacher") -> int:
-    """Runs the command that the first word names; returns its exit code."""
+    """Runs the command named by the first word; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         said = "\n".join(f"  {name:10}{words}" for name, words in COMMANDS.items())
-        print(f"usage: {prog} COMMAND [options]\n\n{said}\n\n{prog} COMMAND --help tells a command's options.")
+        print(f"usage: {prog} COMMAND [options]\n\n{said}\n\n{prog} COMMAND --help lists a command's options.")
         return 0
     settings: list[str] = []
 

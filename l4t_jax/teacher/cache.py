@@ -1,9 +1,9 @@
-"""Answers kept as they come: a folder on disk with one small file for each.
+"""The answer cache: a folder on disk with one small file per answer.
 
-Host module. A *question* is all that decides an answer: backend and model with its revision, the messages, the
-sampling. Its hash names a folder with `question.json`, for a person to read, and one file an answer. A file appears
-whole or not at all (written beside, synced, then linked to its name), and the first to write an answer wins, so a kill
-at any moment loses only the answers in flight, and two recorders at once share their work.
+Host module. A *question* is everything that determines an answer: backend, model and revision, messages, sampling. The
+hash of a question names a folder with `question.json`, for people to read, and one file per answer. A file is written
+under a temporary name, synced, and then linked to its name, so it is complete or absent. The first writer of an answer
+wins. So a kill at any moment loses only the answers in flight, and two recorders can share their work.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from l4t_jax.files import write_whole
 
 
 def default_folder() -> Path:
-    """Where answers are kept unless told otherwise: `$L4T_CACHE`, or the user's cache folder."""
+    """The default folder: `$L4T_CACHE`, or a folder in the user's cache folder."""
     own = os.environ.get("L4T_CACHE")
     if own:
         return Path(with_home(own))
@@ -42,7 +42,7 @@ class Cache:
         return self.folder / hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def get(self, question: dict[str, Any], name: str) -> dict[str, Any] | None:
-        """The answer kept under a name such as "0007"; None where there is none, or none that can be read."""
+        """The cached answer of a name such as "0007"; None if there is none, or if it cannot be read."""
         try:
             answer = json.loads((self._place(question) / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
@@ -50,13 +50,13 @@ class Cache:
         return answer if isinstance(answer, dict) else None
 
     def put(self, question: dict[str, Any], name: str, answer: dict[str, Any], replace: bool = False) -> dict[str, Any]:
-        """Keeps an answer and returns the one that is kept: an earlier one, if another recorder was faster.
+        """Caches an answer. Returns the cached one: an earlier answer, if another recorder was faster.
 
         Args:
-            question: what was asked.
+            question: of the answer.
             name: of the answer.
-            answer: to keep.
-            replace: an earlier one goes.
+            answer: to cache.
+            replace: overwrite an earlier answer.
 
         Raises:
             CacheError: it cannot be written.
@@ -70,7 +70,7 @@ class Cache:
                 kept = self.get(question, name)
                 if kept is not None:
                     return kept
-                write_whole(place / f"{name}.json", _text(answer))  # what stood there could not be read
+                write_whole(place / f"{name}.json", _text(answer))  # the earlier file could not be read
         except OSError as error:
             raise CacheError(f"the answers cannot be kept in {self.folder}: {error.strerror or error}") from error
         return answer

@@ -40,23 +40,23 @@ class Record(Ask):
     timeout: float = 60.0
     """Seconds that one request to a server may take."""
     retries: int = 4
-    """How often a request that failed for a passing reason is sent again."""
+    """How often a request is sent again after a temporary failure."""
     concurrency: int = 8
-    """Requests to a server under way at a time."""
+    """Requests to a server at a time."""
     extra: str = "{}"
     """Further fields of each request as JSON, such as '{"top_k": 0, "min_p": 0}' for llama.cpp's server."""
     device: str | None = None
     """Device of a local model: cpu, cuda, ...; an accelerator by default if there is one."""
     batch: int = 16
-    """Texts that a local model works on at a time."""
+    """Texts per batch of a local model."""
     threads: int | None = None
     """CPU threads of a local model."""
     cache: str | None = None
-    """Folder in which answers are kept as they come; L4T_CACHE or ~/.cache/l4t_jax/answers by default."""
+    """Folder of the answer cache; L4T_CACHE or ~/.cache/l4t_jax/answers by default."""
     price: tuple[float, float] | None = None
-    """Dollars for a million tokens in, and for a million out, for the estimate of the cost."""
+    """Dollars per million input tokens and per million output tokens, for the cost estimate."""
     dry_run: bool = False
-    """Print the prompts and the estimate, and ask nothing."""
+    """Print the prompts and the cost estimate, and ask nothing."""
 
     def how(self) -> Ask:
         """How to ask."""
@@ -78,7 +78,7 @@ class Record(Ask):
         content = record(task, backend, how, Cache(self.cache or default_folder()), _tell)
         file.save(content, out)
         vain = file.missing(task, content)
-        note = f"; no usable answer in {len(vain)} of them: there it gives no guidance" if vain else ""
+        note = f"; {len(vain)} of them have no usable answer and give no guidance" if vain else ""
         print(f"{out}: {len(content['states'])} states in {content['source']['seconds']:.0f} s{note}")
 
     def _show_prompts(self, task: Task) -> None:
@@ -107,10 +107,10 @@ class Record(Ask):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Show:
-    """Prints a teacher as a person reads it: states, plans, probabilities, entropy, unusable answers."""
+    """Prints a teacher in readable form: states, plans, probabilities, entropy, unusable answers."""
 
     teacher: str = dataclasses.field(default="SimpleDoorKey", metadata={"positional": True})
-    """A teacher file, or a task whose own is meant."""
+    """A teacher file, or the name of a task with a teacher of its own."""
     imports: tuple[str, ...] = ()
     """A Python file or a module of yours that registers tasks; may be repeated."""
     most: int = 8
@@ -166,17 +166,17 @@ class Evaluate:
             f"(95 %: {low:.3f} to {high:.3f}), return {found['return']:.3f}, length {found['length']:.1f}"
         )
         if found["unguided"]:
-            print(f"without guidance in: {'; '.join(found['unguided'])}")
+            print(f"no guidance for: {'; '.join(found['unguided'])}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Diff:
-    """Prints where two teachers differ: the distance of their distributions, and the plans that gain and lose most."""
+    """Prints where two teachers differ: the total variation of their distributions, and the plans that change most."""
 
     a: str = dataclasses.field(metadata={"positional": True})
-    """A teacher file, or a task whose own is meant."""
+    """A teacher file, or the name of a task with a teacher of its own."""
     b: str = dataclasses.field(metadata={"positional": True})
-    """Another."""
+    """Another one."""
     imports: tuple[str, ...] = ()
     """A Python file or a module of yours that registers tasks; may be repeated."""
     most: int = 4
@@ -206,7 +206,7 @@ def entropy(probabilities: list[float]) -> float:
 
 
 def _read(name: str) -> tuple[dict[str, Any], str]:
-    """A teacher file by path, `file:PATH`, or the name of the task whose own is meant."""
+    """The teacher file at a path or `file:PATH`, or the teacher of the named task; and its name."""
     path = name.removeprefix("file:")
     if Path(path).exists() or name.startswith("file:"):
         return file.load(path), path
@@ -239,7 +239,7 @@ def _counts(state: dict[str, Any]) -> str:
     if "answers" in state:
         parts.append(f"{state['answers']} answers, {state.get('unusable', 0)} unusable")
     if state.get("noops"):
-        parts.append(f"{state['noops']} steps that name nothing known")
+        parts.append(f"{state['noops']} steps without a known skill or object")
     if "scored" in state:
         parts.append(f"{state['scored']} plans scored")
     if "in_grammar" in state:
@@ -269,7 +269,7 @@ def run(name: str, words: Sequence[str], prog: str) -> None:
     """Runs one of `COMMANDS` with the words of its command line.
 
     Raises:
-        Refusal: with what would be right.
+        Refusal: the message says what would be right.
     """
     cls = COMMANDS[name]
     defaults = {"out": "TASK.json", "ask": "score where the backend can"}
@@ -277,4 +277,4 @@ def run(name: str, words: Sequence[str], prog: str) -> None:
     try:
         command.run()
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; answers are kept as they come, the same command goes on from here") from None
+        raise KeyboardInterrupt("stopped; the answers so far are cached, and the same command continues") from None

@@ -1,6 +1,6 @@
-"""Teacher files changed on purpose, to see how much a student owes to its teacher's quality.
+"""Changes teacher files on purpose, to measure how much a student depends on its teacher's quality.
 
-Host module. Both functions return new content and leave what they are given as it is.
+Host module. Both functions return new content and do not change their argument.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ LONGEST = 3  # steps of a random plan
 
 
 def corrupt(content: dict[str, Any], task: Task, probability: float, seed: int) -> dict[str, Any]:
-    """Each symbolic state's plans replaced, with a probability, by one random plan.
+    """Replaces the plans of each symbolic state, with a given probability, by one random plan.
 
-    A random plan has 1 to 3 steps, each any skill of the task with any role that the state can name. What is drawn for
-    a state does not depend on the probability: the states corrupted at 0.25 are among those corrupted at 0.5.
+    A random plan has 1 to 3 steps. Each step is any skill of the task with any role that the state can name. The random
+    numbers of a state do not depend on the probability, so the states corrupted at 0.25 are also corrupted at 0.5.
 
     Args:
         content: of a teacher file.
-        task: whose skills and objects the plans are made of.
-        probability: from 0 to 1, of each state.
-        seed: fixes what is drawn.
+        task: has the skills and objects of the plans.
+        probability: of corrupting a state, from 0 to 1.
+        seed: of the random numbers.
 
     Raises:
         ValueError: the probability is out of range.
@@ -52,7 +52,7 @@ def corrupt(content: dict[str, Any], task: Task, probability: float, seed: int) 
 
 
 def decided(content: dict[str, Any]) -> dict[str, Any]:
-    """Each symbolic state's most probable plan alone (the first of several alike): the most certain teacher."""
+    """Keeps only the most probable plan of each symbolic state (the first of equally probable ones)."""
     states = []
     for state in content["states"]:
         best = max(state["plans"], key=lambda entry: entry["p"], default=None)
@@ -61,9 +61,10 @@ def decided(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _steps(task: Task) -> dict[tuple[tuple[str, ...], str | None], list[Step]]:
-    """What is seen and held -> the steps that a plan may have there.
+    """(objects seen, object held) -> the possible steps of a plan.
 
-    Several ids can say the same once colours are renamed, and know different objects: only those count that all know.
+    After colours are renamed, several ids can have the same sentence but know different objects. Only objects known
+    under all of these ids are used.
     """
     objects: dict[tuple[tuple[str, ...], str | None], list[str]] = {}
     for state in symbolic.enumerate_states(task):

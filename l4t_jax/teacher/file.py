@@ -7,11 +7,13 @@ Host module. Version 1:
         {"sees": ["key"], "holds": null, "answers": 50, "unusable": 0,
          "plans": [{"p": 0.98, "skills": [["go_to", "key"], ["pick_up", "key"]]}, ...]}, ...]}
 
-`made` says where the answers come from, `source` how they were asked for (model, sampling, versions, date: whatever
-is known). A state's probabilities sum to 1. A task that renames colours speaks of color1, color2 here.
-`["noop"]` stands for a step that names no known skill or object. A state may say how it was asked for: "answers" drawn
-and how many of them were "unusable", steps that were "noops", or how many plans were "scored" and what share of the
-model's free answers would be "in_grammar". A state without a single usable answer has no plans, and gives no guidance.
+`made` is the origin of the plans. `source` is how they were asked for: model, sampling, versions, date, as far as
+known. The probabilities of a state sum to 1. Tasks that rename colours use color1, color2 here. `["noop"]` is a step
+that names no known skill or object.
+
+A sampled state may have the number of "answers", how many of them were "unusable", and the number of "noops" among the
+steps. A scored state may have the number of plans "scored", and "in_grammar": the probability that a free answer of the
+model is in the grammar. A state without a usable answer has no plans and gives no guidance.
 """
 
 from __future__ import annotations
@@ -45,14 +47,14 @@ def load(source: str | Path) -> dict[str, Any]:
     """Reads and checks a teacher file.
 
     Raises:
-        TeacherFileError: it is not there, not JSON, or not a teacher file of this version.
+        TeacherFileError: it cannot be read, is not JSON, or is not a teacher file of this version.
     """
     try:
         text = files.read_text(source)
     except OSError as error:
         raise TeacherFileError(f"the teacher file {source} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError:
-        raise TeacherFileError(f"the teacher file {source} cannot be read: it is no text in UTF-8 or UTF-16") from None
+        raise TeacherFileError(f"the teacher file {source} cannot be read: it is not UTF-8 or UTF-16 text") from None
     try:
         content = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -75,7 +77,7 @@ def shipped(task: Task) -> dict[str, Any]:
 
 
 def dump(content: dict[str, Any]) -> str:
-    """A teacher file's text: one line a plan, fields in their order, so that two files can be told apart by `diff`."""
+    """A teacher file's text: one line per plan, fields in a fixed order, so that `diff` shows changes well."""
 
     def line(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -111,14 +113,14 @@ def save(content: dict[str, Any], path: str | Path) -> None:
 
 
 def missing(task: Task, content: dict[str, Any]) -> list[Symbolic]:
-    """The symbolic states of the task, as they are asked for, in which the file gives no guidance; none if complete."""
+    """The task's symbolic states for which the file has no plans, under the names used in prompts."""
     known = {(tuple(s["sees"]), s["holds"]) for s in content["states"] if s["plans"]}
     asked = (symbolic.rename(task, symbolic.decode(task, state))[0] for state in symbolic.enumerate_states(task))
     return [state for state in dict.fromkeys(asked) if (state.sees, state.holds) not in known]
 
 
 def digest(content: dict[str, Any]) -> str:
-    """A hash of what a teacher file says, 16 hex digits."""
+    """A hash of a teacher file's content, 16 hex digits."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -185,18 +187,18 @@ def check(content: Any, name: str) -> None:
         key = (*state.sees, "|", state.holds)
         require(
             key not in seen,
-            f"{where} says the same as an earlier one ({Symbolic(tuple(state.sees), state.holds).sentence})",
+            f"{where} repeats the state of an earlier one ({Symbolic(tuple(state.sees), state.holds).sentence})",
         )
         seen.add(key)
         if 0 < state.answers == state.unusable and not state.plans:
-            continue  # asked, and not one answer was of use: no guidance
+            continue  # asked, but no answer was usable: no guidance
         require(len(state.plans) > 0, f'{where}: "plans" must list at least one plan')
         total = sum(plan.p for plan in state.plans)
         require(abs(total - 1.0) < 1e-3, f"{where}: the probabilities sum to {total:g}, not 1")
 
 
 def _sentence(error: msgspec.ValidationError) -> str:
-    """What is wrong and where, of "Expected `float`, got `str` - at `$.states[0].plans[1].p`"."""
+    """What is wrong and where, from a message like "Expected `float`, got `str` - at `$.states[0].plans[1].p`"."""
     reason, _, path = str(error).partition(" - at ")
     missing_ = re.search(r"required field `(\w+)`", reason)
     steps = re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", path)
@@ -205,26 +207,26 @@ def _sentence(error: msgspec.ValidationError) -> str:
     places = re.findall(r"\.(states|plans)\[(\d+)\]", path)
     where = ", ".join(f"{kind[:-1]} {number}" for kind, number in places)
     if field == "format":
-        where = "no teacher file"
+        where = "not a teacher file"
     return f'{where}: "{field}" {_RIGHT[field]}'.removeprefix(": ")
 
 
 def to_table(task: Task, content: dict[str, Any]) -> TeacherTable:
     """The file as arrays for the device.
 
-    A state of the task that the file does not hold gets no guidance (probability 0 throughout).
+    A state of the task that is not in the file gets no guidance (all its probabilities are 0).
 
     Raises:
-        TeacherFileError: a plan names a skill or an object that the task has not.
+        TeacherFileError: a plan names a skill or an object that the task does not have.
     """
     return pack_table(task, to_rows(task, content, symbolic.enumerate_states(task)))
 
 
 def to_rows(task: Task, content: dict[str, Any], states: Iterable[int]) -> dict[int, list[tuple[float, list[int]]]]:
-    """What `pack_table` takes, for those of the given symbolic state ids that the file holds.
+    """The argument of `pack_table`, for those of the given symbolic state ids that are in the file.
 
     Raises:
-        TeacherFileError: a plan names a skill or an object that the task has not.
+        TeacherFileError: a plan names a skill or an object that the task does not have.
     """
     entries = {(tuple(s["sees"]), s["holds"]): s["plans"] for s in content["states"]}
     rows: dict[int, list[tuple[float, list[int]]]] = {}
@@ -241,7 +243,7 @@ def pack_table(task: Task, rows: dict[int, list[tuple[float, list[int]]]]) -> Te
     """Symbolic state id -> [(probability, step codes)] as arrays."""
     most = max((len(plans) for plans in rows.values()), default=1) or 1
     longest = max((len(steps) for plans in rows.values() for _, steps in plans), default=1) or 1
-    number = len(rows)  # the last row is for all states that have none
+    number = len(rows)  # the last row is for all states without plans
     row_of = np.full(symbolic.num_states(task), number, np.int32)
     codes = np.full((number + 1, most, longest), plan_codes.NOOP_CODE, np.int32)
     probability = np.zeros((number + 1, most), np.float32)
@@ -263,7 +265,7 @@ def _code(task: Task, step: list[str], objects: dict[str, str], state: Symbolic)
     except KeyError as error:
         known = ", ".join(objects) or "none"
         raise TeacherFileError(
-            f"{state.sentence} names {error.args[0]!r}, which it cannot know; the objects it can name are {known}"
+            f"{state.sentence} names {error.args[0]!r}, which is unknown there; the known objects are {known}"
         ) from error
     except ValueError as error:
         raise TeacherFileError(f"{state.sentence} {error}") from error

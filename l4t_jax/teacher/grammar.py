@@ -1,16 +1,16 @@
-"""The plans that can be asked for: how a plan is written, and the finite set of them for a symbolic state.
+"""The grammar of plans: how a plan is written, and the finite set of plans for a symbolic state.
 
-Host module. A plan is one or two *subtasks* over what the agent sees or holds. An subtask is
+Host module. A plan is one or two *subtasks* on the objects that the agent sees or holds. A subtask is
 
-    explore | search                    (only as far as the task has the skill)
+    explore | search                    (only skills that the task has)
     go to X | reach X                   X seen
     pick up X | go to X, pick up X      X portable, with empty hands
     drop X                              X held
     open X | go to X, open X            X neither portable nor a goal
 
-so a plan has at most four steps, and no subtask comes twice, nor for one object in both forms. What the first subtask
-picks up or drops, the second knows. The sets of the paper's tasks have 1 to 86 plans, those of the stock tasks up to
-112; an LLM scores each of them, so beyond `MOST_PLANS` a state is asked with the plans of one subtask alone.
+So a plan has at most four steps. No subtask occurs twice, nor in both forms for one object. The second subtask takes
+into account what the first picks up or drops. The paper's tasks have 1 to 86 plans per state, the other built-in tasks
+up to 112. An LLM scores every plan, so if a state has more than `MOST_PLANS`, only plans of one subtask are used.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ Plan = tuple[Step, ...]
 
 
 MOST_PLANS = 150
-MOST_STATES = 4096  # ids; a task with more is asked only for the states that it meets
+MOST_STATES = 4096  # ids; for a task with more, only the states that are met are asked about
 
 
 @dataclasses.dataclass(frozen=True)
 class Situation:
-    """A symbolic state as it is asked for: one for all ids that say the same once colours are renamed.
+    """A symbolic state as used in a prompt. Ids that are equal after colours are renamed share one situation.
 
     Attributes:
-        state: what is seen and held, under the names that are asked with.
-        objects: every name that an answer may use -> the task's role, of the first id. Where the task renames colours,
-            only the names that mean something under every id that says the same: beside <color1 key> a <color1 door> is
-            known to be there or not, depending on which key it is.
+        state: what is seen and held, under the names of the prompt.
+        objects: every name that an answer may use -> the task's role, for the first id. If the task renames colours,
+            only names with a meaning under all of these ids are included: next to <color1 key>, whether there is a
+            <color1 door> depends on the key.
         skills: names of the task's skills.
     """
 
@@ -50,7 +50,7 @@ class Situation:
 
 
 def situation(task: Task, state: int) -> Situation:
-    """How the symbolic state of an id is asked for."""
+    """The situation of a symbolic state id."""
     renamed, names = symbolic.rename(task, symbolic.decode(task, state))
     by_name = {role.name: role for role in task.objects}
     always = symbolic.aliases(task, renamed)
@@ -58,21 +58,21 @@ def situation(task: Task, state: int) -> Situation:
 
 
 def enumerable(task: Task) -> bool:
-    """Whether all symbolic states of the task can be listed and asked for before training."""
+    """Whether the task has few enough symbolic states to ask about all of them before training."""
     return symbolic.num_states(task) <= MOST_STATES
 
 
 def situations(task: Task, states: Iterable[int] | None = None) -> list[Situation]:
-    """What there is to ask for: the given ids, or all that can occur; each sentence once, in the order of the ids.
+    """The situations of the given ids, or of all states that can occur; each sentence once, in the order of the ids.
 
     Raises:
-        TooManyStates: with what can be done instead.
+        TooManyStates: the message says what can be done instead.
     """
     if states is None:
         if not enumerable(task):
             raise TooManyStates(
-                f"{task.name} has up to {symbolic.num_states(task):,} symbolic states, too many to ask for all of them "
-                f"(at most {MOST_STATES:,}); train with the LLM as the teacher, which asks for those that are met"
+                f"{task.name} has up to {symbolic.num_states(task):,} symbolic states, too many to ask about all "
+                f"(at most {MOST_STATES:,}); train with the LLM as the teacher, which asks about those that are met"
             )
         states = symbolic.enumerate_states(task)
     found: dict[Symbolic, Situation] = {}
@@ -89,7 +89,7 @@ def write_step(step: Step) -> str:
 
 
 def write_plan(steps: Iterable[Step]) -> str:
-    """A plan as an LLM reads and writes it: "go to <key>, pick up <key>". `parse.parse` is its inverse."""
+    """A plan as an LLM reads and writes it: "go to <key>, pick up <key>". `parser.parse` is its inverse."""
     return ", ".join(write_step(step) for step in steps)
 
 
@@ -101,24 +101,24 @@ def plans(asked: Situation) -> list[Plan]:
         for further, _ in _subtasks(asked, hand):
             if further != plan and not _same_end(plan, further):
                 both.append((*plan, *further))
-    both = list(dict.fromkeys(both))  # "go to X" and then "pick up X" are one subtask too
+    both = list(dict.fromkeys(both))  # "go to X" followed by "pick up X" is also one subtask
     return both if len(both) <= MOST_PLANS else list(dict.fromkeys(plan for plan, _ in first))
 
 
 def _same_end(plan: Plan, further: Plan) -> bool:
-    """Whether two subtasks are forms of one, such as "open X" and "go to X, open X", or one leads nowhere new."""
+    """Whether the second subtask repeats the first ("open X" and "go to X, open X") or undoes it (drop, pick up)."""
     return bool(set(plan) & set(further)) or (plan[-1][0] == "drop" and further[-1] == ("pick_up", *plan[-1][1:]))
 
 
 def _subtasks(asked: Situation, hand: str | None) -> Iterable[tuple[Plan, str | None]]:
-    """(steps, what is held afterwards) of each subtask, for an agent that holds `hand`."""
+    """(steps, object held afterwards) of each subtask, for an agent that holds `hand`."""
     for name in asked.skills:
         skill = get_skill(name)
         if not skill.takes_object and skill.makes_sense(None, hand):
             yield ((name,),), skill.held_after(None, hand)
     said = [*asked.state.sees, *([asked.state.holds] if asked.state.holds else [])]
     for name in dict.fromkeys(one.removeprefix(f"{BLOCKED_WORD} ") for one in said):
-        # A role under the name that is asked with: colours may have been renamed.
+        # The role under its name in the prompt, since colours may be renamed.
         role = dataclasses.replace(asked.objects[name], name=name)
         for word in asked.skills:
             skill = get_skill(word)

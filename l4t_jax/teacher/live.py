@@ -1,8 +1,8 @@
-"""A teacher that is asked while training goes on, for tasks with too many symbolic states to ask for all of them first.
+"""A teacher that is asked during training, for tasks with too many symbolic states to ask about all of them first.
 
-Host module. Between blocks of training it is told which states were met (`LiveTeacher.meet`); it asks for those it does
-not know and puts the answers into a table whose shape never changes, so nothing is compiled again. A state not yet
-asked for, or in vain, has no guidance: the metrics count such steps (`unguided`).
+Host module. After each block of updates, `LiveTeacher.meet` gets the states that were met. It asks about the new ones
+and puts the answers into a table. The table's shape never changes, so nothing is compiled again. A state without a
+usable answer so far gives no guidance; the metric `unguided` counts such steps.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from l4t_jax.teacher.policy import TeacherTable
 from l4t_jax.teacher.recording import Asker, made, summary
 
 MOST_IDS = 1 << 17  # rows of the table, known or not: 64 MiB of plans
-MOST_PLANS = 16  # plans that the table holds of a state; the rest of a distribution is left out
+MOST_PLANS = 16  # plans per state in the table; less probable ones are left out
 
 
 class LiveTeacher:
     """A table that grows.
 
     Args:
-        asker: whom to ask, and how.
+        asker: asks the LLM.
 
     Raises:
         BackendError: the task has more symbolic states than a table can hold.
@@ -55,7 +55,7 @@ class LiveTeacher:
 
     @property
     def table(self) -> TeacherTable:
-        """As arrays for the device, always of one shape."""
+        """The table as arrays for the device, always of the same shape."""
         return TeacherTable(
             row=jnp.arange(len(self._codes), dtype=jnp.int32),
             plans=jnp.asarray(self._codes),
@@ -66,14 +66,14 @@ class LiveTeacher:
 
     @property
     def content(self) -> dict[str, Any]:
-        """A teacher file of all that was asked so far."""
+        """The content of a teacher file with all answers so far."""
         return made(self.asker, list(self._entries.values()), self._seconds)
 
     def meet(self, states: Iterable[int]) -> bool:
-        """Asks for those of the states met that were not asked for yet.
+        """Asks about the met states that were not asked about yet.
 
-        A backend that does not answer costs these states their guidance and no more: it is reported, and the states are
-        asked for again when they are met again.
+        If the backend does not answer, this is reported and these states have no guidance for now. They are asked about
+        again when they are met again.
 
         Returns:
             Whether the table changed.

@@ -1,9 +1,9 @@
-"""An LLM's answer as a plan: text in, steps or "unusable" out. It reads, and does nothing else with the text.
+"""Parses an LLM's answer: text in, a plan or "unusable" out. The text is never executed.
 
-Host module. `reasoning.final` takes the reasoning away, `structured` finds steps in JSON, `prose` in everything else:
-both cut an answer into *fragments*, and here a fragment becomes steps. A step that names no skill of the task, or no
-object it can name, becomes ("noop",), as in the recorded tables: it ends the plan there, and is counted. An answer
-without a single step is unusable. `tests/teacher/data/answers.json` has 250 answers with their right reading.
+Host module. `reasoning.final` removes the reasoning. `structured` finds steps in JSON, `prose` in all other text: both
+split an answer into *fragments*. Here fragments become steps. A step without a known skill or object becomes ("noop",),
+as in the recorded tables: it ends the plan there and is counted. An answer without any step is unusable.
+`tests/teacher/data/answers.json` has 250 answers with the correct result.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from l4t_jax.skills.plan_codes import Step
 from l4t_jax.teacher import prose, structured
 from l4t_jax.teacher.reasoning import final, whole
 
-LONGEST = 16_384  # characters that are looked at; no plan is longer
-MOST_STEPS = 8  # steps that are kept: a walk along a plan hardly gets so far
+LONGEST = 16_384  # characters that are read; no plan is longer
+MOST_STEPS = 8  # steps that are kept; an agent hardly gets further in a plan
 NOOP: Step = ("noop",)
 
 
@@ -30,7 +30,7 @@ def _set(words: str) -> frozenset[str]:
 
 _FILLERS = _set("the a an this that its your to at object near")
 _PRONOUNS = _set("it them one")
-# What may stand before a skill: "The agent should first", "I will then", "The best plan is to".
+# Words that may precede a skill: "The agent should first", "I will then", "The best plan is to".
 _LEAD = _set(
     """
     the a agent player robot i you we ll d s let lets us should would must will can could need needs have has want
@@ -44,7 +44,7 @@ _MODALS = _set("should must will would can could is be needs need has have")
 _MODIFIERS = _set("to be first then now also just simply next immediately go")
 _TURNS = _set("not t never cannot if when unless before after once so because that which who since until while")
 _SEQUENCE = _set("then next finally lastly first second third now and")
-# How talk begins. It is no step, however short.
+# Words that talk starts with. Talk is not a step, even if it is short.
 _TALK = _set(
     """
     because since so as if when while where which that this these it there but however note good great ok okay sure
@@ -55,14 +55,14 @@ _TALK = _set(
     option current currently necessary needed possible
     """
 )
-# Things that other agents can do. A fragment that begins so is a step, however long; the skills are taken out below.
+# Verbs of actions. A fragment that starts with one is a step, even if it is long; skills are handled below.
 _VERBS = _set(
     """
     use unlock walk turn take grab push pull toggle insert approach navigate head return carry place put find face
     get wait enter cross leave exit collect retrieve fetch bring equip locate throw rotate teleport fly run
     """
 )
-# After these words an object is not the skill's own any more.
+# An object after these words is not the object of the skill.
 _BETWEEN = _set("with of for by behind in on and then from next beside using")
 _TURN_END = re.compile(r"<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|EOT)\|>|</s>|<end_of_turn>|<eos>")
 _SAID_OF = _set("is isn are was would will not cannot can has does requires seems makes won wouldn may might")
@@ -70,11 +70,11 @@ _SAID_OF = _set("is isn are was would will not cannot can has does requires seem
 
 @dataclasses.dataclass(frozen=True)
 class Parsed:
-    """What an answer says.
+    """The result of parsing an answer.
 
     Attributes:
-        steps: of the plan; None where the answer is unusable.
-        noops: how many of them name no known skill or object.
+        steps: of the plan; None if the answer is unusable.
+        noops: number of steps without a known skill or object.
     """
 
     steps: tuple[Step, ...] | None
@@ -85,7 +85,7 @@ def parse(text: str, objects: Collection[str], skills: Collection[str]) -> Parse
     """The plan in an answer.
 
     Args:
-        text: anything.
+        text: any text.
         objects: names of the objects that a plan may name.
         skills: names of the skills that it may use.
     """
@@ -99,10 +99,10 @@ def parse(text: str, objects: Collection[str], skills: Collection[str]) -> Parse
 
 
 def parse_cut(text: str, objects: Collection[str], skills: Collection[str]) -> Parsed:
-    """The plan in an answer that was cut off; unusable unless it surely ended before the cut.
+    """The plan in an answer that was cut off; unusable unless the plan certainly ended before the cut.
 
-    It must begin with the plan (what begins otherwise may be reasoning whose marks were cut off too), and something
-    that is no step must follow it.
+    The answer must start with the plan: another start may be reasoning whose marks were cut off too. And text that is
+    not a step must follow the plan.
     """
     said = final(text)
     kept = whole(said)
@@ -115,25 +115,25 @@ def parse_cut(text: str, objects: Collection[str], skills: Collection[str]) -> P
 
 
 def clean(text: str) -> str:
-    """The part of a text that is looked at; entities and full-width letters become what they stand for."""
+    """The part of a text that is read, with entities and full-width letters replaced."""
     text = text[: 2 * LONGEST].lstrip()
-    text = next((turn for turn in _TURN_END.split(text) if turn.strip()), "")  # what follows is another's turn
+    text = next((turn for turn in _TURN_END.split(text) if turn.strip()), "")  # another speaker's turn follows
     if "&" in text:
         text = html.unescape(html.unescape(text))
     text = unicodedata.normalize("NFKC", text).replace("\u200b", "").replace("\ufeff", "")
-    if "\\n" in text and "\n" not in text.strip():  # a string of another program, line ends written out
+    if "\\n" in text and "\n" not in text.strip():  # a string with escaped line ends
         text = text.replace("\\n", "\n")
     return text[:LONGEST]
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words without brackets and quotes; goTo, go_to, go-to and GoTo are two words."""
+    """Lower-case words without brackets and quotes; each of goTo, go_to, go-to and GoTo is two words."""
     bare = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text.replace("'", " ").replace("’", " "))
     said = re.sub(r"[^\w]|_", " ", bare).lower().split()
     return ["to" if word in ("towards", "toward") else word for word in said]
 
 
-# Read as steps of every task, so that one of them that a task has not is counted as a step that cannot be done.
+# Recognised as skills for every task. If the task does not have the skill, the step is counted as unknown.
 REFERENCE_SKILLS = ("explore", "search", "go_to", "reach", "pick_up", "drop", "open")
 
 
@@ -149,7 +149,7 @@ class Reader:
         self._skills = frozenset(skills)
         self._objects = {tuple(words(name)): name for name in objects}
         known = {*REFERENCE_SKILLS, *skills}
-        forms: list[tuple[tuple[str, ...], str, bool]] = []  # words that a fragment may begin with, skill, -ing
+        forms: list[tuple[tuple[str, ...], str, bool]] = []  # words at the start of a fragment, skill, -ing form
         for skill in known:
             first, *rest = skill.split("_")
             forms += [((first, *rest), skill, False), ((first + "s", *rest), skill, False)]
@@ -162,7 +162,7 @@ class Reader:
     # Fragments
 
     def steps(self, fragments: Sequence[prose.Fragment]) -> tuple[Step, ...]:
-        """The steps that fragments say, at most `MOST_STEPS`."""
+        """The steps in fragments, at most `MOST_STEPS`."""
         found: list[Step] = []
         for fragment in fragments:
             found += self._steps(fragment, found[-1] if found else None)
@@ -175,14 +175,14 @@ class Reader:
         return any(self._skill(said)[0] is not None for said in _labelled(text))
 
     def orders(self, text: str) -> bool:
-        """Whether a text begins with a skill as one orders it: "open the door", and not "it can open the door"."""
+        """Whether a text starts with a skill as a command: "open the door", but not "it can open the door"."""
         said = words(text)
         while said and said[0] in _SEQUENCE:
             said = said[1:]
         return self._skill(said, lead=False)[0] is not None
 
     def counts(self, text: str) -> bool:
-        """Whether a text that begins with no skill is a step all the same: one that cannot be done."""
+        """Whether a text that does not start with a skill is still a step (an unknown one)."""
         said = words(text)
         if said and said[0] in _TALK:
             return False
@@ -197,12 +197,12 @@ class Reader:
         return skill is not None and not rest
 
     def takes_object(self, text: str) -> bool:
-        """Whether a text is the name of a skill that wants an object, and nothing else."""
+        """Whether a text is the name of a skill that takes an object, and nothing else."""
         skill, rest = self._skill(words(text))
         return skill is not None and get_skill(skill).takes_object and not rest
 
     def _steps(self, fragment: prose.Fragment, before: Step | None) -> list[Step]:
-        """The steps in one fragment: several where nothing stands between them."""
+        """The steps in one fragment; several if nothing separates them."""
         for said in _labelled(fragment.text):
             skill, rest = self._skill(said)
             if skill is None:
@@ -224,7 +224,7 @@ class Reader:
         return [NOOP] if self.counts(fragment.text) else []
 
     def _bare(self, said: list[str]) -> list[str]:
-        """Words without what may stand before a skill."""
+        """The words without those that may precede a skill."""
         start = 0
         while start < len(said) and (
             said[start] in _LEAD or said[start].isdigit() or (said[start] == "to" and said[start - 1] in _TO_AFTER)
@@ -233,7 +233,7 @@ class Reader:
         return said[start:]
 
     def _skill(self, said: list[str], lead: bool = True) -> tuple[str | None, list[str]]:
-        """(skill that words begin with or None, the words after it)."""
+        """(the skill at the start of the words or None, the words after it)."""
         bare = self._bare(said) if lead else said
         for form, skill, ing in self._forms:
             if tuple(bare[: len(form)]) == form:
@@ -259,7 +259,7 @@ class Reader:
         return None, bare
 
     def _step(self, skill: str, rest: list[str], before: Step | None) -> tuple[Step | None, list[str]]:
-        """(step of a skill, the words after it); None in place of a step where it is only spoken of."""
+        """(step of a skill, the words after it); the step is None if the text only talks about the skill."""
         if rest and rest[0] in _SAID_OF:
             return None, rest
         if "or" in rest:  # which of them?
@@ -274,7 +274,7 @@ class Reader:
         return (skill, name), after
 
     def _object(self, rest: list[str], before: Step | None) -> tuple[str | None, list[str]]:
-        """(object that words name first, the words after it): in full after at most two words more, or in short."""
+        """(first object named, the words after it): its full name after at most two other words, or its short name."""
         said = [word for word in rest if word not in _FILLERS]
         if not said:
             return None, []
@@ -285,7 +285,7 @@ class Reader:
                 phrase = tuple(said[start : start + length])
                 if phrase in self._objects:
                     return self._objects[phrase], said[start + length :]
-                if start == 0:  # "door" for the only door, whatever its colour
+                if start == 0:  # "door" for the only door, of any colour
                     longer = [name for name in self._objects if name[-length:] == phrase]
                     if len(longer) == 1:
                         return self._objects[longer[0]], said[length:]

@@ -1,12 +1,12 @@
-"""Prompts: text files with the messages that an LLM is given; the last of them tells the symbolic state.
+"""Prompts: text files with the messages for an LLM. The last message has the symbolic state.
 
-Host module. A prompt file has sections, each headed by [system], [user] or [assistant] alone on a line. In them stand
+Host module. A prompt file has sections. Each starts with [system], [user] or [assistant] alone on a line. Its fields:
 
     {task}     the task's description
-    {skills}   the task's skills, as they are written in plans
+    {skills}   the task's skills, as written in plans
     {state}    the symbolic state: "Agent sees <key>, <door>, holds <nothing>."; once, in the last [user] section
 
-A task's own prompt is `data/prompts/TASK.txt`; a task without one is asked with `data/prompts/default.txt`.
+The prompt of a task is `data/prompts/TASK.txt`; without that file, `data/prompts/default.txt`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from l4t_jax.skills.base import get_skill
 ROLES = ("system", "user", "assistant")
 FIELDS = ("task", "skills", "state")
 
-# The state that the prior of a plan is taken from: it says nothing of what is seen or held.
+# The content-free state, for the prior of a plan: it does not say what is seen or held.
 CONTENT_FREE = "Agent sees <N/A>, holds <N/A>."
 
 Message = dict[str, str]  # "role" and "content", as every chat API has them
@@ -36,25 +36,25 @@ class Prompt:
     """A prompt for one task.
 
     Attributes:
-        name: where it comes from.
-        sections: (role, text with {state} still open) of each message.
+        name: of its file.
+        sections: (role, text with the field {state}) of each message.
     """
 
     name: str
     sections: tuple[tuple[str, str], ...]
 
     def messages(self, sentence: str) -> list[Message]:
-        """What the LLM is given for a state."""
+        """The messages for a symbolic state, given as a sentence."""
         return [{"role": role, "content": text.replace("{state}", sentence)} for role, text in self.sections]
 
     @property
     def digest(self) -> str:
-        """A hash of all that it says but the state, 16 hex digits."""
+        """A hash of the prompt without the state, 16 hex digits."""
         return hashlib.sha256(repr(self.sections).encode()).hexdigest()[:16]
 
 
 def skill_words(task: Task) -> str:
-    """The task's skills as an LLM is told them: "explore, go to <object>"."""
+    """The task's skills as written in the prompt: "explore, go to <object>"."""
     named = ((name.replace("_", " "), get_skill(name).takes_object) for name in task.skills)
     return ", ".join(f"{words} <object>" if takes_object else words for words, takes_object in named)
 
@@ -63,7 +63,7 @@ def load(task: Task, path: str | Path | None = None) -> Prompt:
     """The prompt in a file, or the task's own.
 
     Raises:
-        PromptError: it cannot be read or is no prompt.
+        PromptError: it cannot be read or is not a prompt.
     """
     if path is not None:
         try:
@@ -71,7 +71,7 @@ def load(task: Task, path: str | Path | None = None) -> Prompt:
         except OSError as error:
             raise PromptError(f"the prompt file {path} cannot be read: {error.strerror or error}") from error
         except UnicodeDecodeError:
-            raise PromptError(f"the prompt file {path} cannot be read: it is no text in UTF-8 or UTF-16") from None
+            raise PromptError(f"the prompt file {path} cannot be read: it is not UTF-8 or UTF-16 text") from None
         return parse(task, text, str(path))
     folder = resources.files("l4t_jax.teacher") / "data" / "prompts"
     own = folder / f"{task.name}.txt"
@@ -80,10 +80,10 @@ def load(task: Task, path: str | Path | None = None) -> Prompt:
 
 
 def parse(task: Task, text: str, name: str) -> Prompt:
-    """The prompt that a text says.
+    """The prompt in a text.
 
     Raises:
-        PromptError: it has no sections, an unknown field, or not {state} once, in its last section.
+        PromptError: it has no sections, an unknown field, or does not have {state} exactly once, in its last section.
     """
     pieces = re.split(r"^[ \t]*\[(\w+)\][ \t]*:?[ \t]*$", text, flags=re.MULTILINE)
     roles, bodies = [role.lower() for role in pieces[1::2]], [body.strip() for body in pieces[2::2]]
@@ -101,7 +101,7 @@ def parse(task: Task, text: str, name: str) -> Prompt:
         require(field in FIELDS, f"has a field {{{field}}}; there are {', '.join(f'{{{f}}}' for f in FIELDS)}")
     require(
         roles[-1] == "user" and text.count("{state}") == 1 and "{state}" in bodies[-1],
-        "must say {state} once, in a last section [user]",
+        "must have {state} exactly once, in a last section [user]",
     )
     known = {"{task}": task.description, "{skills}": skill_words(task)}
     for field, value in known.items():

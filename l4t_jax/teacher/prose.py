@@ -1,7 +1,7 @@
-"""Text that is no JSON, cut into the fragments that may be steps: lines, lists, tables, tags, sentences.
+"""Splits text that is not JSON into fragments that may be steps: lines, lists, tables, tags, sentences.
 
-Host module. The plan is the first stretch of lines that say steps; what follows it is talk. In a list each item is a
-step, known or not, so that none is lost without being counted.
+Host module. The plan is the first run of lines with steps; the text after it is talk. In a list every item is a step,
+whether its skill is known or not, so that every unknown step is counted.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ class Fragment:
     """A piece of an answer.
 
     Attributes:
-        text: of it.
-        listed: whether it is an item of a list, and so a step whatever it says.
+        text: of the fragment.
+        listed: whether it is a list item, which is always a step.
     """
 
     text: str
@@ -25,22 +25,22 @@ class Fragment:
 
 
 class Reads(Protocol):
-    """What this module must know of skills (`parser.Reader`)."""
+    """What this module needs to know about skills (`parser.Reader`)."""
 
     def begins(self, text: str) -> bool:
-        """Whether a text begins with a skill."""
+        """Whether a text starts with a skill."""
         ...
 
     def orders(self, text: str) -> bool:
-        """Whether a text begins with a skill as one orders it, without "can" or "would" before it."""
+        """Whether a text starts with a skill as a command, without "can" or "would" before it."""
         ...
 
     def counts(self, text: str) -> bool:
-        """Whether a text that begins with no skill is a step all the same."""
+        """Whether a text that does not start with a skill is still a step (an unknown one)."""
         ...
 
 
-MOST_LINES = 200  # that are looked at
+MOST_LINES = 200  # lines that are read
 _SPLIT = re.compile(
     r"[,;，；。、•·]|\.(?=\s|$)|[!?](?=\s|$)|->|=>|→|⇒|➔|➜|➡️?|»|\s[>/+]\s|\||&+|\s[-–—]{1,2}\s|—"
     r"|\bthen\b|\band\b|\bfollowed by\b|\bafter (?:that|which)\b|\bafterwards\b"
@@ -89,10 +89,10 @@ class _Line:
 
 
 def fragments(text: str, reader: Reads) -> list[Fragment]:
-    """The fragments of the plan in a text; none where nothing begins with a skill.
+    """The fragments of the plan in a text; none if nothing in it starts with a skill.
 
     Args:
-        text: anything.
+        text: any text.
         reader: knows the skills.
     """
     text = _unwrapped(text)
@@ -107,12 +107,12 @@ def fragments(text: str, reader: Reads) -> list[Fragment]:
 
 
 def pieces(line: str) -> list[str]:
-    """A line's parts, cut where one step ends and the next begins."""
+    """A line, split where one step ends and the next starts."""
     return [piece for piece in _SPLIT.split(line) if piece and piece.strip()]
 
 
 def _unwrapped(text: str) -> str:
-    """A text without the tags and commands that stand around an answer; items in tags become items of a list."""
+    """A text without the tags and commands around its answer; items in tags become list items."""
     boxed = _BOXED.findall(text)
     text = boxed[-1] if boxed else text
     inner = [match.group(2) for match in _WHOLE_ANSWER.finditer(text) if match.group(2).strip()]
@@ -125,7 +125,7 @@ def _unwrapped(text: str) -> str:
 
 
 def _lines(text: str) -> list[_Line]:
-    """The lines that say something, with how deep they stand and whether they are items of a list."""
+    """The lines with text, with their indentation and whether they are list items."""
     found = []
     for line in text.split("\n")[:MOST_LINES]:
         line = line.expandtabs(4).rstrip()
@@ -142,13 +142,13 @@ def _lines(text: str) -> list[_Line]:
 
 
 def _in_lines(text: str, reader: Reads) -> list[Fragment]:
-    """The fragments of the first stretch of lines that say steps."""
+    """The fragments of the first run of lines with steps."""
     lines = _lines(text)
     found: list[Fragment] = []
-    held: list[Fragment] = []  # items before the first that is a step
-    listing = gap = False  # whether the plan is a list, and whether talk came after its last item
+    held: list[Fragment] = []  # items before the first step
+    listing = gap = False  # whether the plan is a list, and whether talk followed its last item
     last: int | None = None  # the number of its last item
-    deep = 0  # how far that is indented
+    deep = 0  # the indentation of its last item
     for at, line in enumerate(lines):
         if _OTHER_SIDE.match(line.text):
             if found:
@@ -169,12 +169,12 @@ def _in_lines(text: str, reader: Reads) -> list[Fragment]:
         parts = _spoken(content, bool(found), reader)
         steps = any(reader.begins(part) for part in parts)
         if gap and (line.item or steps) and not (line.item and (line.number or 0) > (last or 0)):
-            break  # another list, or a plan spoken of behind the list
+            break  # another list, or a plan mentioned after the list
         if steps:
             found += [*held, *_items(parts, line.item)]
             held, listing, gap, last, deep = [], line.item, False, line.number, line.indent
         elif found and listing and line.item and line.indent > deep:
-            continue  # said of the item above
+            continue  # details of the item above
         elif found and (line.item if listing else reader.counts(content)):
             found += _items(parts, line.item)
             last, deep, gap = line.number, line.indent, False
@@ -188,7 +188,7 @@ def _in_lines(text: str, reader: Reads) -> list[Fragment]:
 
 
 def _spoken(line: str, begun: bool, reader: Reads) -> list[str]:
-    """A line's pieces, of which those in a sentence of talk behind the first step count only as orders."""
+    """A line's pieces. After the first step, pieces in a sentence of talk count only if they are commands."""
     kept: list[str] = []
     for sentence in _SENTENCE.split(line):
         parts = pieces(sentence)
@@ -205,7 +205,7 @@ def _items(parts: list[str], item: bool) -> list[Fragment]:
 
 
 def _is_heading(lines: list[_Line], at: int, reader: Reads) -> bool:
-    """Whether a line stands above what it means: it ends with a colon, or deeper items below it are its steps."""
+    """Whether a line is a heading: it ends with a colon, or the indented items below it are its steps."""
     line, below = lines[at], lines[at + 1 :]
     if not below:
         return False

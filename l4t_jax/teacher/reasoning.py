@@ -1,8 +1,8 @@
-"""What a model says in the end: an answer without the reasoning before it, and the part of a cut answer that is whole.
+"""Removes a model's reasoning from its answer, and finds the complete part of an answer that was cut off.
 
-Host module; imports nothing of the package. Models mark their reasoning in many ways, and servers, chat templates and
-tokenizers drop some of the marks: the opening one most often, since it belongs to the prompt. So what counts is what
-follows the *last closing* mark, or stands in the final channel; what follows an opening mark that is never closed is
+Host module without imports from `l4t_jax`. Models mark their reasoning in many ways. Servers, chat templates and
+tokenizers drop some of the marks, most often the opening one, because it is part of the prompt. So the answer is the
+text after the *last closing* mark, or the text in the final channel. Text after an opening mark that is never closed is
 reasoning that was cut off.
 """
 
@@ -22,19 +22,19 @@ _TAGS = (  # (opening, closing) marks, of each family of models
 )
 _OPENING = re.compile("|".join(opening for opening, _ in _TAGS), re.IGNORECASE)
 _CLOSING = re.compile("|".join(closing for _, closing in _TAGS), re.IGNORECASE)
-_FENCE = re.compile(r"\s*```(?:thinking|thoughts?|reasoning)\b", re.IGNORECASE)  # models without a mark of their own
+_FENCE = re.compile(r"\s*```(?:thinking|thoughts?|reasoning)\b", re.IGNORECASE)  # models without their own mark
 
 # OpenAI's harmony format: <|channel|>analysis<|message|>...<|end|><|start|>assistant<|channel|>final<|message|>...
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*(?:<\|message\|>)?")
 _END = re.compile(r"<\|(?:end|return|call|start)\|>")
-# The same after a tokenizer has dropped its special tokens: "analysisThe key is near.assistantfinalgo to <key>".
+# The same after a tokenizer has removed the special tokens: "analysisThe key is near.assistantfinalgo to <key>".
 _BARE = re.compile(r"assistant\s*final(?=\W|[a-z\d])")
 _BARE_START = re.compile(r"\s*(?:assistant\s*)?analysis")
 _ROLES = re.compile(r"<\|(?:START|END)_RESPONSE\|>|<\|(?:begin|end)_of_solution\|>", re.IGNORECASE)
 
 
 def final(text: str) -> str:
-    """The answer in a text, without reasoning; "" where it holds nothing else."""
+    """The answer in a text, without reasoning; "" if the text is reasoning only."""
     channels = list(_CHANNEL.finditer(text))
     if channels:
         last = [match for match in channels if match.group(1).lower() == "final"]
@@ -42,7 +42,7 @@ def final(text: str) -> str:
     bare = _BARE_START.match(text)
     if bare is not None:
         parts = _BARE.split(text)
-        if len(parts) > 1 or text[bare.end() : bare.end() + 1].isupper():  # "analysisThe": a mark, no word
+        if len(parts) > 1 or text[bare.end() : bare.end() + 1].isupper():  # "analysisThe": a mark, not a word
             return parts[-1].strip() if len(parts) > 1 else ""
     fence = _FENCE.match(text)
     if fence is not None:
@@ -52,13 +52,13 @@ def final(text: str) -> str:
     opened = _OPENING.search(after)
     after = after[: opened.start()] if opened is not None else after
     first = _OPENING.search(text)
-    if closed and first is not None and not after.strip():  # the reasoning stands behind the answer
+    if closed and first is not None and not after.strip():  # the reasoning follows the answer
         after = text[: first.start()]
     return _ROLES.sub("", after).strip()
 
 
 def opening_at_end(prompt: str) -> str:
-    """The mark that a prompt ends with, where it opens the reasoning for the model; "" where it opens none."""
+    """The opening mark of the reasoning at the end of a prompt; "" if there is none."""
     tail = prompt.rstrip()[-40:]
     for match in _OPENING.finditer(tail):
         if match.end() == len(tail):
@@ -67,6 +67,6 @@ def opening_at_end(prompt: str) -> str:
 
 
 def whole(text: str) -> str:
-    """The part of a cut answer that was surely said in full: all its lines and sentences but the last."""
+    """The complete part of an answer that was cut off: all lines and sentences except the last."""
     ends = [match.end() for match in re.finditer(r"\n|[.!?](?=\s)", text.rstrip("\n"))]
     return text[: ends[-1]].rstrip() if ends else ""

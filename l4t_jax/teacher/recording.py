@@ -1,13 +1,17 @@
-"""Asking an LLM for a task's plans, and making a teacher file of its answers.
+"""Asks an LLM for a task's plans and makes a teacher file from its answers.
 
-Host module. Two ways to ask. *Score*: every plan of the finite grammar (`grammar.plans`) gets its log-likelihood as the
-whole answer; normalised over the grammar they are the LLM's distribution over plans, exactly. With `divide_prior` = b
-each likelihood is divided by the plan's own under a state that says nothing, to the power b (contextual calibration),
-which takes away a weak model's liking for a plan wherever it is asked. *Sample*: answers are drawn and parsed; their
-frequencies are the distribution, and those that hold no plan are counted as unusable.
+Host module. There are two ways to ask.
 
-Every usable answer is kept as it comes (`cache`), so asking again goes on where it stopped. One that is empty, cut off
-or without a plan is not: after the fault is mended it is asked for again.
+*Score*: the LLM gives the log-likelihood of every plan of the finite grammar (`grammar.plans`) as the whole answer.
+Normalised over the grammar, this is exactly the LLM's distribution over plans. With `divide_prior` = b, each likelihood
+is divided by the plan's likelihood under a content-free state, to the power b (contextual calibration). This removes a
+weak model's general preference for a plan.
+
+*Sample*: answers are sampled and parsed. Their frequencies are the distribution. Answers without a plan are counted as
+unusable.
+
+Every usable answer is cached as it arrives (`cache`), so the same command continues after an interruption. An answer
+that is empty, cut off or without a plan is not cached, so it is asked for again.
 """
 
 from __future__ import annotations
@@ -40,8 +44,8 @@ class Ask:
     """How to ask. The field's text is the command line's help."""
 
     ask: Literal["score", "sample"] | None = None
-    """score: the exact likelihood of every plan of the grammar. sample: draw answers and parse them. By default, score
-    where the backend can."""
+    """score: the exact likelihood of every plan of the grammar. sample: sample answers and parse them. Default: score
+    if the backend can."""
     samples: int = 10
     """Answers drawn for each state (`ask=sample`)."""
     temperature: float = 1.0
@@ -49,27 +53,27 @@ class Ask:
     top_p: float = 1.0
     """Tokens are drawn from the smallest set with this probability (`ask=sample`)."""
     max_tokens: int = 64
-    """An answer is cut after so many tokens (`ask=sample`)."""
+    """An answer is cut after this many tokens (`ask=sample`)."""
     seed: int = 0
     """Seed of the answers (`ask=sample`)."""
     constrain: Literal["auto", "off"] = "auto"
-    """auto: answers are kept to the plans of the grammar where the backend can. off: free text (`ask=sample`)."""
+    """auto: answers are restricted to the grammar's plans if the backend can. off: free text (`ask=sample`)."""
     divide_prior: float = 0.0
-    """Divide each plan's likelihood by its likelihood under a state that says nothing, to this power: 0 not at all,
-    1 in full (`ask=score`)."""
+    """Divide each plan's likelihood by its likelihood under a content-free state, to this power: 0 not at all, 1 in
+    full (`ask=score`)."""
     min_p: float = 0.001
-    """Plans less probable than this are left out of the file, and the rest scaled up (`ask=score`)."""
+    """Plans less probable than this are left out of the file, and the others are renormalised (`ask=score`)."""
     prompt: str | None = None
     """File with the prompt; the task's own by default."""
 
     @classmethod
     def of(cls, settings: Any) -> Ask:
-        """From a run's settings: the attributes of the same names but the seed, which is the run's."""
+        """From a run's settings: the attributes of the same names, except `seed`, which is the run's own seed."""
         names = [field.name for field in dataclasses.fields(cls) if field.name != "seed"]
         return cls(**{name: getattr(settings, name) for name in names if hasattr(settings, name)})
 
     def checked(self, backend: Backend | None) -> Ask:
-        """The same with `ask` decided.
+        """A copy with `ask` resolved.
 
         Raises:
             BackendError: a value is out of range, or the backend cannot be asked so.
@@ -83,7 +87,7 @@ class Ask:
 
         require(
             how == "sample" or scores,
-            "`ask=score` needs a backend that tells likelihoods, such as transformers:MODEL; use `ask=sample` here",
+            "`ask=score` needs a backend that gives likelihoods, such as transformers:MODEL; use `ask=sample` here",
         )
         require(1 <= self.samples <= 10_000, f"`samples` must be from 1 to 10000, not {self.samples}")
         require(0 <= self.temperature <= 10, f"`temperature` must be from 0 to 10, not {self.temperature:g}")
@@ -97,12 +101,12 @@ class Ask:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What asking will take, estimated from the length of the texts at four characters a token.
+    """The cost of a recording, estimated from the length of the texts at four characters per token.
 
     Attributes:
-        questions: states asked for.
-        requests: answers drawn, or texts scored.
-        tokens_in, tokens_out: of all requests together; out is an upper bound.
+        questions: number of states.
+        requests: number of answers sampled, or of texts scored.
+        tokens_in, tokens_out: of all requests together; `tokens_out` is an upper bound.
     """
 
     questions: int
@@ -112,7 +116,7 @@ class Cost:
 
 
 def estimate(task: Task, ask: Ask) -> Cost:
-    """What it takes to ask for all states of a task."""
+    """The cost of asking about all states of a task."""
     asked = situations(task)
     prompt = prompts.load(task, ask.prompt)
     heads = [sum(len(m["content"]) for m in prompt.messages(s.state.sentence)) // 4 for s in asked]
@@ -127,12 +131,12 @@ def estimate(task: Task, ask: Ask) -> Cost:
 
 @dataclasses.dataclass
 class Asker:
-    """Asks a backend for states of a task, one question at a time, and keeps the answers.
+    """Asks a backend about states of a task, one at a time, and caches the answers.
 
     Attributes:
-        task, backend, cache: what it works with; without a cache nothing is kept.
-        ask: how.
-        report: is told in a line what was done.
+        task, backend, cache: to use; without a cache no answer is stored.
+        ask: how to ask.
+        report: called with a line about each step.
     """
 
     task: Task
@@ -144,7 +148,7 @@ class Asker:
     def __post_init__(self) -> None:
         self.ask = self.ask.checked(self.backend)
         self.prompt = prompts.load(self.task, self.ask.prompt)
-        self.faults: Counter[tuple[str, str]] = Counter()  # (what was wrong, more of it) of answers that came
+        self.faults: Counter[tuple[str, str]] = Counter()  # (fault, detail) of the answers
         self._prior: dict[str, float] = {}
 
     def state(self, asked: Situation) -> dict[str, Any]:
@@ -152,7 +156,7 @@ class Asker:
 
         Raises:
             BackendError: the backend does not answer.
-            CacheError: the answers cannot be kept.
+            CacheError: the answers cannot be cached.
         """
         return self._score(asked) if self.ask.ask == "score" else self._sample(asked)
 
@@ -174,13 +178,13 @@ class Asker:
         return self.ask.constrain == "auto" and self.backend.constrains
 
     def _question(self, request: Request, **more: Any) -> dict[str, Any]:
-        """What names a kept answer."""
+        """The cache key of an answer."""
         return {"backend": self.backend.identity, "messages": list(request.messages), **more}
 
     # Scoring
 
     def _likelihoods(self, request: Request, texts: Sequence[str]) -> list[float]:
-        """Log-likelihoods, from the cache where they are known."""
+        """Log-likelihoods, from the cache if they are there."""
         question = self._question(request, ask="score", texts=list(texts))
         kept = self.cache.get(question, "scores") if self.cache else None
         scores = kept.get("log_likelihood") if kept else None
@@ -215,7 +219,7 @@ class Asker:
         }
 
     def _priors(self, texts: Sequence[str]) -> dict[str, float]:
-        """Log-likelihoods under the content-free state, of all plans of the task at once where they can be listed."""
+        """Log-likelihoods under the content-free state; of all plans of the task at once if they can be listed."""
         missing = [text for text in texts if text not in self._prior]
         if missing:
             try:
@@ -259,7 +263,7 @@ class Asker:
         }  # fmt: skip
 
     def _take(self, asked: Situation, question: dict[str, Any], number: int, answer: Answer) -> Parsed:
-        """Reads an answer that came, and keeps it if it is of use; another recorder's is taken in its place."""
+        """Parses an answer and caches it if it is usable. Another recorder's cached answer takes precedence."""
         text = whole(final(answer.text)) if answer.fault else answer.text
         found = parse_cut(answer.text, list(asked.objects), asked.skills) if answer.fault else self._parse(asked, text)
         if found.steps is None:
@@ -270,14 +274,14 @@ class Asker:
             other = self._parse(asked, kept) if isinstance(kept, str) and kept != text else found
             if other.steps is not None:
                 return other
-            self.cache.put(question, f"{number:04d}", {"text": text}, replace=True)  # an answer that was of no use
+            self.cache.put(question, f"{number:04d}", {"text": text}, replace=True)  # the cached answer is unusable
         return found
 
     def _parse(self, asked: Situation, text: str) -> Parsed:
         return parse(text, list(asked.objects), asked.skills)
 
     def what_failed(self) -> str:
-        """The answers that were of no use, by their fault: "3 cut off at `max_tokens` (64 tokens), 1 empty"."""
+        """The unusable answers by fault: "3 cut off at `max_tokens` (64 tokens), 1 empty"."""
         faults: dict[str, Counter[str]] = {}
         for (fault, detail), count in self.faults.items():
             faults.setdefault(fault, Counter())[detail] += count
@@ -293,7 +297,7 @@ def _named(asked: Situation) -> dict[str, Any]:
 
 
 def _plans(found: Iterable[tuple[float, Plan]]) -> list[dict[str, Any]]:
-    """Plans as the file has them: the most probable first, to six digits, summing to 1."""
+    """Plans as in the file: the most probable first, probabilities with six digits and sum 1."""
     ordered = sorted(found, key=lambda pair: (-pair[0], pair[1]))
     total = math.fsum(p for p, _ in ordered)
     return [{"p": round(p / total, 6), "skills": [list(step) for step in plan]} for p, plan in ordered]
@@ -307,23 +311,23 @@ def record(
     report: Report = lambda line: None,
     states: Iterable[int] | None = None,
 ) -> dict[str, Any]:
-    """Asks for every symbolic state that can occur, or for the given ids, and makes a teacher file of the answers.
+    """Asks about every symbolic state that can occur, or about the given ids, and makes a teacher file of the answers.
 
     Args:
-        task: whose states.
-        backend: who answers.
+        task: the task.
+        backend: answers the questions.
         ask: how to ask.
-        cache: where answers are kept as they come.
-        report: is told in a line what was done.
-        states: ids of symbolic states.
+        cache: stores answers as they arrive.
+        report: called with a line about each step.
+        states: ids of symbolic states; by default all that can occur.
 
     Returns:
         The content of a teacher file (`file.save`).
 
     Raises:
-        BackendError, CacheError, PromptError: with what would help, and where the answers so far are kept.
-        NoPlans: not one answer holds a plan.
-        TooManyStates: with what can be done instead.
+        BackendError, CacheError, PromptError: the message says what would help, and where the answers so far are.
+        NoPlans: no answer has a plan.
+        TooManyStates: the message says what can be done instead.
     """
     asker = Asker(task, backend, ask, cache, report)
     questions = situations(task, states)
@@ -336,7 +340,7 @@ def record(
             if cache is None or not (number or asker.ask.ask == "sample"):
                 raise
             raise BackendError(
-                f"{error}; the answers so far are kept in {cache.folder}, the same command goes on from there"
+                f"{error}; the answers so far are cached in {cache.folder}, and the same command continues from there"
             ) from error
         entries.append(entry)
         taken = time.monotonic() - start
@@ -350,12 +354,12 @@ def record(
 
 
 def _refuse_useless(entries: list[dict[str, Any]], asker: Asker) -> None:
-    """Raises `NoPlans` where not one answer holds a plan: a file of them would look like a teacher and be none."""
+    """Raises `NoPlans` if no answer has a plan: a file of such answers would not be a teacher."""
     if not entries or any(entry["plans"] for entry in entries):
         return
     answers = sum(entry.get("answers", 0) for entry in entries)
     help_ = "; raise `max_tokens`" if any(fault in (CUT, REASONING) for fault, _ in asker.faults) else ""
-    raise NoPlans(f"none of the {answers} answers holds a plan, so there is no teacher: {asker.what_failed()}{help_}")
+    raise NoPlans(f"none of the {answers} answers has a plan, so there is no teacher: {asker.what_failed()}{help_}")
 
 
 def _quoted(text: str) -> str:
@@ -382,7 +386,7 @@ def made(asker: Asker, entries: list[dict[str, Any]], seconds: float) -> dict[st
 
 
 def summary(entry: dict[str, Any]) -> str:
-    """The most probable plan of a file's state in a line."""
+    """The most probable plan of a state in the file, in one line."""
     if not entry["plans"]:
         return f"no usable answer of {entry.get('answers', 0)}"
     best = entry["plans"][0]

@@ -1,7 +1,7 @@
-"""JSON in an answer, cut into the fragments that are steps: lists, objects, calls, one value after another.
+"""Splits JSON in an answer into fragments that are steps: lists, objects, calls, several values in a row.
 
-Host module. `json` has a limit of depth, so a hostile answer costs no more than a long one. JSON that is nearly right
-(single quotes, commas too many, comments) is mended before it is given up.
+Host module. Python's `json` limits the nesting depth, so a hostile answer costs no more than a long one. Almost valid
+JSON (single quotes, extra commas, comments) is repaired.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from l4t_jax.teacher import prose
 from l4t_jax.teacher.prose import Fragment
 
 DEEPEST = 6
-MOST_STARTS = 16  # places where JSON may begin
-MOST_ITEMS = 16  # of a list or an object that are looked at
+MOST_STARTS = 16  # positions where JSON may start
+MOST_ITEMS = 16  # items of a list or an object that are read
 
 _PLAN_FIELDS = (
     "plan", "steps", "skills", "actions", "answer", "final_answer", "final_plan", "action_plan", "next_actions",
@@ -37,22 +37,22 @@ _ORDINALS = ("first", "second", "third", "fourth", "then", "next", "finally", "l
 
 
 class Reads(prose.Reads, Protocol):
-    """What this module must know of skills (`parser.Reader`)."""
+    """What this module needs to know about skills (`parser.Reader`)."""
 
     def is_skill(self, text: str) -> bool:
         """Whether a text is the name of a skill and nothing else."""
         ...
 
     def takes_object(self, text: str) -> bool:
-        """Whether a text is the name of a skill that wants an object, and nothing else."""
+        """Whether a text is the name of a skill that takes an object, and nothing else."""
         ...
 
 
 def fragments(text: str, reader: Reads) -> list[Fragment]:
-    """The steps in the first JSON of a text that holds some; none where there is none.
+    """The steps in the first JSON value of a text that has steps; none if there is no such value.
 
     Args:
-        text: anything.
+        text: any text.
         reader: knows the skills.
     """
     for candidate in dict.fromkeys((text, _mended(text))):
@@ -75,13 +75,13 @@ def fragments(text: str, reader: Reads) -> list[Fragment]:
 
 
 def _next_value(text: str, at: int) -> int:
-    """Where a further value begins after one that ended; the end of the text where none does."""
+    """The position where the next value starts; the end of the text if there is none."""
     gap = re.compile(r"[\s,;]*(?=[\[{])").match(text, at)
     return gap.end() if gap is not None else len(text)
 
 
 def _mended(text: str) -> str:
-    """A text whose JSON is as the standard has it: double quotes, no comments, no commas before a closing bracket."""
+    """A text with repaired JSON: double quotes, no comments, no commas before a closing bracket."""
     if "{" not in text and "[" not in text:
         return text
     text = re.sub(r"(?m)(?<=[\s,\]}])(?://|#).*$", "", text)
@@ -161,7 +161,7 @@ def _in_object(value: dict[str, Any], reader: Reads, depth: int, listed: bool) -
 
 
 def _one_step(fields: dict[str, Any], reader: Reads, depth: int) -> list[Fragment]:
-    """The step of an object such as {"skill": "go_to", "object": "key"}, or a call's."""
+    """The step of an object such as {"skill": "go_to", "object": "key"}, or of a function call."""
     for name in _VERB_FIELDS:
         verb = fields.get(name)
         if isinstance(verb, dict) and name == "function":  # OpenAI's calls
@@ -177,12 +177,12 @@ def _one_step(fields: dict[str, Any], reader: Reads, depth: int) -> list[Fragmen
 
 
 def _field(key: str) -> str:
-    """A field's name as the lists above have it: nextAction, "Next Action" and next-action are next_action."""
+    """A field's name as in the lists above: nextAction, "Next Action" and next-action are next_action."""
     return re.sub(r"[\s\-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.strip())).lower()
 
 
 def _flat(value: Any, depth: int = 0) -> str:
-    """The texts in a value, one after another."""
+    """The texts in a value, joined by spaces."""
     if isinstance(value, str):
         if value.lstrip()[:1] in ("{", "[") and depth < 2:
             try:

@@ -47,7 +47,7 @@ class Marks:
         elif family == "Memory":
             ends = (env.success_pos, env.failure_pos)
             away = [(x, y + (1 if y > env.height // 2 else -1)) for x, y in ends]
-            self.objects = [(at(*place), bit) for bit, place in enumerate(away)]
+            self.objects = [(at(*place), bit) for bit, place in enumerate([*away, (1, env.height // 2 - 1)])]
         elif family == "Dynamic-Obstacles":
             self.objects = [(ball, bit) for bit, ball in enumerate(env.obstacles)]
 

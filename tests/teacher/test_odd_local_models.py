@@ -66,10 +66,10 @@ def test_an_odd_model_samples_and_scores(oddity: dict[str, Any], tmp_path: Path)
 @pytest.mark.parametrize(
     ("oddity", "said"),
     [
-        ({"eos": None}, "names no token that ends an answer"),
+        ({"eos": None}, "has no token that ends an answer"),
         ({"template": FAILS}, "the model's chat template fails: roles must alternate"),
-        ({"template": "{{ messages[0].role }}"}, "leaves out what is asked"),
-        ({"context": 32}, r"the prompt has \d+ tokens and the answer needs 1, and the model reads 32 in all"),
+        ({"template": "{{ messages[0].role }}"}, "drops the last message"),
+        ({"context": 32}, r"the prompt has \d+ tokens and the answer needs 1, but the model's context length is 32"),
     ],
 )
 def test_an_odd_model_that_cannot_work_is_one_sentence(oddity: dict[str, Any], said: str, tmp_path: Path) -> None:

@@ -300,7 +300,7 @@ def test_an_odd_answer_is_counted(name: str, tmp_path: Path) -> None:
     text, unusable, noops = ANSWERS[name]
     with serve(lambda h, body: h.say(text)) as server:
         if unusable == 3:  # in every state: there is no teacher, and nothing to keep
-            with pytest.raises(NoPlans, match="none of the 18 answers holds a plan"):
+            with pytest.raises(NoPlans, match="none of the 18 answers has a plan"):
                 asking.record(TASK, backend(server), Ask(samples=3), Cache(tmp_path))
             assert not list(tmp_path.rglob("*.json"))
             return
@@ -319,7 +319,7 @@ def test_answers_that_came_before_a_failure_are_not_asked_for_again(tmp_path: Pa
             handler.say("explore")
 
     with serve(falters) as server:
-        with pytest.raises(BackendError, match=r"answers 401.*the same command goes on from there"):
+        with pytest.raises(BackendError, match=r"answers 401.*the same command continues from there"):
             asking.record(TASK, backend(server, concurrency=1), Ask(samples=3), Cache(tmp_path))
         assert len(list(tmp_path.glob("*/0*.json"))) == 8
         server.behaviour = lambda h, body: h.say("explore")

@@ -241,7 +241,7 @@ def test_the_names_of_a_sentence_are_those_that_all_its_states_know(task_name: s
 def test_after_a_failure_the_same_command_goes_on(how: Any, kept: int, tmp_path: Path) -> None:
     task = get_task("DivergedDoorKey")
     settings = Ask(ask=how, samples=4)
-    with pytest.raises(BackendError, match=r"broke down; the answers so far are kept in .*goes on from there"):
+    with pytest.raises(BackendError, match=r"broke down; the answers so far are cached in .*continues from there"):
         asking.record(task, Fake(fails_after=kept), settings, Cache(tmp_path))
     fake = Fake()
     content = asking.record(task, fake, settings, Cache(tmp_path))

@@ -65,7 +65,7 @@ def test_a_state_without_a_usable_answer_gives_no_guidance(tmp_path: Path) -> No
 def test_answers_that_are_all_of_no_use_are_no_teacher_and_are_asked_for_again(
     answer: Answer, said: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(NoPlans, match="none of the 18 answers holds a plan, so there is no teacher: " + said):
+    with pytest.raises(NoPlans, match="none of the 18 answers has a plan, so there is no teacher: " + said):
         asking.record(TASK, Says(answer), Ask(samples=3), Cache(tmp_path))
     mended = Fake(scores=False)
     content = asking.record(TASK, mended, Ask(samples=3), Cache(tmp_path))
@@ -86,7 +86,7 @@ def test_the_command_then_fails_and_leaves_an_earlier_file_as_it_was(
     good = out.read_bytes()
     assert main([*words, "says:no idea", "--cache", str(tmp_path / "2")]) == 2
     assert out.read_bytes() == good
-    assert "error: none of the 12 answers holds a plan" in capfd.readouterr().err
+    assert "error: none of the 12 answers has a plan" in capfd.readouterr().err
 
 
 def test_useless_answers_that_an_earlier_version_kept_are_asked_for_again(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_answers_of_no_use_among_others_are_told_of_by_their_fault() -> None:
         (Ask(seed=-1), "`seed` must be"),
         (Ask(divide_prior=3), "`divide_prior` must be"),
         (Ask(min_p=0.5), "`min_p` must be"),
-        (Ask(ask="score"), "`ask=score` needs a backend that tells likelihoods"),
+        (Ask(ask="score"), "`ask=score` needs a backend that gives likelihoods"),
     ],
 )
 def test_a_wrong_setting_is_named(settings: Ask, said: str) -> None:

@@ -136,4 +136,4 @@ def test_a_file_that_is_none_is_named(tmp_path: Path, capfd: pytest.CaptureFixtu
     (tmp_path / "t.json").write_text('{"format": "other"}')
     code, _, err = call(capfd, "show", str(tmp_path / "t.json"))
     assert code == 2
-    assert 'no teacher file: "format" must be "l4t-teacher"' in err
+    assert 'not a teacher file: "format" must be "l4t-teacher"' in err

@@ -8,6 +8,7 @@ cells at some distance holds any.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -28,9 +29,9 @@ MOST_PLANES = 32  # bits of a word
 
 def _distinct(task: Task) -> list[Role]:
     """The task's objects, those told apart by their number alone taken together."""
-    found: dict[tuple, Role] = {}
+    found: dict[Role, Role] = {}
     for role in task.objects:
-        found.setdefault((role.kinds, role.colour, role.target, role.opens), role)
+        found.setdefault(role.meant, role)
     return list(found.values())
 
 
@@ -61,7 +62,7 @@ def planes(scene: Scene) -> list[Mask]:
 def _plane(scene: Scene, role: Role) -> Mask:
     """Where an object is, whatever its number."""
     kinds = tuple(kind for kind in role.kinds if kind != DOOR_OPEN) if set(DOORS) <= set(role.kinds) else role.kinds
-    return scene.matching(Role(role.name, kinds, role.colour, role.target, opens=role.opens))
+    return scene.matching(dataclasses.replace(role, kinds=kinds, nth=None))
 
 
 def is_distant(plane: int) -> bool:

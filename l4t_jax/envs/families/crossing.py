@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from l4t_jax.envs.cells import EMPTY_CODE, GOAL_CODE, LAVA_CODE, WALL_CODE
 from l4t_jax.envs.layout import between, interior, put, walled
 from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.roles import GOAL_SKILLS, GOALS
 from l4t_jax.envs.scatter import distinct
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.success import goal_reached
@@ -54,9 +55,9 @@ def crossing(size: int, rivers: int, obstacle: int, key: jax.Array) -> Layout:
     return Layout(cells, jnp.array([1, 1, 0], jnp.int8))
 
 
-for _family, _obstacle, _text in (
-    ("LavaCrossing", LAVA_CODE, "avoid the lava and get to the green goal square"),
-    ("SimpleCrossing", WALL_CODE, "find the opening and get to the green goal square"),
+for _family, _obstacle, _text, _rivers_are in (
+    ("LavaCrossing", LAVA_CODE, "avoid the lava and get to the green goal square", "lava, which ends the episode"),
+    ("SimpleCrossing", WALL_CODE, "find the opening and get to the green goal square", "walls"),
 ):
     for _size, _rivers in ((9, 1), (9, 2), (9, 3), (11, 5)):
         register_task(
@@ -70,5 +71,9 @@ for _family, _obstacle, _text in (
                 layout=partial(crossing, _size, _rivers, _obstacle),
                 success=goal_reached,
                 text=_text,
+                objects=(GOALS,),
+                skills=GOAL_SKILLS,
+                description=f"The agent must walk onto the goal through openings in rivers of {_rivers_are}.",
+                teacher="find-goal.json",
             )
         )

@@ -15,6 +15,7 @@ import numpy as np
 
 from l4t_jax.envs.cells import EMPTY_CODE, GOAL_CODE, LAVA_CODE, WALL_CODE
 from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.roles import GOAL_SKILLS, GOALS
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.success import goal_reached
 from l4t_jax.envs.task import Task
@@ -44,6 +45,10 @@ for _name, _row in (("DistShift1", 2), ("DistShift2", 5)):
             layout=partial(dist_shift, _row),
             success=goal_reached,
             text="get to the green goal square",
+            objects=(GOALS,),
+            skills=GOAL_SKILLS,
+            description="The agent must walk onto the goal, around strips of lava, which ends the episode.",
+            teacher="find-goal.json",
             see_through=True,
         )
     )

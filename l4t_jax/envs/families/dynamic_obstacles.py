@@ -13,9 +13,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.envs.cells import BALL, BLUE, EMPTY, EMPTY_CODE, FORWARD, GOAL, GOAL_CODE, code, kind_of
+from l4t_jax.envs.cells import BALL, BLUE, EMPTY, EMPTY_CODE, FORWARD, GOAL, GOAL_CODE, LEFT, code, kind_of
 from l4t_jax.envs.layout import between, interior, pose, put, walled
 from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.roles import GOAL_SKILLS, GOALS
 from l4t_jax.envs.scatter import distinct_cells, marks, paint
 from l4t_jax.envs.state import Layout, State, Transition
 from l4t_jax.envs.success import goal_reached
@@ -121,6 +122,11 @@ for _name, _size, _obstacles, _anywhere in (
             failure=collided,
             penalty=-1.0,
             text="get to the green goal square",
+            objects=(GOALS,),
+            skills=GOAL_SKILLS,
+            description="The agent must walk onto the goal and not into one of the balls, which move about.",
+            teacher="find-goal.json",
+            idle=LEFT,
             see_through=True,
             num_actions=3,
             before_step=partial(move_obstacles, _obstacles),

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from l4t_jax.envs.cells import GOAL_CODE
 from l4t_jax.envs.layout import between, draws, free, interior, pick, pose, put, walled
 from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.roles import GOAL_SKILLS, GOALS
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.success import goal_reached
 from l4t_jax.envs.task import Task
@@ -48,6 +49,10 @@ for _name, _size, _anywhere in (
             layout=partial(empty, _size, _anywhere),
             success=goal_reached,
             text="get to the green goal square",
+            objects=(GOALS,),
+            skills=GOAL_SKILLS,
+            description="The agent must walk onto the goal in the far corner of a bare room.",
+            teacher="find-goal.json",
             see_through=True,
         )
     )

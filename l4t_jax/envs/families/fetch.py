@@ -14,6 +14,7 @@ from l4t_jax.envs.cells import COLOURS, KEY, colour_of, kind_of
 from l4t_jax.envs.layout import between, interior, pose, walled
 from l4t_jax.envs.missions import Mission
 from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.roles import TARGET_OBJECT
 from l4t_jax.envs.scatter import distinct_cells, marks, paint, portable
 from l4t_jax.envs.state import Layout, State, Transition
 from l4t_jax.envs.task import Task
@@ -73,6 +74,10 @@ for _size, _number in ((5, 2), (6, 2), (8, 3)):
             success=fetched,
             failure=other_fetched,
             mission=MISSION,
+            objects=(TARGET_OBJECT,),
+            skills=("search", "go_to", "pick_up"),
+            description="The agent must pick up the target; to pick up any other thing ends the episode.",
+            teacher="Fetch.json",
             see_through=True,
         )
     )

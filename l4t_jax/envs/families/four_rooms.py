@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from l4t_jax.envs.cells import EMPTY_CODE, GOAL_CODE
 from l4t_jax.envs.layout import between, free, pick, pose, put
 from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.roles import GOAL_SKILLS, GOALS
 from l4t_jax.envs.room_grid import RoomGrid, paint, split_draws
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.success import goal_reached
@@ -41,5 +42,9 @@ register_task(
         layout=four_rooms,
         success=goal_reached,
         text="reach the goal",
+        objects=(GOALS,),
+        skills=GOAL_SKILLS,
+        description="The agent must find the goal in one of four rooms with gaps between them, and walk onto it.",
+        teacher="find-goal.json",
     )
 )

@@ -10,10 +10,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.envs.cells import COLOURS, DOOR_CLOSED
+from l4t_jax.envs.cells import COLOURS, DOOR_CLOSED, LEFT
 from l4t_jax.envs.layout import between, interior, pick, pose, walled
 from l4t_jax.envs.missions import Mission
 from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.roles import TARGET_DOOR
 from l4t_jax.envs.scatter import distinct, marks, paint
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.targets import done_beside, toggled_or_done_elsewhere
@@ -56,6 +57,11 @@ for _size in (5, 6, 8):
             success=partial(done_beside, 0),
             failure=partial(toggled_or_done_elsewhere, 0),
             mission=MISSION,
+            objects=(TARGET_DOOR,),
+            skills=("search", "go_to", "say_done"),
+            description="The agent must go to the target door and say done beside it; done elsewhere ends the episode.",
+            teacher="GoToDoor.json",
+            idle=LEFT,
             see_through=True,
         )
     )

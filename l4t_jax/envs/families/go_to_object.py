@@ -13,10 +13,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.envs.cells import COLOURS, KEY, colour_of, kind_of
+from l4t_jax.envs.cells import COLOURS, KEY, LEFT, colour_of, kind_of
 from l4t_jax.envs.layout import between, interior, pose, walled
 from l4t_jax.envs.missions import Mission
 from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.roles import TARGET_OBJECT
 from l4t_jax.envs.scatter import distinct, distinct_cells, marks, paint, portable
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.targets import PLACE, done_beside, toggled_or_done_elsewhere
@@ -59,6 +60,11 @@ for _size in (6, 8):
             success=partial(done_beside, PLACE),
             failure=partial(toggled_or_done_elsewhere, PLACE),
             mission=MISSION,
+            objects=(TARGET_OBJECT,),
+            skills=("search", "go_to", "say_done"),
+            description=("The agent must go to the target and say done beside it; done elsewhere ends the episode."),
+            teacher="GoToObject.json",
+            idle=LEFT,
             see_through=True,
         )
     )

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from l4t_jax.envs.cells import GOAL_CODE, LAVA_CODE
 from l4t_jax.envs.layout import between, draws, interior, put, walled
 from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.roles import GOAL_SKILLS, GOALS
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.success import goal_reached
 from l4t_jax.envs.task import Task
@@ -41,5 +42,9 @@ for _size in (5, 6, 7):
             layout=partial(lava_gap, _size),
             success=goal_reached,
             text="avoid the lava and get to the green goal square",
+            objects=(GOALS,),
+            skills=GOAL_SKILLS,
+            description="The agent must walk onto the goal through the gap in a strip of lava, which ends the episode.",
+            teacher="find-goal.json",
         )
     )

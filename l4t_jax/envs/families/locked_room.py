@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l4t_jax.envs.cells import COLOURS, DOOR_CLOSED, DOOR_LOCKED, EMPTY_CODE, GOAL_CODE, KEY, WALL_CODE
+from l4t_jax.envs.cells import COLOURS, DOOR_CLOSED, DOOR_LOCKED, EMPTY_CODE, GOAL, GOAL_CODE, KEY, WALL_CODE
 from l4t_jax.envs.layout import between, pick, pose, put
 from l4t_jax.envs.missions import Mission
 from l4t_jax.envs.registry import register_task
 from l4t_jax.envs.room_grid import paint, shuffled, split_draws
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.success import goal_reached
-from l4t_jax.envs.task import Task
+from l4t_jax.envs.task import Role, Task
 
 SIZE = 19
 LEFT_WALL, RIGHT_WALL = 7, 11  # of the hall
@@ -70,6 +70,18 @@ register_task(
         max_steps=10 * SIZE,
         layout=locked_room,
         success=goal_reached,
+        objects=(
+            Role("key", (KEY,)),
+            Role("key room door", (DOOR_CLOSED,), mission_colour=1),
+            Role("locked door", (DOOR_LOCKED,)),
+            Role("goal", (GOAL,)),
+        ),
+        skills=("search", "find", "go_to", "reach", "pick_up", "open"),
+        description=(
+            "Six rooms lie along a hall. The agent must open the door of the room with the key, fetch the key, unlock "
+            "the locked door and walk onto the goal."
+        ),
+        teacher="LockedRoom.json",
         mission=Mission(fields=(("colour", COLOURS), ("key_room", COLOURS)), text=mission_text),
     )
 )

@@ -1,6 +1,7 @@
 """MiniGrid's Memory: an object in the first room; at the far end of a hallway, go to the one of two that is like it.
 
-Targets: bit 0 is the matching object at the end of the hallway, bit 1 the other one there. They lie behind walls but
+Targets: bit 0 is the matching object at the end of the hallway, bit 1 the other one there, bit 2 the object in the
+first room. What is said of the matching one is known once that has been seen. Those at the end lie behind walls but
 for one cell each, so that standing beside one is standing on the cell that MiniGrid ends the episode on.
 
 Device module. Source: Farama `minigrid/envs/memory.py`.
@@ -19,7 +20,7 @@ from l4t_jax.envs.registry import register_task
 from l4t_jax.envs.scatter import marks, paint
 from l4t_jax.envs.state import Layout, Transition
 from l4t_jax.envs.targets import beside
-from l4t_jax.envs.task import Task
+from l4t_jax.envs.task import Role, Task
 
 
 def memory(size: int, random_length: bool, key: jax.Array) -> Layout:
@@ -44,7 +45,7 @@ def memory(size: int, random_length: bool, key: jax.Array) -> Layout:
     return Layout(
         cells,
         pose(between(for_agent, 1, end + 1), jnp.int32(middle), jnp.int32(0)),
-        targets=marks((size, size), at_x[1:], at_y[1:], match),
+        targets=marks((size, size), at_x, at_y, jnp.concatenate([jnp.array([4]), match])),
     )
 
 
@@ -71,6 +72,16 @@ for _name, _size in (("S17Random", 17), ("S13Random", 13), ("S13", 13), ("S11", 
             success=match_reached,
             failure=other_reached,
             text="go to the matching object at the end of the hallway",
+            objects=(
+                Role("sample", (KEY, BALL), target=2),
+                Role("match", (KEY, BALL), target=0, needs="sample"),
+            ),
+            skills=("search", "go_to"),
+            description=(
+                "The agent must see the sample in the first room, then go to its match at the far end of the hallway; "
+                "to go to the other object there ends the episode."
+            ),
+            teacher="Memory.json",
             pickup_toggles=True,
         )
     )

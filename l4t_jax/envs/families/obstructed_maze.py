@@ -16,10 +16,11 @@ import jax.numpy as jnp
 from l4t_jax.envs.cells import BALL, BLUE, BOX, DIR_X, DIR_Y, DOOR_CLOSED, DOOR_LOCKED, GREEN, GREY, KEY, code
 from l4t_jax.envs.layout import between, pick, put
 from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.roles import ANY_BOX, FITTING_DOORS, FITTING_KEYS, MAZE_SKILLS, OBSTACLES
 from l4t_jax.envs.room_grid import RIGHT_SIDE, RoomGrid, paint, shuffled, split_draws
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.success import picked_code
-from l4t_jax.envs.task import Task
+from l4t_jax.envs.task import Role, Task
 
 TARGET = code(BALL, BLUE)
 BLOCKING_BALL = code(BALL, GREEN)
@@ -119,6 +120,8 @@ MAZES = {  # id: the maze, and the number of rooms that MiniGrid's limit counts
     "2Q-v1": (quarters(2, agent=(2, 1)), 11),
     "Full-v1": (quarters(4, agent=(1, 1)), 25),
 }
+BLUE_BALL = Role("blue ball", (BALL,), BLUE)
+
 for version, (maze, rooms) in MAZES.items():
     register_task(
         Task(
@@ -131,6 +134,14 @@ for version, (maze, rooms) in MAZES.items():
             layout=partial(obstructed_maze, maze),
             success=partial(picked_code, TARGET),
             text="pick up the blue ball",
+            objects=(FITTING_KEYS, *((ANY_BOX,) if maze.boxes else ()), BLUE_BALL, OBSTACLES, FITTING_DOORS),
+            skills=MAZE_SKILLS,
+            description=(
+                "The agent must find the blue ball behind a locked door and pick it up, with nothing else in hand. "
+                "A key opens the locked doors of its colour. Keys may be in boxes, and show when these are opened. An "
+                "obstacle stands right before a locked door and must be carried away first."
+            ),
+            teacher="ObstructedMaze.json",
         )
     )
 

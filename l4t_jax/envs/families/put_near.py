@@ -20,7 +20,7 @@ from l4t_jax.envs.registry import register_task
 from l4t_jax.envs.scatter import distinct, marks, paint, portable
 from l4t_jax.envs.state import Layout, Transition
 from l4t_jax.envs.targets import PLACE, marked
-from l4t_jax.envs.task import Task
+from l4t_jax.envs.task import PORTABLE, Role, Task
 
 KINDS = ("key", "ball", "box")
 
@@ -99,6 +99,13 @@ for _size, _number in ((6, 2), (8, 3)):
             success=put_near_target,
             failure=put_elsewhere,
             mission=MISSION,
+            objects=(Role("load", PORTABLE, target=0), Role("target", PORTABLE, target=1)),
+            skills=("search", "go_to", "pick_up", "put_beside"),
+            description=(
+                "The agent must pick up the load and drop it right beside the target; to pick up another thing "
+                "or to drop it elsewhere ends the episode."
+            ),
+            teacher="PutNear.json",
             see_through=True,
         )
     )

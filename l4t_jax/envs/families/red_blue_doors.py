@@ -14,7 +14,7 @@ from l4t_jax.envs.cells import BLUE, DOOR_CLOSED, DOOR_OPEN, RED, WALL_CODE, cod
 from l4t_jax.envs.layout import between, draws, pick, pose, put, walled
 from l4t_jax.envs.registry import register_task
 from l4t_jax.envs.state import Layout, State, Transition
-from l4t_jax.envs.task import Task
+from l4t_jax.envs.task import Role, Task
 
 
 def red_blue_doors(size: int, key: jax.Array) -> Layout:
@@ -47,6 +47,12 @@ def wrong_order(transition: Transition) -> jax.Array:
     return (blue & ~_open(before, RED)) | (~blue & _open(after, RED) & _open(before, BLUE))
 
 
+OBJECTS = (
+    Role("closed red door", (DOOR_CLOSED,), RED, is_same_as="red door"),
+    Role("open red door", (DOOR_OPEN,), RED, is_same_as="red door"),
+    Role("closed blue door", (DOOR_CLOSED,), BLUE),
+)
+
 for _size in (6, 8):
     register_task(
         Task(
@@ -60,5 +66,12 @@ for _size in (6, 8):
             success=red_then_blue,
             failure=wrong_order,
             text="open the red door then the blue door",
+            objects=OBJECTS,
+            skills=("search", "go_to", "open"),
+            description=(
+                "The agent must open the red door and then, with the red one still open, the blue door; to open the "
+                "blue one first ends the episode."
+            ),
+            teacher="RedBlueDoors.json",
         )
     )

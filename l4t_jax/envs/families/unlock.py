@@ -14,7 +14,16 @@ from l4t_jax.envs.cells import BALL, BOX, COLOURS, DOOR_LOCKED, KEY
 from l4t_jax.envs.layout import between, draws, pick, put
 from l4t_jax.envs.missions import Mission
 from l4t_jax.envs.registry import register_task
-from l4t_jax.envs.roles import BALLS, BOXES, KEYS, LOCKED_DOORS, ROOM_SKILLS
+from l4t_jax.envs.roles import (
+    ANY_BOX,
+    FITTING_DOORS,
+    FITTING_KEYS,
+    KEYS,
+    LOCKED_DOORS,
+    MAZE_SKILLS,
+    OBSTACLES,
+    ROOM_SKILLS,
+)
 from l4t_jax.envs.room_grid import RoomGrid
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.success import door_opened, picked
@@ -70,10 +79,13 @@ for name, blocked, max_steps in (("UnlockPickup", False, 288), ("BlockedUnlockPi
             max_steps=max_steps,
             layout=partial(unlock, box=True, blocked=blocked),
             success=partial(picked, BOX),
-            objects=(KEYS, BALLS, BOXES, LOCKED_DOORS) if blocked else (KEYS, BOXES, LOCKED_DOORS),
-            skills=ROOM_SKILLS,
-            description="The agent must find the key, unlock the locked door and pick up the box behind it.",
-            teacher=f"{name}.json",
+            objects=(FITTING_KEYS, ANY_BOX, OBSTACLES, FITTING_DOORS),
+            skills=MAZE_SKILLS,
+            description=(
+                "The agent must find the key, unlock the locked door and pick up the box behind it. What stands right "
+                "before the door is an obstacle and must be carried away first."
+            ),
+            teacher="UnlockPickup.json",
             mission=BOX_MISSION,
         )
     )

@@ -1,6 +1,6 @@
-"""Backends: what answers for an LLM. One small protocol; each kind is imported when it is first asked for.
+"""Backends: the LLMs behind one small protocol. Each kind is imported on first use.
 
-Host module. `open_backend("transformers:MODEL")`, `"openai:MODEL"`, `"file:PATH"`; `register_backend` adds a kind.
+Host module. `open_backend` takes "transformers:MODEL", "openai:MODEL" or "file:PATH"; `register_backend` adds a kind.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from l4t_jax.teacher.prompt import Message
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """How answers are drawn.
+    """How answers are sampled.
 
     Attributes:
         temperature: divides the logits; 0 takes the most probable token each time.
-        top_p: tokens are drawn from the smallest set with this probability.
-        max_tokens: an answer is cut after so many.
-        seed: answer number i of a question is drawn with seed + i.
+        top_p: tokens are sampled from the smallest set with this probability.
+        max_tokens: an answer is cut after this many tokens.
+        seed: answer number i of a question is sampled with seed + i.
     """
 
     temperature: float = 1.0
@@ -36,13 +36,13 @@ class Sampling:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What a backend is asked.
+    """A question to a backend.
 
     Attributes:
-        messages: the chat, the last message the user's.
-        state: the symbolic state they tell of; None for the content-free one.
-        choices: the only texts that may be answered, where output is constrained; None for free text.
-        sampling: how answers are drawn.
+        messages: the chat; the last message is the user's.
+        state: the symbolic state in the messages; None for the content-free one.
+        choices: the only allowed answers, for constrained output; None for free text.
+        sampling: how answers are sampled.
     """
 
     messages: Sequence[Message]
@@ -53,12 +53,12 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a model said.
+    """A model's answer.
 
     Attributes:
-        text: of the answer; "" where there is none.
-        fault: why it is not a whole answer, such as `completion.CUT`; None for a whole one.
-        detail: what more is known of the fault: the tokens, the words of a refusal.
+        text: of the answer; "" if there is none.
+        fault: why the answer is incomplete, such as `completion.CUT`; None for a complete one.
+        detail: of the fault: the number of tokens, the text of a refusal.
     """
 
     text: str
@@ -67,13 +67,13 @@ class Answer:
 
 
 class Backend(Protocol):
-    """What answers for an LLM.
+    """The protocol of a backend.
 
     Attributes:
-        identity: what decides its answers, as JSON: kind, model, revision, versions, options. It is part of the name
-            under which answers are kept and is written into teacher files, so it must hold no secret.
-        scores: whether it can tell the likelihood of a given text.
-        constrains: whether it can keep its answers to given choices.
+        identity: what determines its answers, as JSON: kind, model, revision, versions, options. It is part of the
+            cache key and is written into teacher files, so it must not contain secrets.
+        scores: whether it can give the likelihood of a given text.
+        constrains: whether it can restrict its answers to given choices.
     """
 
     identity: dict[str, Any]
@@ -81,12 +81,12 @@ class Backend(Protocol):
     constrains: bool
 
     def sample(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, str | Answer]]:
-        """Draws an answer for each number, and yields (number, answer) as each is finished, in any order.
+        """Samples an answer for each number, and yields (number, answer) when each is finished, in any order.
 
-        A text is a whole answer.
+        A `str` is a complete answer.
 
         Raises:
-            BackendError: it does not answer.
+            BackendError: there is no answer.
         """
         ...
 
@@ -94,24 +94,24 @@ class Backend(Protocol):
         """The log-likelihood of each text, in nats, as the whole answer to the messages.
 
         Raises:
-            BackendError: it cannot.
+            BackendError: the backend cannot score.
         """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What the user says about a backend beyond its name.
+    """A user's options for a backend.
 
     Attributes:
         base_url: of an OpenAI-compatible server; None is OPENAI_BASE_URL or OpenAI's own.
         timeout: seconds that one request may take.
-        retries: how often a request that failed for a passing reason is sent again.
-        concurrency: requests under way at a time.
+        retries: how often a request is sent again after a temporary failure.
+        concurrency: requests at a time.
         extra: further fields of each request, such as {"top_k": 0}; null leaves a field out.
         device: "cpu", "cuda", ...; None takes an accelerator if there is one.
-        batch: texts that a local model works on at a time.
-        threads: CPU threads of a local model; None leaves it to the library.
+        batch: texts per batch of a local model.
+        threads: CPU threads of a local model; None is the library's default.
     """
 
     base_url: str | None = None
@@ -178,20 +178,20 @@ def register_backend(kind: str, opener: Opener) -> None:
 
 
 def kinds() -> list[str]:
-    """The kinds of backend there are."""
+    """The names of all kinds of backend."""
     return list(_OPENERS)
 
 
 def forms() -> str:
-    """How each kind is named on a command line, in words."""
+    """The form of `teacher` for each kind, for messages."""
     return ", ".join(f"{kind}:{'PATH' if kind == 'file' else 'MODEL'}" for kind in _OPENERS)
 
 
 def open_backend(spec: str, task: Task, options: Options | None = None) -> Backend:
-    """The backend that a user names.
+    """The backend of a name such as "transformers:MODEL".
 
     Raises:
-        BackendError: there is no such kind, no such model, or a library is missing.
+        BackendError: the kind or the model does not exist, or a library is missing.
     """
     kind, colon, name = spec.partition(":")
     if kind not in _OPENERS or not colon or not name:

@@ -1,7 +1,7 @@
-"""How a local model is spoken to: its chat template, the tokens that end an answer, what it can read at a time.
+"""The chat format of a local model: its chat template, its end tokens, its context length.
 
-Host module without torch. Models come with templates that fail, that are several, that drop the system message, with no
-end token, with several: each works here, or is one sentence.
+Host module without torch. Some models have a template that fails, several templates, a template that drops the system
+message, no end token, or several. Each case works here, or gives one clear sentence.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from l4t_jax.errors import BackendError
 from l4t_jax.teacher.prompt import Message
 from l4t_jax.teacher.reasoning import final, opening_at_end
 
-_NO_LIMIT = 10**9  # tokenizers say 1e30 where they know none
+_NO_LIMIT = 10**9  # tokenizers use 1e30 for an unknown limit
 
 
 def template_of(tokenizer: Any) -> str | None:
-    """The model's chat template; None for a base model. Of several the default one, or the first that is for chat."""
+    """The model's chat template; None for a base model. Of several, the default one or the first one for chat."""
     template = getattr(tokenizer, "chat_template", None)
-    if isinstance(template, list):  # as old configuration files have several
+    if isinstance(template, list):  # several templates in an old configuration file
         template = {entry["name"]: entry["template"] for entry in template}
     if not isinstance(template, dict):
         return template or None
@@ -30,34 +30,34 @@ def template_of(tokenizer: Any) -> str | None:
 
 
 def prompt_text(tokenizer: Any, messages: Sequence[Message]) -> str:
-    """A chat as the model reads it, up to where its answer begins.
+    """A chat as the model's prompt, up to the start of its answer.
 
     Raises:
-        BackendError: the template fails, or leaves out what is asked.
+        BackendError: the template fails, or drops the last message.
     """
     template = template_of(tokenizer)
     if template is None:
         return "\n\n".join(message["content"] for message in messages) + "\n"
     try:
         text = _rendered(tokenizer, template, messages)
-    except Exception as error:  # a template is a program: some raise on a system message, some on anything
+    except Exception as error:  # templates can raise: some on a system message, some on anything
         if messages[0]["role"] != "system":
             raise BackendError(f"the model's chat template fails: {_line(error)}") from error
         text = None
     if messages[0]["role"] == "system" and (text is None or not _says(text, messages[0])):
-        first, second, *rest = messages  # it goes before the first of the user
+        first, second, *rest = messages  # put it before the first user message
         joined = {"role": "user", "content": f"{first['content']}\n\n{second['content']}"}
         try:
             text = _rendered(tokenizer, template, [joined, *rest])
         except Exception as error:
             raise BackendError(f"the model's chat template fails: {_line(error)}") from error
     if text is None or not _says(text, messages[-1]):
-        raise BackendError("the model's chat template leaves out what is asked; another model or template would do")
+        raise BackendError("the model's chat template drops the last message; use another model or template")
     return text
 
 
 def prompt_tokens(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of `prompt_text`. A chat template writes its special tokens itself."""
+    """The tokens of `prompt_text`. A chat template adds its special tokens itself."""
     chat = template_of(tokenizer) is not None
     return list(tokenizer(text, add_special_tokens=not chat)["input_ids"])
 
@@ -69,7 +69,7 @@ def _rendered(tokenizer: Any, template: str, messages: Sequence[Message]) -> str
 
 
 def _says(text: str, message: Message) -> bool:
-    """Whether a prompt holds a message, however its white space is written."""
+    """Whether a prompt contains a message, ignoring white space."""
     return "".join(message["content"].split()) in "".join(text.split())
 
 
@@ -79,14 +79,14 @@ def _line(error: Exception) -> str:
 
 
 def end_tokens(tokenizer: Any, *configs: Any) -> list[int]:
-    """The tokens that end an answer, the usual one first; of a base model the end of the line, where it has one.
+    """The tokens that end an answer, the usual one first. For a base model: the line end, if it has such a token.
 
     Args:
         tokenizer: the model's.
-        configs: what else may name them as `eos_token_id`: generation and model configuration.
+        configs: other objects that may have `eos_token_id`: the generation and model configurations.
 
     Raises:
-        BackendError: there is none, and an answer would never end.
+        BackendError: there is no end token, so an answer would never end.
     """
     found: list[Any] = []
     if template_of(tokenizer) is None:
@@ -98,12 +98,12 @@ def end_tokens(tokenizer: Any, *configs: Any) -> list[int]:
         found += named if isinstance(named, (list, tuple)) else [named]
     ends = [token for token in dict.fromkeys(found) if isinstance(token, int) and token >= 0]
     if not ends:
-        raise BackendError("the model names no token that ends an answer (eos_token); its tokenizer must have one")
+        raise BackendError("the model has no token that ends an answer; its tokenizer must have an eos_token")
     return ends
 
 
 def longest(tokenizer: Any, config: Any) -> int | None:
-    """How many tokens the model reads, prompt and answer together; None where it does not say."""
+    """The model's context length in tokens, prompt and answer together; None if it is unknown."""
     text = getattr(config, "text_config", None) or config
     sources = [(text, name) for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")]
     for source, name in [*sources, (tokenizer, "model_max_length")]:
@@ -114,29 +114,29 @@ def longest(tokenizer: Any, config: Any) -> int | None:
 
 
 def room(tokens: Sequence[int], limit: int | None, wanted: int, least: int = 1) -> int:
-    """How many tokens an answer may have.
+    """The largest number of tokens that an answer may have.
 
     Args:
         tokens: of the prompt.
-        limit: of the model (`longest`).
-        wanted: how many the answer may have by the user's will.
-        least: how many it must be able to have.
+        limit: the model's context length (`longest`).
+        wanted: the user's limit for an answer.
+        least: the number of tokens that an answer needs at least.
 
     Raises:
-        BackendError: the prompt leaves no room for them.
+        BackendError: the prompt leaves no room for `least` tokens.
     """
     if limit is None or len(tokens) + wanted <= limit:
         return wanted
     if len(tokens) + least > limit:
         raise BackendError(
-            f"the prompt has {len(tokens)} tokens and the answer needs {least}, and the model reads {limit} in all; a "
-            "shorter prompt (`prompt`) or another model would do"
+            f"the prompt has {len(tokens)} tokens and the answer needs {least}, but the model's context length is "
+            f"{limit}; use a shorter prompt (`prompt`) or another model"
         )
     return limit - len(tokens)
 
 
 def answer_text(tokenizer: Any, tokens: Sequence[int], prompt: str) -> str:
-    """An answer's text. Marks of reasoning may be special tokens, and may begin in the prompt; the reasoning goes."""
+    """An answer's text without the reasoning, whose marks may be special tokens and may start in the prompt."""
     marked = opening_at_end(prompt) + tokenizer.decode(tokens, skip_special_tokens=False)
     said = final(marked)
     if said == marked.strip():

@@ -1,7 +1,7 @@
-"""What a chat server's body says: an answer and whether it is a whole one, an error, and what would mend the request.
+"""Reads a chat server's response: the answer and whether it is complete, an error, and how to change the request.
 
-Host module, without HTTP: it reads JSON that was received. Servers differ from OpenAI's own: content as a list of
-parts, reasoning in a field of its own, null content, an error inside a 200, words under `detail` or in a list.
+Host module without HTTP; it reads the JSON of a response. Servers differ from OpenAI's own: content as a list of parts,
+reasoning in a separate field, null content, an error inside a 200, a message under `detail` or in a list.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 from l4t_jax.teacher.backends import Answer
 
-PASSING = frozenset({408, 409, 425, 429, *range(500, 600)})  # statuses after which the same request may go well
+PASSING = frozenset({408, 409, 425, 429, *range(500, 600)})  # temporary failures: the same request may succeed later
 
-# Why an answer is not a whole one. The words stand after a number: "3 cut off at `max_tokens`".
+# Faults of an answer. In messages they follow a number: "3 cut off at `max_tokens`".
 CUT = "cut off at `max_tokens`"
 REFUSED = "refused"
 TOOL = "calls of a tool in place of an answer"
@@ -25,11 +25,11 @@ EMPTY = "empty"
 
 
 class Refused(Exception):
-    """A server does not take a request.
+    """A server refuses a request.
 
     Args:
-        status: of HTTP.
-        words: the server's own.
+        status: the HTTP status.
+        words: the server's message.
     """
 
     def __init__(self, status: int, words: str) -> None:
@@ -41,7 +41,7 @@ class Refused(Exception):
 
 
 def read(said: Any, max_tokens: int) -> Answer | None:
-    """The first answer in a chat completion; None where it has none."""
+    """The first answer in a chat completion; None if it has none."""
     try:
         choice = said["choices"][0]
         message = choice.get("message")
@@ -72,7 +72,7 @@ def read(said: Any, max_tokens: int) -> Answer | None:
 
 
 def _parts(content: Any) -> tuple[str, str, bool]:
-    """(text, refusal, whether there is reasoning) of a message's content: a string, or a list of parts."""
+    """(text, refusal, whether there is reasoning) from a message's content: a string or a list of parts."""
     texts: list[str] = []
     refusal, thought = "", False
     for part in content if isinstance(content, list) else [content]:
@@ -95,7 +95,7 @@ def _string(value: Any) -> str:
 
 
 def _tool(calls: Any) -> str:
-    """The name of the tool that is called."""
+    """The name of the first tool called."""
     with contextlib.suppress(KeyError, IndexError, TypeError, AttributeError):
         first = calls[0] if isinstance(calls, list) else calls
         return str(first.get("function", first)["name"])[:60]
@@ -106,7 +106,7 @@ def _tool(calls: Any) -> str:
 
 
 def error_in(said: Any) -> tuple[int | None, str] | None:
-    """(status, words) where a 200 holds an error in place of an answer; None where it does not."""
+    """(status, message) if a 200 response has an error instead of an answer; otherwise None."""
     if isinstance(said, list) and said and isinstance(said[0], dict):
         said = said[0]
     if not isinstance(said, dict):
@@ -125,14 +125,14 @@ def error_in(said: Any) -> tuple[int | None, str] | None:
 
 
 def words_of(raw: bytes) -> str:
-    """A server's own words in the body of an error, whatever their form."""
+    """A server's message in the body of an error, in any form."""
     with contextlib.suppress(ValueError, RecursionError):
         return words_in(json.loads(raw[:65_536]))
     return raw[:65_536].decode("utf-8", "replace")[:4096]
 
 
 def words_in(said: Any, depth: int = 0) -> str:
-    """The words in an error's JSON: {"error": {"code", "message"}}, {"detail": [{"loc", "msg"}]}, a list, a string."""
+    """The message in an error's JSON: {"error": {"code", "message"}}, {"detail": [{"loc", "msg"}]}, list, string."""
     if isinstance(said, str) or depth > 4:
         return str(said)[:4096]
     if isinstance(said, list):
@@ -148,9 +148,9 @@ def words_in(said: Any, depth: int = 0) -> str:
     return " ".join([place, *words] if place else words) or json.dumps(said)[:4096]
 
 
-# Requests that a server does not take
+# Refused requests
 
-_DEFAULTS: dict[str, Any] = {"top_p": 1.0, "seed": None, "temperature": 1.0}  # None: leaving it out changes no odds
+_DEFAULTS: dict[str, Any] = {"top_p": 1.0, "seed": None, "temperature": 1.0}  # None: may always be left out
 _UNKNOWN = re.compile(
     r"unsupported|not support|n't support|not permitted|not allowed|unrecogni[sz]ed|unknown|unexpected|extra input"
     r"|extra_forbidden|deprecated|cannot both|invalid (field|argument|parameter)"
@@ -160,10 +160,10 @@ _FORMAT = re.compile(r"response_format|json_schema|json schema|structured output
 
 
 def change_for(words: str, body: dict[str, Any]) -> tuple[str, str | None] | None:
-    """(field, its new name or None to leave it out) that a refusal asks for; None where it asks for no such thing.
+    """(field, its new name or None to leave it out) that a refusal asks for; None if it asks for no such change.
 
-    `max_tokens` is renamed as reasoning models want it. `top_p`, `seed` and `temperature` are left out where that does
-    not change how answers are drawn: at their defaults, and the seed always.
+    `max_tokens` gets the name that reasoning models need. `top_p`, `seed` and `temperature` are left out if that does
+    not change the distribution of answers: `top_p` and `temperature` at their defaults, `seed` always.
     """
     said = words.lower()
     if "max_tokens" in body and _LIMIT.search(said):
@@ -175,10 +175,10 @@ def change_for(words: str, body: dict[str, Any]) -> tuple[str, str | None] | Non
 
 
 def advice(words: str, body: dict[str, Any]) -> str:
-    """What would make a server take a request, to follow its words; nothing where they do not tell."""
+    """A hint that follows the server's message, such as an option that would help; "" if there is none."""
     said = words.lower()
     if "response_format" in body and _FORMAT.search(said):
-        return "; a server that cannot keep to a JSON schema needs `constrain=off`"
+        return "; a server without JSON schemas needs `constrain=off`"
     for field in body:
         if field not in ("model", "messages") and _names(field, said):
             return f'; `extra={{"{field}": null}}` leaves the field out'
@@ -186,5 +186,5 @@ def advice(words: str, body: dict[str, Any]) -> str:
 
 
 def _names(field: str, said: str) -> bool:
-    """Whether a server's words refuse a field."""
+    """Whether a server's message refuses a field."""
     return re.search(rf"\b{re.escape(field)}\b", said) is not None and _UNKNOWN.search(said) is not None

@@ -1,4 +1,4 @@
-"""A teacher file as a backend: it answers from its table. For trying things out, and for tests; needs no LLM."""
+"""A teacher file as a backend, which answers from its table. For experiments and tests; needs no LLM."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from l4t_jax.teacher.grammar import write_plan
 
 
 class FileBackend:
-    """Answers with the plans of a teacher file, at their probabilities.
+    """Answers with the plans of a teacher file, sampled with their probabilities.
 
     Args:
         path: of a teacher file, or "shipped" for the task's own.
-        task: whose states are asked for.
+        task: the task.
     """
 
     scores = True

@@ -1,12 +1,12 @@
-"""Any server that speaks OpenAI's chat API: a hosted one, llama.cpp's, vLLM's, Ollama's, `transformers serve`.
+"""Any server with OpenAI's chat API: a hosted one, llama.cpp's, vLLM's, Ollama's, `transformers serve`.
 
-Host module; importing it imports the `openai` client (extra `llm`), which does all that is HTTP: proxies, redirects,
-compression, certificates, addresses. Two things are done here instead. *Time*: the client limits each read, this module
-the whole request, so that a server that trickles cannot hold a recording up. *Sending again*: the client looks at the
-status alone; this module also knows answers cut short, errors inside a 200, and quotas that waiting does not mend.
+Host module; importing it imports the `openai` client (extra `llm`). The client does all HTTP: proxies, redirects,
+compression, certificates, addresses. Two things are done here. *Time limit*: the client limits each read; this module
+limits the whole request, so a very slow server cannot block a recording. *Retries*: the client looks at the status
+only; this module also handles truncated responses, errors inside a 200, and quotas for which waiting does not help.
 
-The key is read from OPENAI_API_KEY and goes into the Authorization header and nowhere else: what a server says is shown
-and kept only with the key struck out, and a redirect to another host does not carry it.
+The key is read from OPENAI_API_KEY. It is sent in the Authorization header only. It is removed from a server's messages
+before they are shown or stored, and it is not sent to another host after a redirect.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ except ImportError as error:
 
 OPENAI = "https://api.openai.com/v1"
 KEY = "OPENAI_API_KEY"
-LONGEST_BODY = 8 << 20  # bytes; a chat answer has some hundreds
+LONGEST_BODY = 8 << 20  # bytes; a normal response has a few hundred
 LONGEST_TEXT = 65_536  # characters of an answer that are kept
-LONGEST_WAIT = 60.0  # seconds waited before a further try, whatever the server asks for
+LONGEST_WAIT = 60.0  # most seconds before a retry, even if the server asks for more
 
 Finished = tuple[int, "Answer | Exception"]
 
 
 class _Passing(Exception):
-    """A request failed, and may go well when sent again.
+    """A request failed temporarily and can be sent again.
 
     Args:
-        reason: for a person.
+        reason: for the user.
         wait: seconds that the server asks to wait; None if it does not say.
-        answer: what to return when no try goes better; None raises.
+        answer: the result if all retries fail; None raises.
     """
 
     def __init__(self, reason: str, wait: float | None = None, answer: Answer | None = None) -> None:
@@ -63,12 +63,12 @@ class OpenAIBackend:
     """A chat model behind a server.
 
     Args:
-        model: as the server names it.
+        model: the model's name on the server.
         options: `base_url`, `timeout`, `retries`, `concurrency` and `extra` are used. A field of `extra` replaces the
             request's own; null leaves the field out.
 
     Raises:
-        BackendError: an option is out of range, the address is none, or a key is missing or in the wrong place.
+        BackendError: an option is out of range, the address is invalid, or the key is missing or in the wrong place.
     """
 
     scores = False
@@ -87,20 +87,20 @@ class OpenAIBackend:
                 f"OpenAI's server needs a key in the environment variable {KEY}; `base_url` names another"
             )
         if any(not " " < letter < "\x7f" for letter in self._key):
-            raise BackendError(f"the environment variable {KEY} holds letters that no key has")
+            raise BackendError(f"the environment variable {KEY} contains characters that no key has")
         if self._key and any(self._key in text for text in (model, self._place, json.dumps(options.extra))):
             raise BackendError(f"`teacher`, `base_url` and `extra` must not hold the key; {KEY} is the place for it")
         fixed = [name for name in ("model", "messages") if name in options.extra]
         if fixed:
-            raise BackendError(f"`extra` cannot change {fixed[0]!r}; `teacher` and `prompt` say it")
-        self._changes: dict[str, str | None] = {}  # request fields that the server wants renamed (None: left out)
-        self._client()  # an address or proxy that cannot be used is named before anything is asked
+            raise BackendError(f"`extra` cannot change {fixed[0]!r}; use `teacher` and `prompt` for that")
+        self._changes: dict[str, str | None] = {}  # request fields renamed for the server (None: left out)
+        self._client()  # reports an unusable address or proxy before any request
         self.identity: dict[str, Any] = {"backend": "openai", "model": model, "server": self._place}
         if options.extra:
             self.identity["extra"] = options.extra
 
     def _client(self) -> openai.AsyncOpenAI:
-        """A client, for one event loop. Its own retries are off: the header says why."""
+        """A client, for one event loop. Its own retries are off; the module docstring says why."""
         try:
             return openai.AsyncOpenAI(
                 api_key=self._key or "none",
@@ -109,19 +109,19 @@ class OpenAIBackend:
                 max_retries=0,
             )
         except ImportError as error:
-            raise BackendError(f"the proxy that the environment names cannot be used: {error}") from error
-        except Exception as error:  # httpx or httpx2, whichever the client uses, raises several kinds
+            raise BackendError(f"the proxy in the environment variables cannot be used: {error}") from error
+        except Exception as error:  # httpx or httpx2, whichever the client uses, raises several types
             raise BackendError(
-                f"`base_url` {self._place!r}, or the proxy that the environment names, is no address"
+                f"`base_url` {self._place!r}, or the proxy in the environment variables, is not a valid address"
             ) from error
 
     # Asking
 
     def score(self, request: Request, texts: Sequence[str]) -> list[float]:
-        raise BackendError("an OpenAI-compatible server tells no likelihoods of given texts; use `ask=sample`")
+        raise BackendError("an OpenAI-compatible server cannot give the likelihood of a text; use `ask=sample`")
 
     def sample(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, Answer]]:
-        """Answers as they come. The first failure ends it; requests under way are still waited for, and yielded."""
+        """Yields answers as they arrive. After a failure, only requests already sent are awaited and yielded."""
         done: queue.SimpleQueue[Finished | None] = queue.SimpleQueue()
         loop = asyncio.new_event_loop()
         asking = loop.create_task(self._ask(request, numbers, done))
@@ -134,7 +134,7 @@ class OpenAIBackend:
             except Exception as error:
                 done.put((-1, error))
             finally:
-                done.put(None)  # before the loop closes: that waits for names being looked up
+                done.put(None)  # before the loop closes, because closing waits for DNS look-ups
                 loop.close()
 
         threading.Thread(target=work, daemon=True, name="openai").start()
@@ -147,13 +147,13 @@ class OpenAIBackend:
                 else:
                     failure = failure or answer
         finally:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: all is done
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
                 loop.call_soon_threadsafe(asking.cancel)
         if failure is not None:
             raise failure
 
     async def _ask(self, request: Request, numbers: Sequence[int], done: queue.SimpleQueue[Any]) -> None:
-        """Puts (number, answer or failure) into the queue, `concurrency` requests under way at a time."""
+        """Puts (number, answer or failure) into the queue, with `concurrency` requests at a time."""
         waiting, stop = iter(numbers), asyncio.Event()
         async with self._client() as client:
 
@@ -170,7 +170,7 @@ class OpenAIBackend:
             await asyncio.gather(*(work() for _ in range(min(self._options.concurrency, len(numbers)))))
 
     async def _answer(self, client: openai.AsyncOpenAI, request: Request, number: int, stop: asyncio.Event) -> Answer:
-        """One answer; sends again what fails for a passing reason."""
+        """One answer, with retries after temporary failures."""
         for attempt in range(self._options.retries + 1):
             try:
                 return await self._once(client, request, number)
@@ -188,7 +188,7 @@ class OpenAIBackend:
         raise AssertionError("unreachable")
 
     async def _once(self, client: openai.AsyncOpenAI, request: Request, number: int) -> Answer:
-        """Sends a request until the server takes its form: each turn renames or leaves out one field."""
+        """Sends a request until the server accepts its fields; each iteration renames or leaves out one field."""
         while True:
             body = self._body(request, number)
             try:
@@ -228,12 +228,12 @@ class OpenAIBackend:
         return {name: value for name, value in whole.items() if value is not None}
 
     async def _send(self, client: openai.AsyncOpenAI, body: dict[str, Any]) -> bytes:
-        """Sends one request and returns the body of its answer, within the time limit.
+        """Sends one request and returns the body of the response, within the time limit.
 
         Raises:
-            _Passing: it may go well when sent again.
-            Refused: the server does not take it.
-            BackendError: it will not go well.
+            _Passing: a temporary failure.
+            Refused: the server refuses the request.
+            BackendError: a permanent failure.
         """
         rest = {name: value for name, value in body.items() if name not in ("model", "messages")}
         headers = {} if self._key else {"Authorization": openai.Omit()}
@@ -255,16 +255,16 @@ class OpenAIBackend:
             raise _Passing(f"did not answer within {self._options.timeout:g} s") from None
         except openai.APIStatusError as error:
             self._status(error)
-        except (BackendError, TypeError, AttributeError):  # the last two are mistakes in this program
+        except (BackendError, TypeError, AttributeError):  # the last two are bugs in this program
             raise
-        except Exception as error:  # the client's own, and under it those of httpx or httpx2
+        except Exception as error:  # of the client, httpx or httpx2
             if begun:
                 raise _Passing("sends an answer that is not JSON, or is cut short") from None
             raise self._unreachable(error) from None
         return bytes(raw)
 
     def _read(self, raw: bytes, request: Request) -> Answer:
-        """The answer in a body, without the key."""
+        """The answer in the body of a response, with the key removed."""
         try:
             said = json.loads(raw)
         except (ValueError, RecursionError):
@@ -284,17 +284,17 @@ class OpenAIBackend:
         answer = completion.read(said, request.sampling.max_tokens)
         if answer is None:
             raise _Passing(f"sends an answer without choices[0].message.content{self._shown(raw)}")
-        text = final(answer.text)  # before it is cut to what is kept: reasoning may be long, and comes first
+        text = final(answer.text)  # before truncation, because the reasoning comes first and can be long
         fault = completion.REASONING if answer.text.strip() and not text else answer.fault
         answer = Answer(self._redacted(text)[:LONGEST_TEXT], fault, self._redacted(answer.detail))
         if answer.fault == completion.EMPTY:
             raise _Passing("sends an empty answer", wait=0.0, answer=answer)
         return answer
 
-    # What goes wrong, in a sentence
+    # Failures, each as one sentence
 
     def _status(self, error: openai.APIStatusError) -> None:
-        """Raises what an answer other than 200 calls for."""
+        """Raises the exception for a status other than 200."""
         response, status = error.response, error.status_code
         words = self._redacted(completion.words_of(response.content))
         if status in PASSING and "insufficient_quota" not in words:
@@ -306,7 +306,7 @@ class OpenAIBackend:
         raise Refused(status, words)
 
     def _for_person(self, refused: Refused, body: dict[str, Any]) -> BackendError:
-        """A request that was refused, as a sentence with the server's own words and what would help."""
+        """The error for a refused request: one sentence with the server's message and what would help."""
         status, said = refused.status, _in_brackets(refused.words)
         if status in (401, 403):
             has = "holds a key that it does not take" if self._key else "is not set"
@@ -328,7 +328,7 @@ class OpenAIBackend:
         return BackendError(f"the server at {self._place} answers {status}{said}")
 
     def _unreachable(self, error: BaseException) -> Exception:
-        """What an error before the answer began calls for."""
+        """The exception for an error before the response started."""
         chain = list(_causes(error))
         asked = next((url for url in map(_url_of, chain[1:]) if url), "")
         moved = urllib.parse.urlsplit(asked)
@@ -339,7 +339,7 @@ class OpenAIBackend:
                 return BackendError(
                     f"the server at {self._place} shows no valid certificate: {cause.verify_message}{target}"
                 )
-            if isinstance(cause, UnicodeError):  # a name that no address can have
+            if isinstance(cause, UnicodeError):  # not a possible host name
                 return BackendError(f"`base_url` must name a server, not {self._place!r}")
         for cause in chain:
             if isinstance(cause, ConnectionRefusedError) or type(cause).__name__ in ("gaierror", "ConnectError"):
@@ -360,10 +360,10 @@ class OpenAIBackend:
 
 
 def _address(base: str) -> str:
-    """A server's address as the client takes it: checked, without spaces around it and without a path's last slash.
+    """A server's address for the client: checked, without surrounding spaces and without a slash at the end.
 
     Raises:
-        BackendError: it is none, or holds what may be secret.
+        BackendError: it is not an address, or may contain a secret.
     """
     base = base.strip()
     url = urllib.parse.urlsplit(base)
@@ -376,12 +376,12 @@ def _address(base: str) -> str:
         raise BackendError(f"`base_url` must be like http://127.0.0.1:8080/v1, not {_without_secrets(base)!r}")
     if url.username or url.password or url.query:
         raise BackendError(f"`base_url` must hold no user, password or query; put the key into {KEY}")
-    path = url.path.rstrip("/").removesuffix("/chat/completions")  # what many pages show is the whole address
+    path = url.path.rstrip("/").removesuffix("/chat/completions")  # many pages show the full address
     return urllib.parse.urlunsplit((url.scheme, url.netloc, path, "", ""))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and those that it came of, groups opened."""
+    """An exception and its causes, with exception groups expanded."""
     seen = 0
     while error is not None and seen < 20:
         seen += 1
@@ -392,23 +392,23 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _reason(chain: Sequence[BaseException]) -> str:
-    """What the operating system says of a connection that failed."""
+    """The operating system's reason for a failed connection."""
     for error in reversed(chain):
         if isinstance(error, OSError) and error.errno:
-            return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # names have negative numbers
+            return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # negative for name look-ups
     return str(chain[-1])
 
 
 def _url_of(error: Any) -> str:
-    """The address that was being asked, which a redirect may have named; "" where an exception does not know it."""
+    """The address of the failed request, which may come from a redirect; "" if the exception does not have it."""
     try:
         return str(error.request.url)
-    except (AttributeError, RuntimeError):  # httpx raises the second where it was not set
+    except (AttributeError, RuntimeError):  # httpx raises RuntimeError if it was not set
         return ""
 
 
 def _wait(header: str | None) -> float | None:
-    """The seconds that a Retry-After header asks for: a number of them, or a date."""
+    """The seconds that a Retry-After header asks for; the header is a number or a date."""
     if header is None:
         return None
     with contextlib.suppress(ValueError):
@@ -419,11 +419,11 @@ def _wait(header: str | None) -> float | None:
 
 
 def _in_brackets(words: str) -> str:
-    """A server's words as one short line in brackets; nothing where it says nothing."""
+    """A server's message as one short line in brackets; "" without a message."""
     line = "".join(letter for letter in " ".join(words.split()) if letter.isprintable())[:200]
     return f" ({line})" if line else ""
 
 
 def _without_secrets(url: str) -> str:
-    """A URL as it may be shown: without what stands before an @."""
+    """A URL that can be shown: without the part before an @."""
     return url.rsplit("@", 1)[-1]

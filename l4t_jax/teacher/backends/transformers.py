@@ -1,9 +1,9 @@
-"""A language model run here by Hugging Face transformers: a hub id, a local folder, or a GGUF file; CPU or GPU.
+"""A local language model in Hugging Face transformers: a hub id, a folder, or a GGUF file; on a CPU or GPU.
 
-Host module; importing it imports torch. What the prompts of all states begin with is read once, and so is each prompt:
-its key-value cache is shared by all texts that continue it, a batch at a time. Sampling is done here rather than by
-`generate`, for two reasons: every answer has its own random generator (answer 7 is the same whether 10 or 20 are asked
-for, in whatever batches), and an answer can be kept to given choices by masking the tokens that lead to none of them.
+Host module; importing it imports torch. The common prefix of the prompts is processed once, and so is each prompt: all
+texts that continue a prompt share its key-value cache. Sampling is done here and not by `generate`, for two reasons.
+Every answer has its own random generator, so answer 7 is the same if 10 or 20 are asked for, in any batches. And an
+answer can be restricted to given choices by masking all other tokens.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from l4t_jax.teacher.backends.chat_template import answer_text, end_tokens, long
 from l4t_jax.teacher.backends.completion import CUT
 from l4t_jax.teacher.prompt import Message
 
-try:  # by name: the extra is not there when types are checked
+try:  # imported by name, because type checking runs without the extra
     torch: Any = importlib.import_module("torch")
     transformers: Any = importlib.import_module("transformers")
 except ImportError as error:
@@ -34,7 +34,7 @@ except ImportError as error:
         "pip install torch transformers accelerate gguf brings it"
     ) from error
 
-_ENDS = 1 << 20  # bytes at either end of a weights file that go into a local model's revision
+_ENDS = 1 << 20  # bytes at each end of a weights file that are hashed for a local model's revision
 
 
 class TransformersBackend:
@@ -75,7 +75,7 @@ class TransformersBackend:
         self._limit = longest(self._tokenizer, config)
         self._text = ""  # of the last prompt
         self._last: list[int] = []  # tokens of the last prompt
-        self._head: list[int] = []  # tokens that it began with as the one before did, and their key-value cache
+        self._head: list[int] = []  # tokens of the common prefix of the last two prompts, and their key-value cache
         self._head_cache: Any = None
         self.identity: dict[str, Any] = {
             "backend": "transformers",
@@ -88,13 +88,13 @@ class TransformersBackend:
     # Prompts
 
     def _prompt(self, messages: Sequence[Message], wanted: int, least: int) -> tuple[list[int], int]:
-        """(tokens of a chat up to where the answer begins, how many the answer may have); see `chat_template.room`."""
+        """(tokens of a chat up to the answer, largest number of tokens of the answer); see `chat_template.room`."""
         self._text = prompt_text(self._tokenizer, messages)
         tokens = prompt_tokens(self._tokenizer, self._text)
         return tokens, room(tokens, self._limit, wanted, least)
 
     def _answer_tokens(self, text: str) -> list[int]:
-        """The tokens of a whole answer, the one that ends it included."""
+        """The tokens of a whole answer, including the end token."""
         return [*self._tokenizer(text, add_special_tokens=False)["input_ids"], self._ends[0]]
 
     @torch.inference_mode()
@@ -135,7 +135,7 @@ class TransformersBackend:
                 mine = copy.deepcopy(cache)
                 mine.batch_repeat_interleave(len(chosen))
                 seen = torch.ones((len(chosen), prefix), dtype=torch.bool, device=self._device)
-                mask = torch.cat([seen, real[:, :-1]], dim=1)  # padding stands last: nothing real looks at it
+                mask = torch.cat([seen, real[:, :-1]], dim=1)  # padding is last, so no real token attends to it
                 logits = self._model(rows[:, :-1], attention_mask=mask.long(), past_key_values=mine).logits
                 each = torch.log_softmax(logits.float(), dim=-1).gather(-1, rows[:, 1:, None])[..., 0]
                 total = total + (each * real[:, 1:]).sum(dim=-1)
@@ -157,7 +157,7 @@ class TransformersBackend:
     def _sample(
         self, request: Request, numbers: Sequence[int], cache: Any, first: Any, allowed: dict[int, Any] | None
     ) -> Iterator[tuple[int, Answer]]:
-        """A batch of answers, drawn token by token; each is yielded when it ends."""
+        """A batch of answers, sampled token by token; each is yielded when it ends."""
         sampling, prompt = request.sampling, self._text
         asked = repr([dict(message) for message in request.messages])
         generators = [_generator(f"{sampling.seed + number} {asked}") for number in numbers]
@@ -192,12 +192,12 @@ class TransformersBackend:
 
 
 def _generator(name: str) -> Any:
-    """A random generator of its own for each name: one seed for all states would draw alike in all of them."""
+    """A random generator for each name. With one seed for all states, all states would use the same random numbers."""
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1)
 
 
 def _draw(logits: Any, temperature: float, top_p: float, generator: Any, allowed: dict[int, Any] | None) -> int:
-    """A token drawn from logits `float32[V]`."""
+    """A token sampled from logits `float32[V]`."""
     if allowed is not None:
         mask = torch.full_like(logits, -math.inf)
         open_now = torch.tensor(list(allowed))
@@ -214,7 +214,7 @@ def _draw(logits: Any, temperature: float, top_p: float, generator: Any, allowed
 
 
 def _tree(sequences: Sequence[Sequence[int]]) -> dict[int, Any]:
-    """Token sequences as nested dictionaries: which token may follow which."""
+    """Token sequences as a prefix tree of nested dictionaries: the tokens that may follow."""
     root: dict[int, Any] = {}
     for sequence in sequences:
         node = root
@@ -224,10 +224,10 @@ def _tree(sequences: Sequence[Sequence[int]]) -> dict[int, Any]:
 
 
 def _local(model: str) -> Path | None:
-    """The folder or file that a name stands for; None for a hub id.
+    """The folder or file of a model name; None for a hub id.
 
     Raises:
-        BackendError: it looks like a path, and nothing is there.
+        BackendError: the name looks like a path, but nothing is there.
     """
     path = Path(with_home(model))
     if path.exists():
@@ -244,7 +244,7 @@ def _local(model: str) -> Path | None:
 
 
 def _fingerprint(path: Path) -> str:
-    """A hash of a local model: the names and sizes of its files and both ends of each, 16 hex digits."""
+    """A hash of a local model, 16 hex digits: the names and sizes of its files, and both ends of each file."""
     whole = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
         size = file.stat().st_size
