@@ -15,6 +15,7 @@ from l4t_jax.errors import UnknownTask
 from l4t_jax.extensions import may_register
 
 BROUGHT_IN = "minigrid:"  # before the Gymnasium id of an environment
+BABYAI = "BabyAI-"  # Gymnasium ids that need no such word
 
 _TASKS: dict[str, Task] = {}
 _ALIASES: dict[str, str] = {}
@@ -39,7 +40,8 @@ def register_task(task: Task) -> Task:
 
 
 def get_task(name: str) -> Task:
-    """The task of that name or alias; capitals do not matter. `minigrid:ID` is one that is brought in (`imported`).
+    """The task of that name or alias; capitals do not matter. `minigrid:ID`, and an id of BabyAI's, is one
+    that is brought in (`imported`).
 
     Raises:
         UnknownTask: with the near matches.
@@ -57,7 +59,7 @@ def get_task(name: str) -> Task:
 
 def is_brought_in(name: object) -> bool:
     """Whether a task's name means an environment that `imported` brings in, or has brought in with levels of a hash."""
-    return isinstance(name, str) and (name.startswith(BROUGHT_IN) or "@" in name)
+    return isinstance(name, str) and (name.startswith((BROUGHT_IN, BABYAI)) or "@" in name)
 
 
 def list_tasks() -> list[str]:

@@ -35,7 +35,7 @@ _OPEN: dict[str, tuple[Facts, Task]] = {}  # those of this process by name, and 
 
 
 def open_task(name: str, told: Told | None = None) -> Task:
-    """The task of the name `minigrid:ID`, or of the name that such a task has.
+    """The task of the name `minigrid:ID`, of one of BabyAI's ids, or of the name that such a task has.
 
     Of an environment that was brought in before, and whose files are as they were, the levels that are kept are used.
 
@@ -48,7 +48,7 @@ def open_task(name: str, told: Told | None = None) -> Task:
     """
     if name in _OPEN:
         return _OPEN[name][1]
-    if name.startswith(BROUGHT_IN):
+    if "@" not in name:
         return import_environment(name.removeprefix(BROUGHT_IN), told=told)
     _OPEN[name] = store.named(name)
     return _OPEN[name][1]
@@ -132,7 +132,7 @@ def import_environment(
 
 
 def _opened(gym_id: str, facts: Facts, task: Task) -> Task:
-    _OPEN[task.name] = _OPEN[BROUGHT_IN + gym_id] = facts, task
+    _OPEN[task.name] = _OPEN[gym_id] = _OPEN[BROUGHT_IN + gym_id] = facts, task
     return task
 
 

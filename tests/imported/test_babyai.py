@@ -1,0 +1,37 @@
+"""BabyAI's environments of one instruction: brought in by their own names, their verifiers' endings proven."""
+
+import pytest
+
+import l4t_jax
+from l4t_jax import errors
+from l4t_jax.imported import import_environment
+
+# One of each kind of instruction; the others are of the full tier.
+GO_TO, OPEN = "BabyAI-GoToObjS4-v0", "BabyAI-OpenDoorLoc-v0"
+PICK_UP, PUT_NEXT = "BabyAI-PickupDist-v0", "BabyAI-PutNextLocalS5N3-v0"
+ENDINGS = {
+    GO_TO: ("target_faced", "lava_entered"),
+    OPEN: ("target_opened", "lava_entered"),
+    PICK_UP: ("target_picked", "lava_entered"),
+    PUT_NEXT: ("target_put_next", "lava_entered"),
+}
+
+
+def few(gym_id: str) -> l4t_jax.Task:
+    return import_environment(gym_id, levels=20, steps=1500)
+
+
+def test_an_id_of_babyai_is_a_task_by_itself() -> None:
+    task = few(GO_TO)
+    assert (str(task.success), str(task.failure)) == ENDINGS[GO_TO]
+    assert l4t_jax.get_task(GO_TO) is task is l4t_jax.get_task(f"minigrid:{GO_TO}")
+    assert task.mission is not None and task.say([0, 0]) == "go to the blue ball"
+    with pytest.raises(errors.UnknownTask, match="did you mean BabyAI-GoToObjS4-v0"):
+        l4t_jax.get_task("BabyAI-GoToObjS5-v0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gym_id", [OPEN, PICK_UP, PUT_NEXT])
+def test_its_verifiers_endings_are_found_and_proven(gym_id: str) -> None:
+    task = few(gym_id)
+    assert (str(task.success), str(task.failure)) == ENDINGS[gym_id]
