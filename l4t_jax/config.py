@@ -55,8 +55,8 @@ class Config:
     env: str = "SimpleDoorKey"
     """Task to learn; `python -m l4t_jax.tasks` names them all."""
     imports: tuple[str | Import, ...] = ()
-    """A Python file or a module of yours that registers tasks, skills, students, algorithms or backends; may be
-    repeated."""
+    """A Python file or a module of yours that registers tasks, skills, students, observations, algorithms or backends;
+    may be repeated."""
     algo: str = "l4t"
     """l4t: PPO with a distillation loss that fades. ppo: PPO alone, no teacher. hrl: PPO over the
     teacher's skills as options, no teacher. distill: distillation alone, no reward."""

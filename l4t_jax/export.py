@@ -235,7 +235,7 @@ def _observed(student: Student) -> dict[str, Any]:
 
 
 def _figures(summary: dict[str, Any], seed: int) -> dict[str, Any]:
-    """One student's held-out figures, and those of its teacher and of chance."""
+    """One student's held-out figures, and those of its teacher and of the random policy."""
     heldout = summary["heldout"]
     own = {name: values[seed] for name, values in heldout["student"].items() if name != "greedy"}
     greedy = {name: values[seed] for name, values in heldout["student"]["greedy"].items()}

@@ -1,7 +1,9 @@
 """A student of its own observation: how far the nearest thing of each kind is, seen from the agent.
 
-python -m l4t_jax.run --import docs/extending/own_observation.py --env DoorKey-5x5 --student relative
-l4t_jax.train(imports="docs/extending/own_observation.py", env="DoorKey-5x5", student="relative")
+    python -m l4t_jax.run --import docs/extending/own_observation.py --env DoorKey-5x5 --student relative
+    l4t_jax.train(imports="docs/extending/own_observation.py", env="DoorKey-5x5", student="relative")
+
+The teacher still reads the memory map: a student's observation is its own.
 """
 
 import flax.linen as nn

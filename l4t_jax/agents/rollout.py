@@ -184,7 +184,7 @@ def rollout(
 def step_envs(
     env: GridTask, key: jax.Array, env_id: jax.Array, env_state: State, t: jax.Array, action: jax.Array
 ) -> tuple[State, Outcome]:  # fmt: skip
-    """One step of N environments; what moves by chance draws from each environment's own id."""
+    """One step of N environments; what moves at random draws from each environment's own id."""
     if env.task.before_step is None:
         return jax.vmap(env.transition)(env_state, t, action)
     keys = per_env_keys(jax.random.fold_in(key, 1), env_id)
