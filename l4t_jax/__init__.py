@@ -6,7 +6,7 @@
     print(result.summary["heldout"]["student"]["success"])
 
 Importing the package is cheap: each name below is imported when it is first used, and the tasks are registered with
-navix when navix is imported.
+navix and Gymnasium when one of these is imported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from l4t_jax import navix_hook
+from l4t_jax import import_hooks
 from l4t_jax.errors import missing_platform
 
 if TYPE_CHECKING:
@@ -76,4 +76,4 @@ def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
 
 
-navix_hook.install()
+import_hooks.install()

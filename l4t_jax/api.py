@@ -22,7 +22,7 @@ from l4t_jax.config import MAY_CHANGE, MOST, Config, Settings, shallow, with_hom
 from l4t_jax.envs import get_task
 from l4t_jax.envs.registry import is_brought_in
 from l4t_jax.errors import CannotWrite, CheckpointError, ConfigError, Interrupted, RunFolderError
-from l4t_jax.evaluation import heldout, intervals
+from l4t_jax.evaluation import heldout, intervals, level_file
 from l4t_jax.evaluation.playing import Episodes
 from l4t_jax.files import strict, write_json
 from l4t_jax.reporting import run_folder
@@ -121,12 +121,23 @@ def _train(config: Config, progress: Progress, stop: Stop) -> Result:
     config = with_extensions(config)
     if is_brought_in(config.env):
         imported.open_task(config.env, progress.phase)
-    trainer = Trainer.create(config).spread()
+    trainer, levels = _given_levels(Trainer.create(config).spread())
     with contextlib.ExitStack() as stack:
         teacher = _load_teacher(trainer, progress, stack)
         config = trainer.config
         with _folder(config, f"runs/{trainer.task.name}-{config.algo}-{config.seed}") as folder:
-            return _in_folder(folder, trainer, teacher, progress if parallel.is_main() else Progress(), stop)
+            return _in_folder(folder, trainer, teacher, levels, progress if parallel.is_main() else Progress(), stop)
+
+
+def _given_levels(trainer: Trainer) -> tuple[Trainer, dict[str, Any] | None]:
+    """The content of the level file that a run asks for, and the trainer with as many held-out levels as it has."""
+    path = trainer.config.levels_from
+    if path is None:
+        return trainer, None
+    content = level_file.load(path)
+    found = level_file.to_levels(content, trainer.task, path).agent.shape[0]
+    config = dataclasses.replace(trainer.config, heldout_levels=min(trainer.config.heldout_levels, found))
+    return dataclasses.replace(trainer, config=config), content
 
 
 @contextlib.contextmanager
@@ -147,7 +158,14 @@ def _folder(config: Config, default: str) -> Iterator[Path]:
     yield folder
 
 
-def _in_folder(folder: Path, trainer: Trainer, teacher: RunTeacher, progress: Progress, stop: Stop) -> Result:
+def _in_folder(
+    folder: Path,
+    trainer: Trainer,
+    teacher: RunTeacher,
+    levels: dict[str, Any] | None,
+    progress: Progress,
+    stop: Stop,
+) -> Result:
     config = trainer.config
     lock = run_folder.Lock(folder)
     try:
@@ -157,10 +175,13 @@ def _in_folder(folder: Path, trainer: Trainer, teacher: RunTeacher, progress: Pr
                 imported.keep_in(folder, trainer.task)
                 if teacher.content is not None:
                     write_json(folder / run_folder.TEACHER, teacher.content)
+                if levels is not None:
+                    write_json(folder / run_folder.LEVELS, levels)
             run = Run(trainer, teacher, folder, progress, stop, resumed=False)
         except BaseException:
             lock.release()
-            for name in (run_folder.CONFIG, run_folder.TEACHER, imported.FILE):  # nothing else is in it yet
+            # Nothing else is in the folder yet.
+            for name in (run_folder.CONFIG, run_folder.TEACHER, run_folder.LEVELS, imported.FILE):
                 (folder / name).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -321,6 +342,7 @@ def evaluate(
     simulator: Simulator = "jax",
     watch: Callable[[str], None] | None = None,
     imports: Sequence[extensions.Importable] = (),
+    levels_from: str | Path | None = None,
 ) -> dict[str, Any]:
     """Evaluates a saved run's students again on held-out levels.
 
@@ -332,6 +354,7 @@ def evaluate(
         simulator: "jax", or "minigrid": Farama's, on the first levels of its own that are in the test split.
         watch: shows the first student on MiniGrid in a window, sampled actions only; hears how each episode ended.
         imports: extensions to load beside those of the run, which are loaded by themselves.
+        levels_from: a level file to play, all of its levels by default; the run's own held-out levels if left out.
 
     Returns:
         `success`, `return` and `length` (means over levels and seeds, actions sampled), `levels`, `task`,
@@ -343,18 +366,27 @@ def evaluate(
         RunFolderError, CheckpointError: `run_dir` is not a run folder, or holds no student yet.
         UnknownTask, ConfigError: `env` is unknown or not for this student; `levels` is below 1; MiniGrid is not
             installed, does not know the task or has no display.
+        LevelFileError: `levels_from` is no level file, or not one of this task's.
     """
     if watch is not None and simulator != "minigrid":
         raise ConfigError("`watch` shows MiniGrid's own window; add `simulator=minigrid`")
     compilation.keep_compiled()
     with jax.enable_x64(False):
         saved = open_run(run_dir, checkpoint, imports)
-        if levels is None:
-            levels = saved.settings.heldout_levels if watch is None else 10
-        if not 1 <= levels <= MOST["heldout_levels"]:
-            raise ConfigError(f"`levels` must be from 1 to {MOST['heldout_levels']}, not {levels}")
         trainer = player(saved, env).spread()
-        sampled, greedy = _played(trainer, saved.params, levels, simulator, watch)
+        if levels_from is not None and simulator != "jax":
+            raise ConfigError("`levels_from` is for levels in JAX: MiniGrid draws its own")
+        file = levels_from
+        if file is None and saved.settings.levels_from and trainer.task.name == saved.task.name and simulator == "jax":
+            file = Path(run_dir).expanduser() / run_folder.LEVELS
+        given = None if file is None else level_file.read(file, trainer.task)
+        most = MOST["heldout_levels"] if given is None else given.agent.shape[0]
+        if levels is None:
+            own = saved.settings.heldout_levels if levels_from is None else most
+            levels = own if watch is None else 10
+        if not 1 <= levels <= most:
+            raise ConfigError(f"`levels` must be from 1 to {most}, not {levels}")
+        sampled, greedy = _played(trainer, saved.params, levels, simulator, watch, given)
     pooled = intervals.intervals(sampled)
     return strict(
         dict(
@@ -371,7 +403,7 @@ def evaluate(
 
 
 def _played(
-    trainer: Trainer, params: Any, levels: int, where: Simulator, watch: Callable[[str], None] | None
+    trainer: Trainer, params: Any, levels: int, where: Simulator, watch: Callable[[str], None] | None, given: Any
 ) -> tuple[Episodes, Episodes | None]:
     """Sampled and, unless watched, greedy episodes, leading axes (seeds, levels)."""
     config = trainer.config
@@ -382,7 +414,7 @@ def _played(
         if watch is not None:
             return simulator.watch(trainer.players, params, key, levels, watch), None
         return simulator.evaluate(trainer.players, params, key, levels)
-    evaluator = heldout.Evaluator(trainer.players, None, config.validation_levels)
+    evaluator = heldout.Evaluator(trainer.players, None, config.validation_levels, given)
     made = evaluator.programs(params, {"test": levels}, pictures=False)
     del made["others"]
     evaluator.use(compilation.compile_all(made))

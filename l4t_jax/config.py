@@ -131,6 +131,9 @@ class Config:
     """Levels of each such measurement."""
     heldout_levels: int = 1000
     """Held-out levels of the evaluation after training."""
+    levels_from: str | None = None
+    """A level file (`python -m l4t_jax.tasks export` writes one), the first levels of which are the held-out ones; by
+    default they are the task's own, the same for everyone."""
     run_dir: str | None = None
     """Folder for the results; runs/TASK-ALGO-SEED by default."""
     wandb: str | None = None

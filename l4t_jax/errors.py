@@ -54,6 +54,10 @@ class TeacherFileError(Refusal, ValueError):
     """A teacher file cannot be read or does not fit the task; the message says what is wrong and what would do."""
 
 
+class LevelFileError(Refusal, ValueError):
+    """A level file cannot be read or written, or does not fit the task; the message says what is wrong."""
+
+
 class TooManyStates(Refusal, ValueError):
     """The symbolic states of a task are too many to ask for all of them; the message says what can be done."""
 
@@ -101,6 +105,10 @@ class ExtensionError(ConfigError):
 
 class ChangedExtension(UserWarning):
     """An extension is not the one that a run was made with, and is loaded all the same; the message names it."""
+
+
+class NavixName(UserWarning):
+    """A task was named by navix's id; the message says which task of MiniGrid's runs."""
 
 
 def missing_platform(error: BaseException) -> ConfigError | None:

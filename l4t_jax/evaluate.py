@@ -28,6 +28,8 @@ class Command:
     """Another task, which the same student can play."""
     imports: tuple[str, ...] = ()
     """A Python file or a module of yours to load, such as one with that task; the run's own are loaded anyway."""
+    levels_from: str | None = None
+    """A level file to play (`python -m l4t_jax.tasks export` writes one)."""
     checkpoint: Literal["last", "best"] = "last"
     """last: the parameters at the end. best: of each seed, those with the highest success on validation levels."""
     simulator: Literal["jax", "minigrid"] = "jax"
@@ -51,6 +53,7 @@ def _main(argv: Sequence[str], prog: str) -> int:
         found = api.evaluate(
             command.run, levels=command.levels, env=command.env, checkpoint=command.checkpoint,
             simulator=command.simulator, watch=_told if command.watch else None, imports=command.imports,
+            levels_from=command.levels_from,
         )  # fmt: skip
         if command.json:
             print_json(found)

@@ -14,6 +14,7 @@ from l4t_jax import parallel
 from l4t_jax.envs.navix import GridTask
 from l4t_jax.envs.pools import LevelPool
 from l4t_jax.envs.state import State
+from l4t_jax.envs.task import Task
 
 HELDOUT_KEY = 20231113  # seed of the levels of validation and test
 BUCKETS = 16
@@ -39,20 +40,32 @@ def level_hash(level: State) -> jax.Array:
     return h ^ (h >> 16)
 
 
-def in_split(level: State, split: str) -> jax.Array:
-    """Whether a level belongs to `split` ("training", "validation" or "test"), `bool[...]`."""
+def in_split(level: State, split: str, task: Task | None = None) -> jax.Array:
+    """Whether a level belongs to `split` ("training", "validation" or "test"), `bool[...]`.
+
+    Args:
+        level: at the start of an episode; leading axes are batch axes.
+        split: which.
+        task: whose level it is; every level of a task whose splits share them belongs to each.
+    """
     first, last = SPLITS[split]
     bucket = (level_hash(level) % BUCKETS).astype(jnp.int32)
-    return (bucket >= first) & (bucket < last)
+    mine = (bucket >= first) & (bucket < last)
+    return jnp.ones_like(mine) if task is not None and shares_levels(task) else mine
+
+
+def shares_levels(task: Task) -> bool:
+    """Whether a task has so few levels that training, validation and test share them."""
+    return task.distinct_levels is not None or (isinstance(task.layout, LevelPool) and task.layout.shared)
 
 
 def draw_levels(env: GridTask, key: jax.Array, number: int, split: str, axis: str | None = None) -> State:
     """`number` levels of a split, drawn as the task draws them; `State` with a leading axis.
 
     Candidates are drawn a half more than the split needs on average, and those of other splits left out. Should too
-    few remain (a task with a handful of layouts), those that remain are repeated in turn. Within a program on many
-    devices (`axis` of their mesh) each draws its share, and all get them all. Of a pool none is drawn twice, and all
-    are of every split where they are few (`LevelPool.shared`).
+    few remain (a task with a handful of layouts), those that remain are repeated in turn. A task of a family with fewer
+    than 1,000 levels (`Task.distinct_levels`), and a small pool, has the same in all splits; of a pool none is drawn
+    twice. Within a program on many devices (`axis` of their mesh) each draws its share, and all get them all.
     """
     first, last = SPLITS[split]
     candidates = int(number * BUCKETS / (last - first) * 1.5) + 64
@@ -64,9 +77,7 @@ def draw_levels(env: GridTask, key: jax.Array, number: int, split: str, axis: st
         candidates = len(indices)
         levels = jax.vmap(lambda index: env.begin(pool.at(index)))(parallel.shard(indices, axis))
     levels = parallel.all_gather(levels, candidates, axis)
-    mine = in_split(levels, split)
-    if pool is not None and pool.shared:
-        mine = jnp.ones_like(mine)
+    mine = in_split(levels, split, env.task)
     order = jnp.argsort(~mine, stable=True)  # mine first
     count = jnp.maximum(jnp.sum(mine), 1)
     chosen = order[jnp.arange(number) % count]

@@ -89,8 +89,10 @@ class Task:
         skills: names of the skills that plans may use.
         description: the task in one or two sentences, as an LLM is told.
         teacher: the task's own teacher file: a name among the package's, or a path; None without one.
-        family, minigrid_id: of MiniGrid, where it is one of its environments.
+        family, minigrid_id: of MiniGrid, where it is one of its environments; the id is a name of the task too.
         aliases: other names for it.
+        distinct_levels: how many levels there are, where its family has fewer than 1,000: training, validation and test
+            then share them. None where there are more, and each belongs to one split.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Task:
     family: str = ""
     minigrid_id: str | None = None
     aliases: tuple[str, ...] = ()
+    distinct_levels: int | None = None
 
     def __post_init__(self) -> None:
         if not (3 <= self.width <= LARGEST_MAP and 3 <= self.height <= LARGEST_MAP):

@@ -63,10 +63,11 @@ class Evaluator:
         players: the students.
         table: the teacher; None without one.
         chunk: number of levels played at a time.
+        given: levels that are played for those of the test split, such as a file's; leading axis levels.
     """
 
-    def __init__(self, players: Players, table: TeacherTable | None, chunk: int) -> None:
-        self.players, self.table, self.chunk = players, table, chunk
+    def __init__(self, players: Players, table: TeacherTable | None, chunk: int, given: State | None = None) -> None:
+        self.players, self.table, self.chunk, self.given = players, table, chunk, given
         self._compiled: dict[str, Any] = {}
         self._levels: dict[str, State] = {}
 
@@ -80,6 +81,8 @@ class Evaluator:
         """
         env, mesh = self.players.env, self.players.mesh
         padded = {split: -(-number // self.chunk) * self.chunk for split, number in levels.items()}
+        if self.given is not None:
+            padded.pop("test", None)
 
         def draw() -> dict[str, State]:
             return {split: heldout_levels(env, number, split) for split, number in padded.items()}
@@ -90,7 +93,7 @@ class Evaluator:
         def chunk(x: Any) -> Any:
             return jax.ShapeDtypeStruct((self.chunk, *x.shape[1:]), x.dtype)
 
-        some = jax.tree.map(chunk, next(iter(jax.eval_shape(draw).values())))
+        some = jax.tree.map(chunk, next(iter(jax.eval_shape(draw).values()), self.given))
         number, greedy = jnp.int32(0), jnp.bool_(False)
         everywhere = PartitionSpec()
         params, table = parallel.specs(mesh, params, everywhere), parallel.specs(mesh, self.table, everywhere)
@@ -150,6 +153,10 @@ class Evaluator:
         """Stores the compiled `programs` and draws the levels."""
         self._compiled = compiled
         self._levels = jax.device_get(compiled["levels"]())
+        if self.given is not None:
+            number = self.given.agent.shape[0]
+            whole = np.arange(-(-number // self.chunk) * self.chunk) % number
+            self._levels["test"] = jax.tree.map(lambda leaf: leaf[whole], self.given)
 
     def _chunks(self, split: str, number: int) -> list[State]:
         whole, size = self._levels[split], self.chunk

@@ -60,7 +60,7 @@ def levels(task: Task, seeds: list[int]) -> State:
 
 def test_seeds(task: Task, number: int) -> list[int]:
     """The first `number` seeds of the simulator's `reset` whose layouts are in the test split."""
-    mine, found = jax.jit(lambda env_states: in_split(env_states, "test")), []
+    mine, found = jax.jit(lambda env_states: in_split(env_states, "test", task)), []
     for first in itertools.count(0, AT_A_TIME):
         seeds = range(first, first + AT_A_TIME)
         hit = np.asarray(mine(levels(task, list(seeds))))

@@ -22,7 +22,7 @@ import numpy as np
 
 from l4t_jax import files, parallel
 from l4t_jax.errors import DamagedCheckpoint, Diverged, Interrupted
-from l4t_jax.evaluation import intervals
+from l4t_jax.evaluation import intervals, level_file
 from l4t_jax.evaluation.heldout import Evaluator
 from l4t_jax.evaluation.playing import Episodes
 from l4t_jax.reporting import machine, pictures, run_folder, webpage
@@ -72,7 +72,10 @@ class Run:
         )
         progress.phase("compiling")
         began = time.perf_counter()
-        self.evaluator = Evaluator(trainer.players, table, config.validation_levels)
+        given = None
+        if config.levels_from is not None:
+            given = level_file.to_levels(level_file.load(folder / run_folder.LEVELS), trainer.task, config.levels_from)
+        self.evaluator = Evaluator(trainer.players, table, config.validation_levels, given)
         longest = max(end - begin for begin, end in itertools.pairwise([0, *self.ends]))
         with programs.memory_errors(config):
             self._compiled = programs.compile_run(trainer, table, self.evaluator, longest)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from minigrid.core.mission import MissionSpace
 from minigrid.core.roomgrid import RoomGrid as TheirRoomGrid
-from oracles import farama
 
 from l4t_jax.envs.cells import DOOR_LOCKED, EMPTY_CODE, KEY, WALL, code
 from l4t_jax.envs.room_grid import DOWN_SIDE, LEFT_SIDE, RIGHT_SIDE, UP_SIDE, RoomGrid, paint, shuffled
+from l4t_jax.evaluation.farama import code_of
 
 GRID = RoomGrid(room_size=5, cols=3, rows=2)
 
@@ -22,7 +22,7 @@ def theirs():
 
 
 def codes(env):
-    return np.reshape([farama.code_of(cell) for cell in env.grid.grid], (env.height, env.width)).T
+    return np.reshape([code_of(cell) for cell in env.grid.grid], (env.height, env.width)).T
 
 
 def test_walls_and_start_are_minigrids(theirs):

@@ -1,4 +1,4 @@
-"""Levels drawn by Farama's own generators, in our form; and how two samples of levels are compared.
+"""How samples of levels are compared: those of our generators, and of Farama's own in our form.
 
 Each statistic is a label of a level, such as where its first key lies. Two samples of labels are compared by a
 chi-square test. `labels` finds the statistics from the levels themselves: what each cell holds, where the things of
@@ -8,61 +8,20 @@ each kind are, seen from the agent and from each other, and how colours and miss
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections import Counter
 from functools import cache
 from typing import Any
 
-import gymnasium as gym
 import jax
-import minigrid  # noqa: F401  registers the ids
 import numpy as np
-from minigrid.core.world_object import Box, WorldObj
 from scipy import stats
 
-from l4t_jax.envs.cells import DOOR_CLOSED, EMPTY, WALL
+from l4t_jax.envs.cells import EMPTY, WALL
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.task import Task
+from l4t_jax.evaluation.farama import make, read_level
 
 Labels = dict[str, np.ndarray]
-
-
-def make(minigrid_id: str) -> Any:
-    """Farama's environment without its wrappers, not reset; several ids call themselves out of date."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return gym.make(minigrid_id).unwrapped
-
-
-@cache
-def missions(task: Task) -> dict[str, tuple[int, ...]]:
-    """All missions of a task: the sentence, and the values that stand for it."""
-    if task.mission is None:
-        return {task.text: ()}
-    fields = [words for _, words in task.mission.fields]
-    values = itertools.product(*(range(len(words)) for words in fields))
-    return {task.mission.text(tuple(w[v] for w, v in zip(fields, vector, strict=True))): vector for vector in values}
-
-
-def code_of(cell: WorldObj | None) -> int:
-    """The cell code of one of Farama's objects, or of None, where nothing is."""
-    if cell is None:
-        return EMPTY
-    kind, colour, state = cell.encode()
-    return (DOOR_CLOSED - 1 + state if state else kind) | colour << 4
-
-
-def from_minigrid(env: Any, task: Task) -> Layout:
-    """The level that a Farama environment stands on, as `task.layout` would give it; NumPy arrays.
-
-    Raises KeyError if its mission is none of the task's.
-    """
-    cells = [code_of(cell) for cell in env.grid.grid]
-    inside = [code_of(cell.contains) if isinstance(cell, Box) and cell.contains else 0 for cell in env.grid.grid]
-    cells, inside = np.asarray([cells, inside], np.uint8).reshape(2, env.height, env.width).swapaxes(1, 2)
-    mission = np.asarray(missions(task)[env.mission], np.int8)
-    agent = np.asarray([*env.agent_pos, env.agent_dir], np.int8)
-    return Layout(cells, agent, mission if task.mission else None, None, inside if inside.any() else None)
 
 
 @cache
@@ -73,7 +32,7 @@ def theirs(task: Task, number: int) -> Layout:
     levels = []
     for _ in range(number):
         env._gen_grid(env.width, env.height)  # what MiniGrid's reset draws a level with, without looking at it
-        levels.append(from_minigrid(env, task))
+        levels.append(read_level(env, task))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *levels)
 
 

@@ -11,8 +11,7 @@ import numpy as np
 from l4t_jax.envs.cells import LAVA, WALL
 from l4t_jax.envs.registry import get_task
 from l4t_jax.envs.state import Layout, State, Transition
-from l4t_jax.envs.targets import PLACE
-from l4t_jax.envs.task import Task
+from l4t_jax.evaluation.farama import Targets, carried, make, read_level
 from oracles import farama
 
 NAMES = (
@@ -27,66 +26,17 @@ NAMES = (
 )  # the 44 ids, without prefix and version
 
 
-class Marks:
-    """What the targets of a Farama episode are, taken from its first state: objects to follow and places."""
-
-    def __init__(self, env: Any, family: str) -> None:
-        self.objects: list[tuple[Any, int]] = []
-        self.places: list[tuple[Any, int]] = []
-        at = env.grid.get
-        if family == "GoToDoor":
-            self.objects = [(at(*env.target_pos), 0)]
-        elif family == "GoToObject":
-            self.objects, self.places = [(at(*env.target_pos), 0)], [(env.target_pos, PLACE)]
-        elif family == "Fetch":
-            alike = (env.targetType, env.targetColor)
-            self.objects = [(o, 0) for o in env.grid.grid if o and (o.type, o.color) == alike]
-        elif family == "PutNear":
-            self.objects = [(at(*env.move_pos), 0), (at(*env.target_pos), 1)]
-            self.places = [(env.target_pos, PLACE)]
-        elif family == "Memory":
-            ends = (env.success_pos, env.failure_pos)
-            away = [(x, y + (1 if y > env.height // 2 else -1)) for x, y in ends]
-            self.objects = [(at(*place), bit) for bit, place in enumerate([*away, (1, env.height // 2 - 1)])]
-        elif family == "Dynamic-Obstacles":
-            self.objects = [(ball, bit) for bit, ball in enumerate(env.obstacles)]
-
-    def now(self, env: Any) -> np.ndarray | None:
-        """`uint8[W, H]` targets as they are, or None where the family has none."""
-        if not self.objects:
-            return None
-        targets = np.zeros((env.height, env.width), np.uint8)
-        cells = {id(cell): divmod(index, env.width) for index, cell in enumerate(env.grid.grid) if cell}
-        for thing, bit in self.objects:
-            if id(thing) in cells:
-                targets[cells[id(thing)]] |= 1 << bit
-        for (x, y), bit in self.places:
-            targets[y, x] |= 1 << bit
-        return targets.T
-
-    def carried(self, env: Any) -> np.ndarray | None:
-        """`uint8[]` bits of the carried object, or None where the family has no targets."""
-        if not self.objects:
-            return None
-        return np.uint8(sum(1 << bit for thing, bit in self.objects if thing is env.carrying))  # pyright: ignore
-
-
-def level(env: Any, task: Task) -> Layout:
-    """The level that a Farama environment stands on at the start of an episode, targets included."""
-    return farama.from_minigrid(env, task)._replace(targets=Marks(env, task.family).now(env))
-
-
 @cache
 def theirs(name: str, number: int) -> Layout:
     """`number` levels of Farama's generator, stacked."""
     task = get_task(name)
-    env = farama.make(task.minigrid_id)
+    env = make(task.minigrid_id)
     env.reset(seed=20231113)
     levels = []
     for _ in range(number):
         env.agent_pos, env.agent_dir = (-1, -1), -1  # as reset does: else the last agent's cell would be avoided
         env._gen_grid(env.width, env.height)
-        levels.append(level(env, task))
+        levels.append(read_level(env, task))
     return jax.tree.map(lambda *leaves: np.stack(leaves), *levels)
 
 
@@ -114,7 +64,7 @@ class Episode:
 
     def __init__(self, name: str, seed: int) -> None:
         self.task = get_task(name)
-        self.env = farama.make(self.task.minigrid_id)
+        self.env: Any = make(self.task.minigrid_id)
         self.transitions: list[Transition] = []
         self.rewards: list[float] = []
         self.ended: list[bool] = []
@@ -123,15 +73,15 @@ class Episode:
     def reset(self, seed: int | None = None) -> None:
         """Starts a new level; the steps so far are kept."""
         self.env.reset(seed=seed)
-        self.marks = Marks(self.env, self.task.family)
+        self.marks = Targets(self.env, self.task.family)
 
     def state(self) -> State:
         """The environment's state, NumPy arrays; nothing is seen."""
-        level = farama.from_minigrid(self.env, self.task)
-        carrying = np.uint8(farama.code_of(self.env.carrying) if self.env.carrying else 0)
+        level = read_level(self.env, self.task, self.marks)
         return State(
-            level.cells, np.zeros(level.cells.shape, bool), level.agent, carrying, np.full(2, -1, np.int8),
-            mission=level.mission, targets=self.marks.now(self.env), carried_targets=self.marks.carried(self.env),
+            level.cells, np.zeros(level.cells.shape, bool), level.agent, np.uint8(carried(self.env)),
+            np.full(2, -1, np.int8),
+            mission=level.mission, targets=level.targets, carried_targets=self.marks.carried(self.env),
         )  # fmt: skip
 
     def step(self, action: int) -> tuple[float, bool]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from l4t_jax.envs.cells import BALL, BLUE, BOX, DIR_X, DIR_Y, DOOR_CLOSED, DOOR_LOCKED, GREEN, GREY, KEY, code
 from l4t_jax.envs.layout import between, pick, put
-from l4t_jax.envs.registry import register_task
+from l4t_jax.envs.registry import refuse_id, register_task
 from l4t_jax.envs.roles import ANY_BOX, FITTING_DOORS, FITTING_KEYS, MAZE_SKILLS, OBSTACLES
 from l4t_jax.envs.room_grid import RIGHT_SIDE, RoomGrid, paint, shuffled, split_draws
 from l4t_jax.envs.state import Layout
@@ -153,3 +153,5 @@ REFUSED = {
     )
     for name in ("2Dlhb", "1Q", "2Q", "Full")
 }
+for minigrid_id, why in REFUSED.items():
+    refuse_id(minigrid_id, why)

@@ -9,6 +9,7 @@ from oracles import farama
 from l4t_jax.envs.cells import COLOURS, DOOR_CLOSED, GOAL
 from l4t_jax.envs.families import multi_room
 from l4t_jax.envs.registry import get_task
+from l4t_jax.evaluation.farama import make, read_level
 
 NUMBER = 2_000
 UNLIKELY = 1e-8
@@ -45,7 +46,7 @@ def room_labels(rooms):
 def test_chains_of_rooms_are_distributed_as_minigrids(name):
     task = get_task(name)
     number, largest = task.layout.args
-    env = farama.make(task.minigrid_id)
+    env = make(task.minigrid_id)
     env.reset(seed=7)
     theirs = []
     for _ in range(NUMBER):
@@ -59,11 +60,11 @@ def test_chains_of_rooms_are_distributed_as_minigrids(name):
 
 def test_the_map_of_a_chain_is_minigrids():
     task = get_task("MultiRoom-N6")
-    env = farama.make(task.minigrid_id)
+    env = make(task.minigrid_id)
     build = jax.jit(multi_room.build)
     for seed in range(50):
         env.reset(seed=seed)
-        level, rooms = farama.from_minigrid(env, task), their_rooms(env)
+        level, rooms = read_level(env, task), their_rooms(env)
         colours = level.cells[rooms.door_x[1:], rooms.door_y[1:]] >> 4
         cells, within = build(rooms, jnp.asarray(colours, jnp.int32))
         np.testing.assert_array_equal(cells, np.where((level.cells & 15) == GOAL, 1, level.cells))

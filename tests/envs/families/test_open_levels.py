@@ -10,6 +10,7 @@ from oracles.open_families import NAMES, labels, theirs
 
 from l4t_jax.envs.cells import BALL, KEY, LAVA
 from l4t_jax.envs.registry import get_task
+from l4t_jax.evaluation.farama import make
 
 # Of each family what differs most; the others are compared in the slow tier.
 SOME = (
@@ -62,7 +63,7 @@ def test_the_levels_that_occur_are_minigrids(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_task_says_of_itself_what_minigrid_says(name):
-    task, env = get_task(name), farama.make(f"MiniGrid-{name}-v0")
+    task, env = get_task(name), make(f"MiniGrid-{name}-v0")
     assert (task.width, task.height, task.max_steps) == (env.width, env.height, env.max_steps)
     assert (task.see_through, task.view, task.num_actions) == (
         env.see_through_walls, env.agent_view_size, env.action_space.n,

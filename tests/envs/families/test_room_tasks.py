@@ -9,17 +9,18 @@ from test_room_levels import IDS
 
 from l4t_jax.envs import dynamics
 from l4t_jax.envs.cells import BALL, BLUE, BOX, COLOURS, DOOR_LOCKED, EMPTY, GREEN, KEY, PICKUP, TOGGLE, code
-from l4t_jax.envs.families.obstructed_maze import MAZES, REFUSED
+from l4t_jax.envs.families.obstructed_maze import REFUSED
 from l4t_jax.envs.registry import get_task
+from l4t_jax.evaluation.farama import make, missions, read_level
 
 
 @pytest.mark.parametrize("name", IDS)
 def test_a_task_is_minigrids(name):
     task = get_task(name)
-    env = farama.make(task.minigrid_id)
+    env = make(task.minigrid_id)
     assert (task.width, task.height, task.max_steps) == (env.width, env.height, env.max_steps)
     assert (task.view, task.see_through) == (env.agent_view_size, env.see_through_walls)
-    spoken = farama.missions(task)
+    spoken = missions(task)
     assert {env.reset(seed=seed)[0]["mission"] for seed in range(10)} <= spoken.keys()
     assert all(env.observation_space["mission"].contains(sentence) for sentence in spoken)
 
@@ -27,9 +28,9 @@ def test_a_task_is_minigrids(name):
 @pytest.mark.parametrize("name", IDS)
 def test_a_level_of_minigrids_has_the_form_of_ours(name):
     task = get_task(name)
-    env = farama.make(task.minigrid_id)
+    env = make(task.minigrid_id)
     env.reset(seed=1)
-    theirs, ours = farama.from_minigrid(env, task), jax.eval_shape(task.layout, jax.random.key(0))
+    theirs, ours = read_level(env, task), jax.eval_shape(task.layout, jax.random.key(0))
     assert jax.tree.structure(theirs) == jax.tree.structure(ours)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), theirs) == jax.tree.map(
         lambda leaf: (leaf.shape, leaf.dtype), ours
@@ -37,13 +38,13 @@ def test_a_level_of_minigrids_has_the_form_of_ours(name):
 
 
 def test_missions_are_minigrids_sentences():
-    assert len(farama.missions(get_task("LockedRoom"))) == 36
-    assert farama.missions(get_task("LockedRoom"))[
+    assert len(missions(get_task("LockedRoom"))) == 36
+    assert missions(get_task("LockedRoom"))[
         "get the purple key from the yellow room, unlock the purple door and go to the goal"
     ] == (COLOURS.index("purple"), COLOURS.index("yellow"))
-    assert farama.missions(get_task("KeyCorridorS3R3"))["pick up the grey ball"] == (COLOURS.index("grey"),)
-    assert farama.missions(get_task("UnlockPickup"))["pick up the red box"] == (COLOURS.index("red"),)
-    assert farama.missions(get_task("ObstructedMaze-Full")) == {"pick up the blue ball": ()}
+    assert missions(get_task("KeyCorridorS3R3"))["pick up the grey ball"] == (COLOURS.index("grey"),)
+    assert missions(get_task("UnlockPickup"))["pick up the red box"] == (COLOURS.index("red"),)
+    assert missions(get_task("ObstructedMaze-Full")) == {"pick up the blue ball": ()}
 
 
 def test_a_mission_names_what_is_there():
@@ -52,24 +53,10 @@ def test_a_mission_names_what_is_there():
     np.testing.assert_array_equal(boxes, levels.mission)
 
 
-def test_the_old_id_of_four_rooms_has_six():
-    assert get_task("MultiRoom-N4-S5-v0").max_steps == 120
-    assert get_task("MultiRoom-N4-S5").max_steps == 80
-    assert get_task("MultiRoom-N4-S5").minigrid_id == "MiniGrid-MultiRoom-N4-S5-v1"
-
-
-def test_every_id_of_obstructed_maze_is_known_or_refused():
-    import gymnasium
-
-    ids = {name for name in gymnasium.registry if name.startswith("MiniGrid-ObstructedMaze-")}
-    assert ids == {f"MiniGrid-ObstructedMaze-{version}" for version in MAZES} | REFUSED.keys()
-    assert len(ids) == 13
-
-
 @pytest.mark.parametrize("minigrid_id", REFUSED)
 def test_a_refused_id_draws_levels_without_a_key(minigrid_id):
     assert minigrid_id.replace("-v0", "-v1") in REFUSED[minigrid_id]
-    env = farama.make(minigrid_id)
+    env = make(minigrid_id)
     env.reset(seed=0)
     lost = 0
     for _ in range(300):
