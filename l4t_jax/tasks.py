@@ -75,6 +75,8 @@ class Show:
             return 0
         print(f"{task.name} ({task.minigrid_id or 'no MiniGrid id'}), {task.width} x {task.height}, ", end="")
         print(f"at most {task.max_steps} steps")
+        if task.distinct_levels is not None:
+            print(f"levels: {task.distinct_levels}, which training, validation and test share")
         for number, one in enumerate(shown, 1):
             print(f"\ntest level {number}\n{sheet.as_text(one)}\nmission: {one.mission or 'none'}")
             if one.sentence is not None:

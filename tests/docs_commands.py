@@ -46,6 +46,8 @@ SMALL = {
     "python -m l4t_jax.run": TINY,
     "python -m l4t_jax.run --help": "",
     "python -m l4t_jax.tasks": "",
+    "python -m l4t_jax.tasks check": "--steps 64",
+    "python -m l4t_jax.tasks gallery": "--out .",
     "python -m l4t_jax.run --resume": "",
     "l4t": TINY,
     "python -m l4t_jax.evaluate": "--levels 8",
@@ -64,7 +66,7 @@ SMALL = {
     "for i in 0 1; do": TINY,
 }
 # Those that train or measure: the full tier. The others run always, and so does the first command of the README.
-SLOW = {"python -m l4t_jax.run", "l4t", "python benchmarks/reproduce.py", "for i in 0 1; do"} | {
+SLOW = {"python -m l4t_jax.run", "l4t", "python -m l4t_jax.tasks gallery", "for i in 0 1; do"} | {
     entry for entry in SMALL if "benchmarks/" in entry
 }
 FIRST = "python -m l4t_jax.run --env DoorKey"

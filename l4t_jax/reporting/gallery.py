@@ -84,9 +84,9 @@ def _picture(task: Task) -> Image.Image:
     from l4t_jax.reporting import render
 
     (level,) = sheet.shown_levels(task, 1)
-    image = render.world_image(level.cells, level.agent, level.seen, level.carrying)
+    image = render.world_image(level.cells, level.agent, carrying=level.carrying)
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return image.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return image
 
 
 def page() -> str:
@@ -94,9 +94,9 @@ def page() -> str:
     lines = [
         "# Gallery of the tasks",
         "",
-        "Made by `python -m l4t_jax.tasks gallery`. Each picture is the first test level of one id of a family; what",
-        "the agent does not see at the start is dark. `python -m l4t_jax.tasks show NAME` draws more. States are the",
-        "symbolic states that a teacher is asked for; a dash: the task names no objects, or too many to list.",
+        "Made by `python -m l4t_jax.tasks gallery`. Each picture is the first test level of one id of a family, the",
+        "whole map; `tasks show NAME` draws more, with what the agent sees. States are the symbolic states that a",
+        "teacher is asked for; a dash: the task names no objects, or too many to list.",
     ]
     for family, tasks in families().items():
         missions = list(dict.fromkeys(_mission(task) for task in tasks))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax.envs import draw_levels, get_task
+from l4t_jax.envs import draw_levels, get_task, list_tasks
 from l4t_jax.envs.levels import BUCKETS, SPLITS, in_split, level_hash
 from l4t_jax.envs.navix import make_env
 
@@ -74,3 +74,45 @@ def test_a_task_with_few_layouts_repeats_them_rather_than_leave_its_split():
     levels = jax.jit(lambda key: draw_levels(env, key, 1_000, "validation"))(jax.random.key(0))
     assert bool(in_split(levels, "validation").all())
     assert len(np.unique(np.asarray(level_hash(levels)))) < 200
+
+
+FEW = [name for name in list_tasks() if get_task(name).distinct_levels is not None]
+
+
+def counted(name, number=20_000):
+    env = make_env(get_task(name))
+    draw = jax.jit(lambda key: level_hash(jax.vmap(env.initial)(jax.random.split(key, number))))
+    return len(np.unique(np.asarray(draw(jax.random.key(0)))))
+
+
+def test_the_families_with_few_levels_are_these():
+    assert {get_task(name).family for name in FEW} == {"Empty", "DistShift", "LavaGap", "Memory"}
+    assert {get_task(name).family for name in list_tasks() if name not in FEW}.isdisjoint(
+        get_task(name).family for name in FEW
+    )
+
+
+@pytest.mark.parametrize("name", ["Empty-Random-6x6", "LavaGapS7", "MemoryS13Random"])
+def test_a_task_with_few_levels_says_how_many(name):
+    assert counted(name) == get_task(name).distinct_levels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted({get_task(name).family for name in list_tasks()} - {""}))
+def test_a_family_shares_its_levels_if_it_has_fewer_than_a_thousand(family):
+    names = [name for name in list_tasks() if get_task(name).family == family]
+    numbers = {name: counted(name) for name in names}
+    if sum(numbers.values()) < 1_000:
+        assert numbers == {name: get_task(name).distinct_levels for name in names}
+    else:
+        assert {get_task(name).distinct_levels for name in names} == {None}
+
+
+@pytest.mark.parametrize("split", list(SPLITS))
+def test_all_splits_share_the_levels_of_a_task_with_few(split):
+    for name, distinct in (("Empty-8x8", 1), ("MemoryS7", 16)):
+        task = get_task(name)
+        levels = jax.jit(lambda task=task: draw_levels(make_env(task), jax.random.key(1), 300, split))()
+        assert len(np.unique(np.asarray(level_hash(levels)))) == distinct
+        assert bool(in_split(levels, split, task).all())
+    assert not bool(in_split(levels, split).all())  # by their hashes they would be apart

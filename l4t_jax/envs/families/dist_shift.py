@@ -50,5 +50,6 @@ for _name, _row in (("DistShift1", 2), ("DistShift2", 5)):
             description="The agent must walk onto the goal, around strips of lava, which ends the episode.",
             teacher="find-goal.json",
             see_through=True,
+            distinct_levels=1,
         )
     )

@@ -30,13 +30,13 @@ def empty(size: int, anywhere: bool, key: jax.Array) -> Layout:
     return Layout(cells, pose(*agent, between(direction, 0, 4)))
 
 
-for _name, _size, _anywhere in (
-    ("Empty-5x5", 5, False),
-    ("Empty-Random-5x5", 5, True),
-    ("Empty-6x6", 6, False),
-    ("Empty-Random-6x6", 6, True),
-    ("Empty-8x8", 8, False),
-    ("Empty-16x16", 16, False),
+for _name, _size, _anywhere, _levels in (
+    ("Empty-5x5", 5, False, 1),
+    ("Empty-Random-5x5", 5, True, 32),
+    ("Empty-6x6", 6, False, 1),
+    ("Empty-Random-6x6", 6, True, 60),
+    ("Empty-8x8", 8, False, 1),
+    ("Empty-16x16", 16, False, 1),
 ):
     register_task(
         Task(
@@ -54,5 +54,6 @@ for _name, _size, _anywhere in (
             description="The agent must walk onto the goal in the far corner of a bare room.",
             teacher="find-goal.json",
             see_through=True,
+            distinct_levels=_levels,
         )
     )

@@ -46,5 +46,6 @@ for _size in (5, 6, 7):
             skills=GOAL_SKILLS,
             description="The agent must walk onto the goal through the gap in a strip of lava, which ends the episode.",
             teacher="find-goal.json",
+            distinct_levels=(_size - 4) * (_size - 2),
         )
     )

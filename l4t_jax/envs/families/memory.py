@@ -59,7 +59,14 @@ def other_reached(transition: Transition) -> jax.Array:
     return beside(transition.next_state, 1)
 
 
-for _name, _size in (("S17Random", 17), ("S13Random", 13), ("S13", 13), ("S11", 11), ("S9", 9), ("S7", 7)):
+for _name, _size, _levels in (
+    ("S17Random", 17, 396),
+    ("S13Random", 13, 196),
+    ("S13", 13, 40),
+    ("S11", 11, 32),
+    ("S9", 9, 24),
+    ("S7", 7, 16),
+):
     register_task(
         Task(
             name=f"Memory{_name}",
@@ -83,5 +90,6 @@ for _name, _size in (("S17Random", 17), ("S13Random", 13), ("S13", 13), ("S11", 
             ),
             teacher="Memory.json",
             pickup_toggles=True,
+            distinct_levels=_levels,
         )
     )
