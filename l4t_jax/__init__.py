@@ -14,8 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from l4t_jax import import_hooks
 from l4t_jax.errors import missing_platform
+from l4t_jax.interfaces import import_hooks
 
 if TYPE_CHECKING:
     from l4t_jax.api import evaluate, train

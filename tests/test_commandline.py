@@ -12,10 +12,10 @@ import pytest
 
 import l4t_jax
 from l4t_jax import __main__ as l4t
-from l4t_jax import commandline, errors, run
+from l4t_jax import commandline, errors, run, tasks
 from l4t_jax.envs import get_task
 from l4t_jax.teacher import cache, file, prompt
-from l4t_jax.teacher.commands import COMMANDS as TEACHER_COMMANDS
+from l4t_jax.teacher import commands as teacher
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,9 +65,14 @@ def test_a_mistake_is_told(words: list[str], said: str) -> None:
 
 def every_command() -> dict[str, type]:
     """The options of each command, by its name behind `l4t`."""
-    modules = {name: importlib.import_module(module) for name, (module, _) in l4t.COMMANDS.items()}
-    found = {name: module.Command for name, module in modules.items() if name != "teacher"}
-    return found | {f"teacher {name}": command for name, command in TEACHER_COMMANDS.items()}
+    found: dict[str, type] = {"tasks": tasks.List}
+    for name, (module, _) in l4t.COMMANDS.items():
+        inner = {"teacher": teacher.COMMANDS, "tasks": tasks.COMMANDS}.get(name)
+        if inner is None:
+            found[name] = importlib.import_module(module).Command
+        else:
+            found |= {f"{name} {word}": command for word, command in inner.items()}
+    return found
 
 
 def takes_any_word(command: type) -> list[dataclasses.Field[Any]]:

@@ -16,7 +16,7 @@ import l4t_jax
 ROOT = Path(l4t_jax.__file__).parent
 # From the lowest layer up; a module may import its own layer and those below. The longest name decides.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "import_hooks"),
+    ("errors", "interfaces"),
     ("files",),
     ("config",),
     ("commandline", "extensions"),
@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reporting",),
     ("training",),
     ("saved",),
-    ("student", "gym_envs"),
+    ("student", "interfaces.gym_envs"),
     ("api",),
     ("run", "evaluate", "export", "tasks", "teacher.commands", "teacher.__main__"),
     ("__main__",),

@@ -72,8 +72,8 @@ def _register_with_gymnasium(task: Task) -> None:
         gymnasium.registry.pop(gym_id, None)
         gymnasium.register(
             gym_id,
-            entry_point="l4t_jax.gym_envs:TaskEnv",
-            vector_entry_point="l4t_jax.gym_envs:VectorTaskEnv",
+            entry_point="l4t_jax.interfaces.gym_envs:TaskEnv",
+            vector_entry_point="l4t_jax.interfaces.gym_envs:VectorTaskEnv",
             kwargs={"task": task.name},
         )
 

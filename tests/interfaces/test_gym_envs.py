@@ -13,7 +13,7 @@ from l4t_jax import list_tasks
 from l4t_jax.envs import get_task
 from l4t_jax.envs.cells import COLOURS
 from l4t_jax.errors import ConfigError, UnknownTask
-from l4t_jax.gym_envs import TaskEnv, VectorTaskEnv
+from l4t_jax.interfaces.gym_envs import TaskEnv, VectorTaskEnv
 
 SOME = ("SimpleDoorKey-v0", "Fetch-5x5-N2-v0", "Dynamic-Obstacles-Random-5x5-v0")
 ALL = [name for name in gymnasium.registry if name.startswith("l4t_jax/")]
