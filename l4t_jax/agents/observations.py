@@ -118,7 +118,7 @@ def _told_apart(objects: tuple[Role, ...]) -> tuple[Role, ...]:
     found: dict[str, Role] = {}
     for role in objects:
         if role.target is None:
-            found[role.name] = role
+            found[role.name] = dataclasses.replace(role, needs=None)
             continue
         doors = set(role.kinds) & set(DOORS)
         colours = range(len(COLOURS)) if role.colour is None else (role.colour,)

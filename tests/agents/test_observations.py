@@ -12,8 +12,9 @@ import pytest
 from l4t_jax.agents.observations import MAP, VIEW, Observation, get_observation, register_observation
 from l4t_jax.agents.rollout import begin, rollout
 from l4t_jax.agents.students import make_student, register_student
+from l4t_jax.agents.students.features import MOST_PLANES, number_of_planes
 from l4t_jax.config import Config, ConfigError
-from l4t_jax.envs import get_task
+from l4t_jax.envs import get_task, list_tasks
 from l4t_jax.envs.cells import BALL, EMPTY, KEY, NUM_ACTIONS, encode_cells
 from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import State, as_observation
@@ -106,6 +107,13 @@ def test_a_view_knows_no_targets_and_students_tell_colours_apart_instead() -> No
         (DOORS, 2, None), ((BALL,), None, None),
     ]  # fmt: skip
     assert MAP.network_task(task) is task
+
+
+def test_of_every_task_the_default_student_tells_the_views_objects_apart() -> None:
+    for name in list_tasks():
+        told = VIEW.network_task(get_task(name))
+        assert number_of_planes(told) <= MOST_PLANES, name
+        assert not any(role.target is not None or role.needs is not None for role in told.objects), name
 
 
 @pytest.mark.parametrize("name", ["ego", "lstm"])
