@@ -31,16 +31,19 @@ class Ending:
         success, failure: the rules.
         penalty: the reward of a failure.
         doubts: other rules that fit all that was seen as well.
+        seen: how many episodes ended well, badly, and by time.
     """
 
     success: Rule
     failure: Rule
     penalty: float
     doubts: tuple[str, ...] = ()
+    seen: tuple[int, int, int] = (0, 0, 0)
 
     def __str__(self) -> str:
+        well, badly, cut = self.seen
         also = f"; {', '.join(self.doubts)} would fit what was seen as well" if self.doubts else ""
-        return f"ends well by {self.success}, badly by {self.failure}{also}"
+        return f"ends well by {self.success} ({well} times), badly by {self.failure} ({badly}), {cut} by time{also}"
 
 
 ANY = Ending(Rule(("goal_reached",)), Rule(("lava_entered",)), 0.0)  # where nothing is known
@@ -104,6 +107,8 @@ def find(
             + because(original)
         )
     good = ended & (reward > 0)
+    if not good.any() and success is None and (declared := original.declared()) is not None:
+        success, failure = (Rule((name,)) for name in declared)
     if not good.any() and success is None:
         original.refuse(
             f"none of {len(looks):,} steps with random and seeking actions ended an episode with a reward, so how it "
@@ -126,7 +131,8 @@ def find(
             names = cover(bad, {name: holds[name] & ~ends for name in looked_for("badly")})
             failure = Rule(names) if names else _unknown(original, "badly", bad, holds, where)
     doubts = [*_alike(success, good, holds, "well"), *_alike(failure, bad, holds, "badly")]
-    return Ending(success, failure, penalties[0] if penalties else 0.0, tuple(doubts))
+    seen = int(good.sum()), int((ended & ~good).sum()), sum(look.truncated for look in looks)
+    return Ending(success, failure, penalties[0] if penalties else 0.0, tuple(doubts), seen)
 
 
 def _alike(rule: Rule, wanted: np.ndarray, holds: dict[str, np.ndarray], how: str) -> list[str]:

@@ -25,6 +25,12 @@ from l4t_jax.envs.task import LARGEST_MAP
 from l4t_jax.errors import CannotImport, UnknownTask
 
 NAMED = re.compile(rf"\b(?:({'|'.join(COLOURS)}) )?(key|ball|box|door|object)\b")
+INSTRUCTIONS = {  # of BabyAI: how they end well, and badly where they are strict
+    "GoToInstr": ("target_faced", "lava_entered"),
+    "OpenInstr": ("target_opened", "door_toggled_unsuccessfully"),
+    "PickupInstr": ("target_picked", "pickup_unsuccessful"),
+    "PutNextInstr": ("target_put_next", "pickup_carrying"),
+}
 MENTIONS = 2  # things of a mission that are marked
 
 
@@ -82,6 +88,7 @@ class Original:
         self.width, self.height, self.max_steps = int(env.width), int(env.height), env.max_steps
         self.view, self.see_through = int(env.agent_view_size), bool(env.see_through_walls)
         self.num_actions = int(getattr(env.action_space, "n", 0))
+        self._declared = self.declared()
         self._check()
 
     def _check(self) -> None:
@@ -131,6 +138,8 @@ class Original:
             for name, now in (("width", env.width), ("height", env.height), ("max_steps", env.max_steps)):
                 if now != getattr(self, name):
                     self.refuse(f"its {name} changes from level to level ({getattr(self, name)}, then {now})")
+            if self.declared() != self._declared:
+                self.refuse("what its instructions ask for changes from level to level")
         self._mark()
         return " ".join(str(env.mission).split())
 
@@ -138,6 +147,9 @@ class Original:
         """Finds the objects that the mission names; bits follow them, and their first places are kept."""
         self.marks, self._places, self._kept = {}, [], []
         cells = [(i, cell) for i, cell in enumerate(self.env.grid.grid) if cell is not None]
+        carried = self.env.carrying
+        if carried is not None and carried.contains is not None:
+            self.refuse("the agent carries a box with something in it from the start")
         for bit, matches in enumerate(_mentioned(self.env)):
             for i, cell in cells:
                 if matches(cell):
@@ -145,10 +157,8 @@ class Original:
                     self.marks[id(cell)] = self.marks.get(id(cell), 0) | 1 << bit
                     self._places.append((x, y, 1 << PLACE + bit))
                     self._kept.append(cell)
-            carried = self.env.carrying
             if carried is not None and matches(carried):
-                self.marks[id(carried)] = self.marks.get(id(carried), 0) | 1 << bit
-                self._kept.append(carried)
+                self.refuse("the agent carries from the start what the mission names")
 
     def snapshot(self) -> Snapshot:
         """The state as it is now."""
@@ -189,10 +199,7 @@ class Original:
     def level(self, seed: int) -> tuple[Layout, str]:
         """The level that its generator draws with a seed, as NumPy arrays, and its mission."""
         mission = self.reset(seed)
-        now = self.snapshot()
-        if now.carrying and (now.carried_targets or self.env.carrying.contains is not None):
-            self.refuse("the agent carries from the start what the mission names, or a box with something in it")
-        return level_of(now), mission
+        return level_of(self.snapshot()), mission
 
     def step(self, action: int) -> Step:
         """Takes a step."""
@@ -214,6 +221,21 @@ class Original:
         kind, colour, state = (image[..., i].astype(np.uint8) for i in range(3))
         view = np.where((kind == DOOR_OPEN) & (state > 0), state + (DOOR_CLOSED - 1), kind) | colour << 4
         return Step(view, " ".join(str(seen.get("mission", "")).split()), *ending)
+
+    def declared(self) -> tuple[str, str] | None:
+        """The rules, of success and failure, that BabyAI's instruction names on this level; None without one.
+
+        Raises:
+            CannotImport: the instruction joins several.
+        """
+        instruction = getattr(self.env, "instrs", None)
+        if instruction is None:
+            return None
+        for cls in type(instruction).__mro__:
+            if cls.__name__ in INSTRUCTIONS:
+                success, strict = INSTRUCTIONS[cls.__name__]
+                return success, strict if getattr(instruction, "strict", False) else "lava_entered"
+        return self.refuse(f"its instructions join several ({type(instruction).__name__}), which no rule here does")
 
     def own_parts(self) -> str:
         """What of it is not MiniGrid's own and could be why it differs, in words; "" if nothing is."""

@@ -138,9 +138,8 @@ def _unlike(view: np.ndarray, ours: dict[str, np.ndarray], seen: np.ndarray) -> 
     differs = np.argwhere(seen != ours["seen"])
     if len(differs):
         i, j = differs[0]
-        return (
-            f"the agent has {'' if seen[i, j] else 'not '}seen the cell ({i}, {j}) and would {'not ' * seen[i, j]}have"
-        )
+        has, would = ("", "not ") if seen[i, j] else ("not ", "")
+        return f"the agent has {has}seen the cell ({i}, {j}) and would {would}have"
     return None
 
 

@@ -331,6 +331,23 @@ class Numbers(Room):
         self.mission = f"this is level {self._rand_int(0, 40)}"
 
 
+class Fog(Room):
+    """The agent sees less than others would."""
+
+    def gen_obs_grid(self, agent_view_size=None):
+        grid, seen = super().gen_obs_grid(agent_view_size)
+        seen[2] = False
+        return grid, seen
+
+
+class Endless(Room):
+    """Never cut off."""
+
+    def step(self, action):
+        obs, reward, terminated, _, info = super().step(action)
+        return obs, reward, terminated, False, info
+
+
 class NoReward(Room):
     def _reward(self):
         return 0
@@ -372,6 +389,8 @@ REFUSED = {
     "MyGrowing-v0": (Growing, {}, r"its max_steps changes from level to level"),
     "MyVectors-v0": (Vectors, {}, r"is not MiniGrid's observation"),
     "MyMovingMission-v0": (MovingMission, {}, r"the mission is 'go home' and would be 'please pick up"),
+    "MyFog-v0": (Fog, {}, r"the agent has not seen the cell \(\d+, \d+\) and would have.*Fog has a gen_obs_grid\(\)"),
+    "MyEndless-v0": (Endless, {}, r"at step 60 .*the episode is not cut off and would be.*Endless has a step\(\)"),
     "MyNumbers-v0": (Numbers, {}, r"its missions have \d\d different words at one place"),
     "MyNoReward-v0": (NoReward, {}, r"ended an episode with a reward, so how it ends well is not known; name it"),
     "MyBroken-v0": (Broken, {}, r"reset\(seed=0\) raised AssertionError: no room for a goal"),
