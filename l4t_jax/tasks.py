@@ -24,7 +24,7 @@ MOST_LEVELS, MOST_EXPORTED, MOST_STEPS = 64, 1_000_000, 10**9
 class List:
     """Lists the tasks that there are, those of your own extensions too. `show NAME` draws levels of one, `check NAME`
     compares it with Farama's own environment, `export NAME` writes its held-out levels as a file,
-    `gallery` makes a page of them all."""
+    `gallery` makes a page of them all, `bring ID` makes a task of a Gymnasium environment of yours."""
 
     imports: tuple[str, ...] = ()
     """A Python file or a module of yours that registers tasks; may be repeated."""
@@ -199,7 +199,53 @@ def _tell_comparison(task: Task, found: Comparison) -> None:
             print(f"  {field}: {ours} here, {theirs} there")
 
 
-COMMANDS = {"show": Show, "check": Check, "export": Export, "gallery": Gallery}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bring:
+    """Brings in a Gymnasium environment that is built on Farama's MiniGridEnv: finds what ends its episodes, compares
+    every step with it, and draws and keeps its levels. Then `--env minigrid:ID` means it in every command."""
+
+    name: str = dataclasses.field(metadata={"positional": True})
+    """Its Gymnasium id."""
+    levels: int | None = None
+    """Distinct levels to draw; 10,000 by default."""
+    steps: int | None = None
+    """Steps to compare; 10,000 by default."""
+    success: str | None = None
+    """The rule by which it ends well, where it is not to be found: goal_reached, ... (docs/environments.md)."""
+    failure: str | None = None
+    """The rule by which it ends badly."""
+    refresh: bool = False
+    """Draw other levels, even if some are kept."""
+    imports: tuple[str, ...] = ()
+    """A Python file or a module of yours that registers it; may be repeated."""
+    json: bool = False
+    """Print one JSON object on standard output, and nothing else there."""
+
+    def run(self) -> int:
+        from l4t_jax import imported
+        from l4t_jax.envs.registry import BROUGHT_IN
+        from l4t_jax.reporting import progress
+
+        shown = progress.make()
+        try:
+            task = imported.import_environment(
+                self.name.removeprefix(BROUGHT_IN), levels=self.levels, steps=self.steps, success=self.success,
+                failure=self.failure, refresh=self.refresh, told=shown.notice,
+            )  # fmt: skip
+        finally:
+            shown.close()
+        facts = imported.facts_of(task)
+        if self.json:
+            print_json({"task": task.name, "levels": len(task.layout), **dataclasses.asdict(facts)})  # pyright: ignore
+        else:
+            print(
+                f"{task.name}: {task.width} x {task.height}, at most {task.max_steps} steps, {facts.proven:,} compared"
+            )
+            print(f"ends well by {facts.success}, badly by {facts.failure}")
+        return 0
+
+
+COMMANDS = {"show": Show, "check": Check, "export": Export, "gallery": Gallery, "bring": Bring}
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m l4t_jax.tasks") -> int:

@@ -47,6 +47,7 @@ SMALL = {
     "python -m l4t_jax.run --help": "",
     "python -m l4t_jax.tasks": "",
     "python -m l4t_jax.tasks check": "--steps 64",
+    "python -m l4t_jax.tasks bring": "--levels 40 --steps 400",
     "python -m l4t_jax.tasks gallery": "--out .",
     "python -m l4t_jax.run --resume": "",
     "l4t": TINY,

@@ -56,16 +56,16 @@ def in_split(level: State, split: str, task: Task | None = None) -> jax.Array:
 
 def shares_levels(task: Task) -> bool:
     """Whether a task has so few levels that training, validation and test share them."""
-    return task.distinct_levels is not None or (isinstance(task.layout, LevelPool) and task.layout.shared)
+    return task.distinct_levels is not None
 
 
 def draw_levels(env: GridTask, key: jax.Array, number: int, split: str, axis: str | None = None) -> State:
     """`number` levels of a split, drawn as the task draws them; `State` with a leading axis.
 
     Candidates are drawn a half more than the split needs on average, and those of other splits left out. Should too
-    few remain (a task with a handful of layouts), those that remain are repeated in turn. A task of a family with fewer
-    than 1,000 levels (`Task.distinct_levels`), and a small pool, has the same in all splits; of a pool none is drawn
-    twice. Within a program on many devices (`axis` of their mesh) each draws its share, and all get them all.
+    few remain (a task with a handful of layouts), those that remain are repeated in turn. A task with fewer than 1,000
+    levels (`Task.distinct_levels`) has the same in all splits. Of a `pools.LevelPool` none is drawn twice. Within a
+    program on many devices (`axis` of their mesh) each draws its share, and all get them all.
     """
     first, last = SPLITS[split]
     candidates = int(number * BUCKETS / (last - first) * 1.5) + 64

@@ -30,6 +30,7 @@ LEVELS, STEPS = 10_000, 10_000  # drawn; compared
 PLAYING_SEED, DRAWING_SEED = 1_000_000, 10_000_000  # first seeds of the original's reset
 MANY = 500  # levels drawn in a row of which none is new: there are no more
 PATIENCE = 4  # times the steps are played in which no episode ended with a reward
+RULES_VERSION = 1  # a change of what is known or proven makes all that is kept be done anew
 FILE = "levels.npz"  # in a run's folder
 _OPEN: dict[str, tuple[Facts, Task]] = {}  # those of this process by name, and by id the one that was opened last
 
@@ -131,6 +132,11 @@ def import_environment(
     return _opened(gym_id, facts, store.write(facts, building.pool_of(ending, places, drawn, missions)))
 
 
+def facts_of(task: Task) -> Facts:
+    """What is known of a task of this process that was brought in."""
+    return _OPEN[task.name][0]
+
+
 def _opened(gym_id: str, facts: Facts, task: Task) -> Task:
     _OPEN[task.name] = _OPEN[gym_id] = _OPEN[BROUGHT_IN + gym_id] = facts, task
     return task
@@ -149,8 +155,8 @@ def _serves(facts: Facts, levels: int | None, steps: int | None, success: str | 
 
 
 def _source(original: Original) -> str:
-    """A hash of the files that an environment comes from, and of MiniGrid's version."""
-    found = hashlib.sha256(metadata.version("minigrid").encode())
+    """A hash of the files that an environment comes from, of MiniGrid's version and of the rules' here."""
+    found = hashlib.sha256(f"{metadata.version('minigrid')} {RULES_VERSION}".encode())
     for path in original.sources():
         found.update(path.read_bytes())
     return found.hexdigest()[:16]

@@ -199,4 +199,5 @@ def task_of(facts: Facts, pool: LevelPool, name: str) -> Task:
         skills=ROOM_SKILLS,
         description=f"{facts.id}: {text or 'a mission of its own'}.",
         family="imported",
+        distinct_levels=len(pool) if pool.shared else None,
     )

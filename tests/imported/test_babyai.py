@@ -1,5 +1,7 @@
 """BabyAI's environments of one instruction: brought in by their own names, their verifiers' endings proven."""
 
+import gymnasium
+import minigrid  # noqa: F401  registers the ids
 import pytest
 
 import l4t_jax
@@ -35,3 +37,28 @@ def test_an_id_of_babyai_is_a_task_by_itself() -> None:
 def test_its_verifiers_endings_are_found_and_proven(gym_id: str) -> None:
     task = few(gym_id)
     assert (str(task.success), str(task.failure)) == ENDINGS[gym_id]
+
+
+LEFT_OUT = {  # with docs/environments.md
+    "GoToSeq", "GoToSeqS5R2", "OpenTwoDoors", "OpenRedBlueDoors", "OpenRedBlueDoorsDebug", "OpenDoorsOrderN2",
+    "OpenDoorsOrderN4", "OpenDoorsOrderN2Debug", "OpenDoorsOrderN4Debug", "MoveTwoAcrossS5N2", "MoveTwoAcrossS8N9",
+    "SynthSeq", "MiniBossLevel", "BossLevel", "BossLevelNoUnlock", "Synth", "SynthS5R2", "SynthLoc", "ActionObjDoor",
+    "PutNextS5N2Carrying", "PutNextS6N3Carrying", "PutNextS7N4Carrying",
+}  # fmt: skip
+IDS = [gym_id for gym_id in gymnasium.registry if gym_id.startswith("BabyAI-")]
+
+
+def test_74_of_its_ids_are_not_left_out() -> None:
+    assert len(IDS) - len(LEFT_OUT) == 74 and {f"BabyAI-{name}-v0" for name in LEFT_OUT} <= set(IDS)
+
+
+@pytest.mark.parametrize("name", sorted(LEFT_OUT))
+def test_what_is_left_out_is_refused_at_once(name: str) -> None:
+    with pytest.raises(errors.CannotImport, match=r"join several|from level to level|carries from the start"):
+        few(f"BabyAI-{name}-v0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gym_id", [one for one in IDS if one.split("-")[1] not in LEFT_OUT])
+def test_every_other_id_is_proven(gym_id: str) -> None:
+    assert few(gym_id).success

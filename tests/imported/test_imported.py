@@ -1,5 +1,6 @@
 """Environments of users brought in: their levels, their rules, and the proof that they are what they were."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from imported import environments
 
 import l4t_jax
-from l4t_jax import errors
+from l4t_jax import errors, tasks
 from l4t_jax import imported as bringing
 from l4t_jax.envs import get_task
 from l4t_jax.imported import store
@@ -146,3 +147,16 @@ def test_it_is_learned_and_evaluated_on_the_levels_that_the_run_has(
     levels.unlink()
     with pytest.raises(errors.CannotImport, match=r"the levels of MyRoom-v0@.* are not in .*bring that file back"):
         l4t_jax.train(resume=run)
+
+
+def test_the_command_brings_one_in(own_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["bring", "MyRoom-v0", "--import", environments.__file__, "--levels", "50", "--steps", "400"]
+    assert tasks.main([*words, "--json"]) == 0
+    said = json.loads(capfd.readouterr().out)
+    assert said["levels"] == 50 and said["proven"] >= 400 and said["success"] == "goal_reached"
+    assert [path.stem for path in own_folder.iterdir()] == [said["task"]]
+    assert tasks.main(words) == 0  # what is kept
+    assert "6 x 6, at most 60 steps" in capfd.readouterr().out
+    assert tasks.main(["bring", "MyCrash-v0"]) == 2
+    (refused,) = capfd.readouterr().err.strip().splitlines()[-1:]
+    assert "MyCrash-v0 cannot be brought in: step(4) raised RuntimeError" in refused
