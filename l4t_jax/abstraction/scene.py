@@ -139,8 +139,14 @@ class Scene:
 
     @functools.cached_property
     def past_things(self) -> Mask:
-        """As `through_doors`, and what can be carried away, while the hands are free."""
-        return self.through_doors | (self.movable & self.hands_free)
+        """As `through_doors`, and what can be carried away, while the hands are free.
+
+        Only things that stand in the way: one that can be walked around, a step to the side, need not be moved, and
+        moving it would go on for ever, as it is put down a step away.
+        """
+        walkable = self.free | self.doors | self.here
+        in_the_way = parts_around(walkable, walkable | self.movable | self.unseen) > 1
+        return self.through_doors | (self.movable & in_the_way & self.hands_free)
 
     @functools.cached_property
     def hands_free(self) -> jax.Array:
@@ -250,3 +256,27 @@ def around(mask: Mask) -> Mask:
     """The cells that have one of a mask's cells beside them, in one of the four directions."""
     padded = jnp.pad(mask, [(1, 1), (1, 1)] + [(0, 0)] * (mask.ndim - 2))
     return padded[2:, 1:-1] | padded[:-2, 1:-1] | padded[1:-1, 2:] | padded[1:-1, :-2]
+
+
+def parts_around(walkable: Mask, wanted: Mask) -> jax.Array:
+    """Into how many parts the cells around each cell fall when it cannot be walked on, `int8[W, H, *B]`.
+
+    Counted are the four cells beside it, joined through the eight around it: those walkable, and those only wanted
+    (things, what is unseen), which need a walkable cell beside them.
+
+    Args:
+        walkable, wanted: `bool[W, H, *B]`; all that is walkable is wanted.
+    """
+    width, height = walkable.shape[:2]
+    steps = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
+
+    def ring(mask: Mask) -> list[Mask]:
+        padded = jnp.pad(mask, [(1, 1), (1, 1)] + [(0, 0)] * (mask.ndim - 2))
+        return [padded[1 + dx : 1 + dx + width, 1 + dy : 1 + dy + height] for dx, dy in steps]
+
+    walk, want = ring(walkable), ring(wanted)
+    parts = jnp.zeros(walkable.shape, jnp.int8)
+    for i in range(0, 8, 2):
+        onward, back = walk[i + 1] & walk[(i + 2) % 8], walk[i - 1] & walk[i - 2]
+        parts = parts + jnp.where(walk[i], ~onward, want[i] & ~(onward | back))
+    return parts

@@ -12,9 +12,9 @@ from oracles import teacher as oracle
 from l4t_jax.abstraction import symbolic
 from l4t_jax.abstraction.scene import Scene
 from l4t_jax.envs import Layout, get_task
-from l4t_jax.envs.cells import DONE, TOGGLE, encode_cells
+from l4t_jax.envs.cells import DONE, DOOR_LOCKED, EMPTY_CODE, LEFT, TOGGLE, WALL_CODE, code, encode_cells
 from l4t_jax.envs.navix import make_env
-from l4t_jax.envs.state import as_observation
+from l4t_jax.envs.state import MemoryMap, as_observation
 from l4t_jax.envs.visibility import know
 from l4t_jax.evaluation.playing import play as play_levels
 from l4t_jax.evaluation.playing import teacher_policy
@@ -168,6 +168,24 @@ def test_a_plan_is_walked_to_its_first_step_that_is_not_satisfied():
     outcomes = jnp.array([SATISFIED, 2, DONE, TOGGLE, SATISFIED])[:, None]
     plans = jnp.array([[[0, 1, 3], [1, 0, 3], [0, 4, 3], [0, 4, 0], [2, 1, 3], [0, 2, 1]]])
     np.testing.assert_array_equal(walk(plans, outcomes), [[2, 2, TOGGLE, DONE, DONE, DONE]])
+
+
+def test_no_plan_ends_with_done_where_that_ends_the_episode(teacher_of):
+    """In GoToDoor done is said beside the target, and nowhere else."""
+    name = "GoToDoor-5x5"
+    task, table = get_task(name), teacher_of(name)
+    cells = np.full((5, 5), WALL_CODE, np.uint8)
+    cells[1:-1, 1:-1] = EMPTY_CODE
+    cells[4, 2] = code(DOOR_LOCKED, 0)
+    targets = np.zeros((2, 5, 5), np.uint8)
+    targets[1, 4, 2] = 1  # the second time the door is the target; the first time there is nothing left to do
+    memory = MemoryMap(
+        cells=jnp.asarray(np.stack([cells] * 2)), agent=jnp.array([[3, 2, 0]] * 2, jnp.int8),
+        carrying=jnp.zeros(2, jnp.uint8), pickup_position=jnp.full((2, 2), -1, jnp.int8),
+        mission=jnp.zeros((2, 1), jnp.int8), targets=jnp.asarray(targets), carried_targets=jnp.zeros(2, jnp.uint8),
+    )  # fmt: skip
+    said = np.argmax(jax.jit(lambda memory: teacher_output(task, table, memory).distribution)(memory), axis=-1)
+    assert said.tolist() == [LEFT, DONE]
 
 
 def test_labels_do_not_depend_on_what_is_not_known(draw, teacher_of, key):
