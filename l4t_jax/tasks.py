@@ -103,6 +103,7 @@ class Check:
 
     def run(self) -> int:
         from l4t_jax.envs import get_task
+        from l4t_jax.envs.registry import is_brought_in
         from l4t_jax.evaluation import parity
 
         task = get_task(self.name)
@@ -110,6 +111,15 @@ class Check:
             raise ConfigError(f"`steps` must be from 1 to {MOST_STEPS}, not {self.steps}")
         if not 0 <= self.seed < 2**31:
             raise ConfigError(f"`seed` must be from 0 to {2**31 - 1}, not {self.seed}")
+        if is_brought_in(self.name):
+            from l4t_jax import imported
+
+            steps = imported.prove_again(task, self.steps, self.seed)  # a step that differs is refused
+            if self.json:
+                print_json({"task": task.name, "minigrid_id": task.minigrid_id, "steps": steps, "differences": 0})
+            else:
+                print(f"{task.name}: {steps:,} steps compared with its original, none differs")
+            return 0
         found = parity.compare(task, self.steps, self.seed)
         if self.json:
             print_json({"task": task.name, "minigrid_id": task.minigrid_id, **dataclasses.asdict(found)})

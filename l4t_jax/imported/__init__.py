@@ -137,6 +137,27 @@ def facts_of(task: Task) -> Facts:
     return _OPEN[task.name][0]
 
 
+def prove_again(task: Task, steps: int, seed: int = 0) -> int:
+    """Compares a task that was brought in with its original anew, on other levels and actions.
+
+    Args:
+        task: of this process.
+        steps: how many to compare at least.
+        seed: of levels and actions.
+
+    Returns:
+        How many were compared.
+
+    Raises:
+        UnknownTask, ConfigError: the original is not there, or a step differs, which is shown.
+    """
+    facts = facts_of(task)
+    original = Original(facts.id)
+    played = list(playing.episodes(original, steps, np.random.default_rng(seed), seed))
+    _prove(original, played, finding.Ending(Rule.named(facts.success), Rule.named(facts.failure), facts.penalty))
+    return _steps(played)
+
+
 def _opened(gym_id: str, facts: Facts, task: Task) -> Task:
     _OPEN[task.name] = _OPEN[gym_id] = _OPEN[BROUGHT_IN + gym_id] = facts, task
     return task

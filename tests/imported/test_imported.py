@@ -157,6 +157,9 @@ def test_the_command_brings_one_in(own_folder: Path, capfd: pytest.CaptureFixtur
     assert [path.stem for path in own_folder.iterdir()] == [said["task"]]
     assert tasks.main(words) == 0  # what is kept
     assert "6 x 6, at most 60 steps" in capfd.readouterr().out
+    assert tasks.main(["check", said["task"], "--steps", "300", "--json"]) == 0
+    checked = json.loads(capfd.readouterr().out)
+    assert checked["task"] == said["task"] and checked["steps"] >= 300 and checked["differences"] == 0
     assert tasks.main(["bring", "MyCrash-v0"]) == 2
     (refused,) = capfd.readouterr().err.strip().splitlines()[-1:]
     assert "MyCrash-v0 cannot be brought in: step(4) raised RuntimeError" in refused
