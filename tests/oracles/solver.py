@@ -147,8 +147,7 @@ class Expert:
             self.unlock(cell, depth)
         else:
             self.put_down()
-            self.take({cell}, depth)
-            self.put_down()
+            self.take({cell}, depth)  # it is put down when hands are needed: it may be the key of the next door
 
     def unlock(self, door: Cell, depth: int = 0) -> None:
         key = KEY | int(self.cells[door]) & 0xF0
@@ -179,14 +178,12 @@ class Expert:
         if not self.carrying:
             return
         whole = self.around(None)
-        places = sorted(whole, key=lambda c: abs(c[0] - self.x) + abs(c[1] - self.y))
-        for cell in places:
-            beside = [self.kind((cell[0] + dx, cell[1] + dy)) for dx, dy in STEPS]
-            if self.kind(cell) != EMPTY or cell == (self.x, self.y) or cell in self.avoid or set(beside) & set(DOORS):
-                continue
-            if len(self.around(cell)) == len(whole) - 1 and self.walk(
-                lambda x, y, d, cell=cell: (x + STEPS[d][0], y + STEPS[d][1]) == cell
-            ):
+        places = [c for c in whole if self.kind(c) == EMPTY and c != (self.x, self.y) and c not in self.avoid]
+        places.sort(key=lambda c: abs(c[0] - self.x) + abs(c[1] - self.y))
+        cuts_none = [c for c in places if len(self.around(c)) == len(whole) - 1]
+        off_doors = [c for c in cuts_none if not {self.kind((c[0] + dx, c[1] + dy)) for dx, dy in STEPS} & set(DOORS)]
+        for cell in (*off_doors, *cuts_none, *places):
+            if self.walk(lambda x, y, d, cell=cell: (x + STEPS[d][0], y + STEPS[d][1]) == cell):
                 self.do(DROP)
                 return
         raise Stuck("no room to put it down")
