@@ -11,6 +11,7 @@ from l4t_jax.reporting import gallery
 
 DOCS = Path(__file__).parents[2] / "docs"
 MOST_BYTES = 1_500_000
+SIDE = gallery.SIDE
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_the_pictures_are_there_and_small() -> None:
     assert sum(path.stat().st_size for path in paths) < MOST_BYTES
     for path in paths:
         with Image.open(path) as image:
-            assert max(image.size) <= gallery.SIDE and len(image.getcolors() or []) > 4
+            assert max(image.size) <= SIDE and len(image.getcolors(SIDE**2) or []) > 4
 
 
 def test_a_family_is_written_with_its_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
