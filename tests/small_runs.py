@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
@@ -17,7 +18,7 @@ from l4t_jax import api, errors, files
 from l4t_jax.config import Config
 from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.progress import Progress
-from l4t_jax.training import checkpoint
+from l4t_jax.training import checkpoint, compilation, programs
 from l4t_jax.training.best import BestParams
 from l4t_jax.training.trainer import Trainer
 
@@ -33,9 +34,32 @@ def kept_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("programs")
 
 
+@pytest.fixture(scope="session")
+def traced_once() -> dict[Any, dict[str, Any]]:
+    """The compiled programs of runs, by all that decides them: half of a tiny run's time is tracing them again."""
+    return {}
+
+
 @pytest.fixture(scope="module")
-def compiled_once(kept_programs: Path) -> Iterator[None]:
+def compiled_once(kept_programs: Path, traced_once: dict[Any, dict[str, Any]]) -> Iterator[None]:
     """These tests run the same programs again and again: keep them, for as long as the tests run."""
+    compile_run = programs.compile_run
+
+    def once(trainer: Trainer, table: Any, evaluator: Any, longest: int) -> dict[str, Any]:
+        shapes = jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.asarray(leaf).dtype), table)
+        config = dataclasses.replace(trainer.config, seed=0, run_dir=None, save_every=0, wandb=None)
+        decides = (config, shapes, longest, trainer.task, trainer.student, trainer.algorithm, trainer.mesh)
+        key = repr(decides), compilation.compile_all  # which a test may have broken
+        if key not in traced_once:
+            traced_once[key] = compile_run(trainer, table, evaluator, longest)
+        return traced_once[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "compile_run", once)
+        yield from _programs_kept(kept_programs)
+
+
+def _programs_kept(kept_programs: Path) -> Iterator[None]:
     before = jax.config.jax_enable_compilation_cache, jax.config.jax_compilation_cache_dir
     jax.config.update("jax_enable_compilation_cache", True)
     jax.config.update("jax_compilation_cache_dir", str(kept_programs))
