@@ -82,7 +82,7 @@ def test_a_pool_comes_back_from_its_file_as_it_was(tmp_path: Path, monkeypatch: 
     assert store.named(task.name)[1] == task
 
 
-@pytest.mark.parametrize("how", ["cut", "one byte", "no pool", "text", "other levels"])
+@pytest.mark.parametrize("how", ["cut", "one byte", "a changed cell", "no pool", "text", "other levels"])
 def test_a_damaged_or_foreign_file_is_refused_in_one_sentence_and_passed_over(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +95,11 @@ def test_a_damaged_or_foreign_file_is_refused_in_one_sentence_and_passed_over(
     elif how == "one byte":
         raw[len(raw) // 2] ^= 1
         path.write_bytes(raw)
+    elif how == "a changed cell":
+        with np.load(path) as file:
+            arrays = dict(file)
+        arrays["cells"][0, 3, 3] ^= 1
+        np.savez_compressed(path, **arrays)
     elif how == "no pool":
         np.savez(path, cells=np.zeros(3))
     elif how == "text":
