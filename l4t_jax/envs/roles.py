@@ -23,7 +23,7 @@ OBSTACLES = Role("obstacle", PORTABLE, beside=(DOOR_LOCKED,))
 
 # What a mission points at: bits of `State.targets`.
 TARGET_DOOR = Role("target door", DOORS, target=0)
-TARGET_OBJECT = Role("target", PORTABLE, target=0)
+TARGET_OBJECT = Role("target", PORTABLE, target=0, reach=True)
 
 MAZE_SKILLS = ("find", "go_to", "clear", "pick_up", "open", "put_down")
 GOAL_SKILLS = ("search", "reach")

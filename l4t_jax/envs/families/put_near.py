@@ -99,7 +99,7 @@ for _size, _number in ((6, 2), (8, 3)):
             success=put_near_target,
             failure=put_elsewhere,
             mission=MISSION,
-            objects=(Role("load", PORTABLE, target=0), Role("target", PORTABLE, target=1)),
+            objects=(Role("load", PORTABLE, target=0, reach=True), Role("target", PORTABLE, target=1, reach=True)),
             skills=("search", "go_to", "pick_up", "put_beside"),
             description=(
                 "The agent must pick up the load and drop it right beside the target; to pick up another thing "
