@@ -6,6 +6,8 @@ not at all in updates that give the teacher no weight.
 
 from __future__ import annotations
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 
@@ -45,7 +47,7 @@ def teacher_labels(
         `unguided` `float32[]`, the share of steps without a label, and, for a table that grows, `met` `bool[S]`.
     """
     # The same for all seeds: under `vmap` a condition that differs between them would run both branches.
-    most = weight if seed_axis is None else jax.lax.pmax(weight, seed_axis)
+    most = weight if seed_axis is None else cast(jax.Array, jax.lax.pmax(weight, seed_axis))
     env_steps = memory.carrying.shape
 
     def ask() -> tuple[jax.Array, jax.Array | None]:
@@ -56,7 +58,7 @@ def teacher_labels(
 
     nothing = jnp.zeros((*env_steps, NUM_ACTIONS))
     none = jnp.zeros(table.row.shape[0], bool) if table.grows else None
-    labels, met = jax.lax.cond(most > 0, ask, lambda: (nothing, none))
+    labels, met = cast(tuple[jax.Array, jax.Array | None], jax.lax.cond(most > 0, ask, lambda: (nothing, none)))
     unguided = parallel.mean(jnp.mean(jnp.sum(labels, axis=-1) < 0.5), mesh_axis)
     metrics = {"unguided": jnp.where(weight > 0, unguided, 0.0)}
     if met is not None:

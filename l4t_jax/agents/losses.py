@@ -7,6 +7,8 @@ time-major, `[T, ...]`. Sources: Schulman et al. 2016 (GAE), 2017 (PPO); LLM4Tea
 
 from __future__ import annotations
 
+from typing import cast
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -65,7 +67,7 @@ def mean(x: jax.Array, weight: jax.Array | None, axis: str | None = None) -> jax
     total = jnp.sum(x if weight is None else x * weight)
     count = jnp.float32(x.size) if weight is None else jnp.sum(weight, dtype=jnp.float32)
     if axis is not None:
-        total, count = jax.lax.psum((total, count), axis)
+        total, count = cast(tuple[jax.Array, jax.Array], jax.lax.psum((total, count), axis))
     return total / jnp.maximum(count, 1e-9)
 
 

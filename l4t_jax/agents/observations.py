@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,11 @@ class Observation:
 
     def template(self, env: GridTask) -> Any:
         """The shapes and dtypes of one environment's observation."""
-        return jax.eval_shape(lambda key: self.observe(env.task, env.initial(key), env.kernel), jax.random.key(0))
+
+        def observed(key: jax.Array) -> Any:
+            return self.observe(env.task, env.initial(key), env.kernel)
+
+        return jax.eval_shape(observed, jax.random.key(0))
 
     # Maps as plain arrays, for students outside a run: MiniGrid's object, colour and state of each cell.
 
@@ -92,8 +96,9 @@ class Observation:
         """
         if not isinstance(template, MemoryMap):
             return arrays
-        further = {name: arrays[name] for name in FURTHER if name in arrays} if isinstance(arrays, dict) else {}
-        array = jnp.asarray(arrays["map"] if isinstance(arrays, dict) else arrays).astype(jnp.uint8)
+        parts = cast(dict[str, Any], arrays) if isinstance(arrays, dict) else dict(map=arrays)
+        further = {name: parts[name] for name in FURTHER if name in parts}
+        array = jnp.asarray(parts["map"]).astype(jnp.uint8)
         *batch, width, height, _ = array.shape
         if self.pose is not None:
             x, y, direction = self.pose(task)

@@ -8,6 +8,7 @@ teacher as a memory map.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -30,7 +31,7 @@ def one_step(
     student: StudentNetwork, params: Any, carry: Any, observation: Any, reset: jax.Array
 ) -> tuple[Any, jax.Array]:
     """The student on one step of B environments: its carry after, and logits `float32[B, outputs]`."""
-    one = jax.tree.map(lambda leaf: leaf[None], observation)
+    one = jax.tree.map(itemgetter(None), observation)
     carry, logits, _ = apply_student(student, params, carry, one, reset[None])
     return carry, logits[0]
 

@@ -7,6 +7,7 @@ dead step, and every row is one real environment step.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -80,7 +81,8 @@ class Rollout(struct.PyTreeNode):
     option_boundary: jax.Array | None = None
     action_mask: jax.Array | None = None
     kept_memory: MemoryMap | None = None
-    observes_memory: bool = struct.field(pytree_node=False, default=True)
+    # flax's `field` has no types.
+    observes_memory: bool = struct.field(pytree_node=False, default=True)  # pyright: ignore[reportUnknownVariableType]
 
     @property
     def memory(self) -> MemoryMap | None:
@@ -92,7 +94,7 @@ def begin(key: jax.Array, pool: State, num_envs: int, carry: Any, option_state: 
     """`num_envs` environments at the start of an episode, on levels of the pool."""
     index = jax.random.randint(key, (num_envs,), 0, pool.agent.shape[0])
     return Envs(
-        env_state=jax.tree.map(lambda leaf: leaf[index], pool),
+        env_state=jax.tree.map(itemgetter(index), pool),
         t=jnp.zeros((num_envs,), jnp.int32),
         reset=jnp.ones((num_envs,), bool),
         carry=carry,
@@ -103,7 +105,11 @@ def begin(key: jax.Array, pool: State, num_envs: int, carry: Any, option_state: 
 
 def where_done(done: jax.Array, fresh: Any, old: Any) -> Any:
     """Selects whole tree rows: `fresh` where `done` `bool[N]`, else `old`."""
-    return jax.tree.map(lambda new, kept: jnp.where(done.reshape(-1, *([1] * (new.ndim - 1))), new, kept), fresh, old)
+
+    def select(new: jax.Array, kept: jax.Array) -> jax.Array:
+        return jnp.where(done.reshape(-1, *([1] * (new.ndim - 1))), new, kept)
+
+    return jax.tree.map(select, fresh, old)
 
 
 def rollout(
@@ -153,7 +159,7 @@ def rollout(
         cut_seen = where_done(truncated, observe(env_state), cut_seen)
         cut_carry = where_done(truncated, carry, cut_carry)
         index = (level_bits % pool.agent.shape[0]).astype(jnp.int32)
-        level = jax.tree.map(lambda leaf: leaf[index], pool)
+        level = jax.tree.map(itemgetter(index), pool)
         row = dict(
             observation=seen, reset=envs.reset, action=choice.index, log_prob=choice.log_prob, value=value[0],
             reward=outcome.reward, success=outcome.success, age=envs.t, terminated=terminated, truncated=truncated,
@@ -192,4 +198,4 @@ def step_envs(
 
 
 def _one_step(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf[None], tree)
+    return jax.tree.map(itemgetter(None), tree)

@@ -7,6 +7,7 @@ own, and the gradients are averaged.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -119,8 +120,8 @@ def minibatches(key: jax.Array, batch: Batch, count: int, by_env: bool) -> Batch
         def cut(leaf: jax.Array, axis: int) -> jax.Array:
             return jnp.moveaxis(jnp.take(leaf, order, axis=axis), axis, 0)
 
-        rows = jax.tree.map(lambda leaf: cut(leaf, 1), batch.replace(carry=(), env_id=()))
-        carry, own = jax.tree.map(lambda leaf: cut(leaf, 0), (batch.carry, batch.env_id))
+        rows = jax.tree.map(partial(cut, axis=1), batch.replace(carry=(), env_id=()))
+        carry, own = jax.tree.map(partial(cut, axis=0), (batch.carry, batch.env_id))
         return rows.replace(carry=carry, env_id=own)
 
     draw = parallel.per_env_bits(key, batch.env_id, steps)
@@ -155,7 +156,11 @@ def update(
     """
     by_env = is_recurrent(student)
     batch = batch.replace(observation=prepare(student, batch.observation))  # once, not in every epoch
-    gradient = jax.value_and_grad(lambda p, b: loss(student, p, b, weights), has_aux=True)
+
+    def loss_of(params: Any, minibatch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+        return loss(student, params, minibatch, weights)
+
+    gradient = jax.value_and_grad(loss_of, has_aux=True)
 
     def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
         params, opt_state = state
@@ -164,7 +169,11 @@ def update(
             if minibatch.option_boundary is not None:  # its means are over choices: more of them, more weight
                 choices = jnp.sum(minibatch.option_boundary, dtype=jnp.float32)
                 weight = choices / jnp.maximum(jax.lax.pmean(choices, axis), 1e-9)
-                grads, terms = jax.tree.map(lambda leaf: leaf * weight, (grads, terms))
+
+                def weighted(leaf: jax.Array) -> jax.Array:
+                    return leaf * weight
+
+                grads, terms = jax.tree.map(weighted, (grads, terms))
             grads, terms = parallel.mean((grads, terms), axis)
         terms["grad_norm"] = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, opt_state, params)

@@ -7,6 +7,8 @@ best checkpoint look at validation, tables and summaries at test.
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import jax
 import jax.numpy as jnp
 
@@ -75,13 +77,17 @@ def draw_levels(env: GridTask, key: jax.Array, number: int, split: str, axis: st
     else:
         indices = pool.some(key, candidates)
         candidates = len(indices)
-        levels = jax.vmap(lambda index: env.begin(pool.at(index)))(parallel.shard(indices, axis))
+
+        def begin(index: jax.Array) -> State:
+            return env.begin(pool.at(index))
+
+        levels = jax.vmap(begin)(parallel.shard(indices, axis))
     levels = parallel.all_gather(levels, candidates, axis)
     mine = in_split(levels, split, env.task)
     order = jnp.argsort(~mine, stable=True)  # mine first
     count = jnp.maximum(jnp.sum(mine), 1)
     chosen = order[jnp.arange(number) % count]
-    return jax.tree.map(lambda leaf: leaf[chosen], levels)
+    return jax.tree.map(itemgetter(chosen), levels)
 
 
 def heldout_levels(env: GridTask, number: int, split: str) -> State:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
@@ -55,7 +55,7 @@ class OpenDoorEnv(MiniGridEnv):
     def _gen_mission() -> str:
         return "use the key to open the door"
 
-    def step(self, action):
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         obs, reward, terminated, truncated, info = super().step(action)
         if action == Actions.toggle and self._any_door_open():
             reward, terminated = self._reward(), True
@@ -100,22 +100,27 @@ class SimpleDoorKeyEnv(RoomEnv):
     """One locked door and its key, both of a colour uniform over MiniGrid's six."""
 
 
+def _is_cell(cell: tuple[int, int], env: MiniGridEnv, pos: tuple[int, int]) -> bool:
+    """What `place_obj` takes as `reject_fn`, once it is given the cell."""
+    return pos == cell
+
+
 class LavaDoorKeyEnv(RoomEnv):
     """SimpleDoorKey and one cell of lava, never just inside the door; a step on it ends the episode at 0."""
 
-    def _furnish(self, room, door, inside):
+    def _furnish(self, room: tuple[int, int], door: tuple[int, int], inside: tuple[int, int]) -> None:
         super()._furnish(room, door, inside)
-        self.place_obj(Lava(), size=room, reject_fn=lambda _, pos: pos == inside)
+        self.place_obj(Lava(), size=room, reject_fn=partial(_is_cell, inside))
 
 
 class ColoredDoorKeyEnv(RoomEnv):
     """A blue door, a blue key and a red one that does not fit; neither lies just inside the door."""
 
-    def _furnish(self, room, door, inside):
+    def _furnish(self, room: tuple[int, int], door: tuple[int, int], inside: tuple[int, int]) -> None:
         self.put_obj(Door("blue", is_locked=True), *door)
         self.place_agent(size=room)
         for colour in ("blue", "red"):
-            self.place_obj(Key(colour), size=room, reject_fn=lambda _, pos: pos == inside)
+            self.place_obj(Key(colour), size=room, reject_fn=partial(_is_cell, inside))
 
     @staticmethod
     def _gen_mission() -> str:
@@ -155,7 +160,7 @@ class KnownMapObservation(gym.Wrapper):
     `reset(options={"layout": cells, "agent": (x, y, direction)})` starts on that level, not on a drawn one.
     """
 
-    env: MiniGridEnv
+    env: MiniGridEnv  # pyright: ignore[reportIncompatibleVariableOverride] (it wraps no other)
 
     def __init__(self, env: MiniGridEnv):
         super().__init__(env)
@@ -174,7 +179,7 @@ class KnownMapObservation(gym.Wrapper):
         self._seen[:] = False
         return self._look(), info
 
-    def step(self, action):
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         _, reward, terminated, truncated, info = self.env.step(action)
         return self._look(), float(reward), terminated, truncated, info
 

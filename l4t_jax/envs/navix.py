@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -81,11 +82,16 @@ class GridTask(Environment):
     `reward_fn`, `termination_fn`, `transitions_fn` and `action_set` are not used: the task decides all four.
     """
 
-    task: Task = struct.field(pytree_node=False, kw_only=True)
-    kernel: kernels.Kernels = struct.field(pytree_node=False, kw_only=True, default=kernels.PORTABLE)
+    # flax's `field` has no types.
+    task: Task = struct.field(pytree_node=False, kw_only=True)  # pyright: ignore[reportUnknownVariableType]
+    kernel: kernels.Kernels = struct.field(  # pyright: ignore[reportUnknownVariableType]
+        pytree_node=False, kw_only=True, default=kernels.PORTABLE
+    )
 
     @classmethod
-    def create(cls, task: Task, observation_fn: Callable | None = None, **kwargs: Any) -> GridTask:  # pyright: ignore
+    def create(  # pyright: ignore[reportIncompatibleMethodOverride] (navix's takes its settings one by one)
+        cls, task: Task, observation_fn: Callable[..., Any] | None = None, **kwargs: Any
+    ) -> GridTask:
         """Builds the environment.
 
         Args:
@@ -106,7 +112,8 @@ class GridTask(Environment):
             "reward_space",
             Continuous.create(shape=(), minimum=jnp.float32(min(task.penalty, 0.0)), maximum=jnp.float32(1)),
         )
-        return super().create(height=task.height, width=task.width, observation_fn=observation_fn, task=task, **kwargs)  # pyright: ignore
+        env = super().create(height=task.height, width=task.width, observation_fn=observation_fn, task=task, **kwargs)
+        return cast(GridTask, env)
 
     def initial(self, key: jax.Array) -> State:
         """The state at the start of an episode, on a level drawn with `key`."""
@@ -166,14 +173,15 @@ class GridTask(Environment):
 
     def _reset(self, key: jax.Array, cache: Any = None) -> Timestep:
         layout_key, state_key = jax.random.split(key)
-        state = TaskState(key=state_key, env_state=self.initial(layout_key), cache=cache)
+        # Any: a TaskState takes the place of navix's own State.
+        state = cast(Any, TaskState(key=state_key, env_state=self.initial(layout_key), cache=cache))
         return Timestep(
             t=jnp.int32(0),
-            observation=self.observation_fn(state),  # pyright: ignore
+            observation=self.observation_fn(state),
             action=jnp.int32(-1),
             reward=jnp.float32(0),
             step_type=StepType.TRANSITION.astype(jnp.int32),
-            state=state,  # pyright: ignore
+            state=state,
             info={"return": jnp.float32(0)},
         )
 
@@ -183,9 +191,9 @@ class GridTask(Environment):
 
     def _step(self, timestep: Timestep, action: jax.Array) -> Timestep:
         action = jnp.asarray(action, jnp.int32)
-        state = timestep.state
+        state = cast(Any, timestep.state)  # a TaskState, see `_reset`
         next_key, step_key = jax.random.split(state.key) if self.task.before_step else (state.key, None)
-        env_state, outcome = self.transition(state.env_state, timestep.t, action, step_key)  # pyright: ignore
+        env_state, outcome = self.transition(state.env_state, timestep.t, action, step_key)
         state = state.replace(env_state=env_state, key=next_key)
         step_type = jnp.where(
             outcome.terminated,
@@ -225,7 +233,7 @@ def to_navix(state: State, key: jax.Array) -> NavixState:
     closed door without a key: such a door `requires` -1.
     """
     from navix.components import DISCARD_PILE_COORDS, EMPTY_POCKET_ID
-    from navix.entities import Door, Goal, Key, Lava, Player
+    from navix.entities import Door, Entity, Goal, Key, Lava, Player
     from navix.rendering.cache import RenderingCache
     from navix.states import State as NavixState
 
@@ -256,8 +264,8 @@ def to_navix(state: State, key: jax.Array) -> NavixState:
         direction=state.agent[2].astype(jnp.int32),
         pocket=pocket,
     )
-    entities = {
-        "player": jax.tree.map(lambda leaf: leaf[None], player),
+    entities: dict[str, Entity] = {
+        "player": jax.tree.map(itemgetter(None), player),
         "key": Key.create(position=key_at, colour=colour.reshape(-1)[key_flat], id=ids[key_flat]),
         "door": Door.create(
             position=door_at,

@@ -10,6 +10,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from l4t_jax.envs.state import Layout
 
@@ -48,7 +49,11 @@ class LevelPool:
 
     def at(self, index: jax.Array) -> Layout:
         """The level of that number, `int32[]`."""
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], self.levels)
+
+        def row(leaf: np.ndarray) -> jax.Array:
+            return jnp.asarray(leaf)[index]
+
+        return jax.tree.map(row, self.levels)
 
     def some(self, key: jax.Array, number: int) -> jax.Array:
         """The numbers of `number` levels in random order, or of all if there are fewer: `int32[n]`, none twice."""

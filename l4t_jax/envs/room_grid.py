@@ -65,8 +65,9 @@ class RoomGrid:
     def ends(self) -> np.ndarray:
         """`int[num_walls, 2]`: the two rooms that each wall stands between; room (i, j) is number j * cols + i."""
         i, j, side = np.asarray(self._walls).T
-        first = j * self.cols + i
-        return np.stack([first, np.where(side == RIGHT_SIDE, first + 1, first + self.cols)], axis=1)
+        first: np.ndarray = j * self.cols + i
+        second = np.where(side == RIGHT_SIDE, first + 1, first + self.cols)
+        return np.stack([first, second], axis=1)
 
     def wall(self, i: int, j: int, side: int) -> int:
         """The number of the wall on a side of room (i, j). Raises ValueError where no room is behind it."""

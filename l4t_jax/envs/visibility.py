@@ -61,7 +61,7 @@ def lit_cells(window: jax.Array) -> jax.Array:
     """
     view = len(window)
     lit = jnp.arange(view) == view // 2
-    rows = []
+    rows: list[jax.Array] = []
     for row in window:
         for _ in range(view - 1):
             through = jnp.pad(lit & row, 1)

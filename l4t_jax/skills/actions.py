@@ -5,6 +5,8 @@ Device module: pure, jittable. A plan is then a walk over the entries of a table
 
 from __future__ import annotations
 
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -97,12 +99,12 @@ class _Searches:
         scene, asked = self._scene, self._asked
         passable, targets = [one.passable for one in asked.values()], [one.targets for one in asked.values()]
         paths = shortest_paths(passable, targets, scene.agent, scene.kernel, scene.packed)
-        self._paths = {key: jax.tree.map(lambda leaf, i=i: leaf[i], paths) for i, key in enumerate(asked)}
+        self._paths = {key: jax.tree.map(itemgetter(i), paths) for i, key in enumerate(asked)}
 
     def path(self, keys: list[Any]) -> Path:
         """The first path found of those searches."""
         path = self._paths[keys[-1]]
         for key in reversed(keys[:-1]):
             first = self._paths[key]
-            path = jax.tree.map(lambda one, other, found=first.found: jnp.where(found, one, other), first, path)
+            path = jax.tree.map(partial(jnp.where, first.found), first, path)
         return path

@@ -6,8 +6,8 @@ LLM4Teach's `go_to`.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -69,8 +69,11 @@ def shortest_paths(
     agents = jnp.broadcast_to(agent[:, None], (3, len(targets), *agent.shape[1:]))
     if kernel.reference:
         return reference_paths(jnp.stack(passable, axis=2), jnp.stack(targets, axis=2), agents)
-    pack = pack or functools.partial(bits.pack, kernel=kernel)
-    packed = {id(mask): pack(mask) for mask in (*passable, *targets)}  # each mask once
+
+    def packed_bits(mask: jax.Array) -> jax.Array:
+        return cast(jax.Array, bits.pack(mask, kernel)) if pack is None else pack(mask)
+
+    packed = {id(mask): packed_bits(mask) for mask in (*passable, *targets)}  # each mask once
     walkable, wanted = (jnp.stack([packed[id(mask)] for mask in masks], axis=1) for masks in (passable, targets))
     return Path(*search.shortest_paths(walkable, wanted, agents, targets[0].shape[1], kernel))
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -67,7 +67,7 @@ def apply_student(
     """The student on observations (or what `prepare` made of them), leading axes (T, B): its carry after, logits,
     values.
     """
-    return student.apply(params, carry, observation, reset)  # pyright: ignore
+    return cast(tuple[Carry, jax.Array, jax.Array], student.apply(params, carry, observation, reset))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class RegisteredStudent:
 
     network: Callable[..., Any]
     observation: str | None = None
-    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
 
 
 _STUDENTS: dict[str, RegisteredStudent] = {}

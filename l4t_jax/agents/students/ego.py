@@ -26,8 +26,8 @@ class EgoMLP(StudentNetwork):
 
     window: int = 7
 
-    def prepare(self, memory: MemoryMap) -> jax.Array:
-        return ego_words(self.task, memory, self.window, self.kernel)
+    def prepare(self, observation: MemoryMap) -> jax.Array:
+        return ego_words(self.task, observation, self.window, self.kernel)
 
     @nn.compact
     def __call__(

@@ -73,13 +73,17 @@ class PaperLSTM(StudentNetwork):
 
         def step(student: PaperLSTM, carry: Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[Carry, jax.Array]:
             x, reset = inputs
-            carry = jax.tree.map(lambda leaf: jnp.where(reset[:, None], 0.0, leaf), carry)
-            new = []
+
+            def zeroed(leaf: jax.Array) -> jax.Array:
+                return jnp.where(reset[:, None], 0.0, leaf)
+
+            carry = jax.tree.map(zeroed, carry)
+            new: list[tuple[jax.Array, jax.Array]] = []
             for i, state in enumerate(carry):
                 state, x = nn.OptimizedLSTMCell(student.hidden, name=f"lstm_{i}")(state, x)
                 new.append(state)
             return tuple(new), x
 
-        scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})  # pyright: ignore
+        scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})
         carry, x = scan(self, carry, (jnp.moveaxis(x, 0, -1).astype(jnp.float32), reset))
         return carry, *Heads(64, self.outputs, dtype=self.dtype)(jnp.moveaxis(x, -1, 0))

@@ -9,7 +9,8 @@ many chains at once: the first one that is whole is taken.
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from operator import itemgetter
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -119,7 +120,7 @@ def chain(number: int, largest: int, words: jax.Array) -> tuple[Rooms, jax.Array
         return jnp.where(index == n, last[:, None], rooms), last, whole & jnp.any(good)
 
     start = jnp.where(index == 0, first[:, None], 0), first, fits(Rooms(*first))
-    rooms, _, whole = jax.lax.fori_loop(1, number, add, start)
+    rooms, _, whole = cast(tuple[jax.Array, jax.Array, jax.Array], jax.lax.fori_loop(1, number, add, start))
     return Rooms(*rooms), whole
 
 
@@ -130,7 +131,7 @@ def draw_rooms(number: int, largest: int, key: jax.Array) -> Rooms:
         tries, _, _ = carry
         words = jax.random.bits(jax.random.fold_in(key, tries), (CHAINS, number, TRIES), jnp.uint32)
         chains, whole = jax.vmap(partial(chain, number, largest))(words)
-        return tries + 1, jax.tree.map(lambda leaf: leaf[jnp.argmax(whole)], chains), jnp.any(whole)
+        return tries + 1, jax.tree.map(itemgetter(jnp.argmax(whole)), chains), jnp.any(whole)
 
     nothing = Rooms(*(jnp.zeros(number, jnp.int32) for _ in Rooms._fields))
     start = (jnp.int32(0), nothing, jnp.bool_(False))

@@ -32,7 +32,8 @@ def put_near(size: int, number: int, key: jax.Array) -> Layout:
     side = jnp.int32(size)
     room = interior(size, side, side)
     codes = portable(distinct(words[:18], number))
-    allowed, places = room, []
+    allowed = room
+    places: list[tuple[jax.Array, jax.Array]] = []
     for word in words[18 : 18 + number]:
         x, y = pick(word, allowed)
         places.append((x, y))
