@@ -7,6 +7,7 @@ packed lines, three to four times as fast as a gather of cells.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,59 +17,86 @@ from l4t_jax.kernels import Kernels, bits
 Range = tuple[int, int]
 
 
-def places(
-    plane: jax.Array, agent: jax.Array, window: int, ranges: Sequence[Range], kernel: Kernels
-) -> tuple[jax.Array, jax.Array]:
-    """One plane of the map in the agent's frame.
+class Frame(NamedTuple):
+    """What the planes of one batch share: where each agent stands and how it is turned, as masks and offsets.
+
+    Attributes:
+        along_x: `bool[B]` whether the agent looks along x.
+        ranges: words `[len(ranges), B]` for rows ahead, and for columns to the right: the lines of each range.
+        is_ahead: `bool[window, span, B]` which line of the map is each line of the window.
+        aside: `int32[window, B]` places in a line of the cells of a line of the window.
+    """
+
+    along_x: jax.Array
+    ranges: tuple[jax.Array, jax.Array]
+    is_ahead: jax.Array
+    aside: jax.Array
+
+
+def frame(agent: jax.Array, span: int, window: int, ranges: Sequence[Range], kernel: Kernels) -> Frame:
+    """The frame of a batch of agents.
 
     Args:
-        plane: `bool[W, H, B]`.
         agent: `int32[3, B]` x, y, direction.
+        span: the larger side of the map.
         window: width of the square of cells around the agent, odd.
         ranges: offsets (first, last), both included; negative offsets are behind the agent or to its left.
         kernel: how it is computed.
-
-    Returns:
-        Two arrays of 0 and 1. `uint32[2 * len(ranges), B]`: for each range, whether a row of cells in that range ahead
-        has any set cell; then the same for columns to the right. `uint32[window * window, B]`: the cells near the
-        agent, row by row, the row furthest behind first, each row from left to right.
     """
-    width, height = plane.shape[:2]
-    span, half = max(width, height), window // 2
-    line_word = bits.word_type(span)
-    size = jnp.iinfo(line_word).bits
     x, y, d = agent
-    columns = bits.pack(plane, kernel).astype(line_word)
-    rows = bits.pack(jnp.swapaxes(plane, 0, 1), kernel).astype(line_word)
-
-    def filled(lines: jax.Array) -> jax.Array:
-        """Which of the lines `[n, B]` have a set cell, as bits `[B]`."""
-        place = jnp.arange(len(lines), dtype=line_word)[:, None]
-        return jnp.sum((lines != 0).astype(line_word) << place, axis=0, dtype=line_word)
-
+    line_word, half = bits.word_type(span), window // 2
     first, last = (jnp.asarray(ends, jnp.int32)[:, None] for ends in zip(*ranges, strict=True))
     mask = jnp.asarray([(1 << (end - begin + 1)) - 1 for begin, end in ranges], jnp.uint32)[:, None]
-    by_x, by_y = kernel.once((filled(columns), filled(rows)))
 
-    def met(direction: jax.Array) -> jax.Array:
-        """For each range in a direction from the agent: whether its rows or columns have a set cell."""
-        flat = direction % 2 == 0
-        lines = jnp.where(flat, by_x, by_y).astype(jnp.uint32)
-        base, back = jnp.where(flat, x, y), direction >= 2
-        start = jnp.where(back, base - last, base + first)  # (ranges, B)
-        return ((lines & _shifted(mask, start)) != 0).astype(jnp.uint32)
+    def lines_of(direction: jax.Array) -> jax.Array:
+        base, back = jnp.where(direction % 2 == 0, x, y), direction >= 2
+        return _shifted(mask, jnp.where(back, base - last, base + first)).astype(line_word)  # (ranges, B)
 
-    columns, rows = jnp.pad(columns, [(0, span - width), (0, 0)]), jnp.pad(rows, [(0, span - height), (0, 0)])
     along_x = d % 2 == 0
-    lines = kernel.once(jnp.where(along_x[None], columns, rows))  # computed once, not per cell
     near = jnp.arange(-half, window - half)[:, None]
     ahead = jnp.where(along_x, x, y)[None] + jnp.where(d >= 2, -1, 1)[None] * near  # the lines ahead
     aside = jnp.where(along_x, y, x)[None] + jnp.where((d == 1) | (d == 2), -1, 1)[None] * near
     is_ahead = ahead[:, None] == jnp.arange(span)[None, :, None]
-    chosen = jnp.sum(jnp.where(is_ahead, lines[None], 0), axis=1, dtype=line_word)  # (window, B)
-    cells = chosen[:, None] >> (aside[None] & (size - 1)).astype(line_word) & 1
-    cells = jnp.where((aside >= 0) & (aside < size), cells, 0).astype(jnp.uint32)  # (window, window, B)
-    return jnp.concatenate([met(d), met((d + 1) & 3)]), cells.reshape(window * window, -1)
+    return kernel.once(Frame(along_x, (lines_of(d), lines_of((d + 1) & 3)), is_ahead, aside))
+
+
+def places(columns: jax.Array, rows: jax.Array, frame: Frame, kernel: Kernels) -> tuple[jax.Array, jax.Array]:
+    """Planes of the map in the agent's frame, all at once: a CPU then runs a few long loops and not many short ones.
+
+    Args:
+        columns, rows: P planes as bits, `[W, P, B]` a column each and `[H, P, B]` a row each.
+        frame: of the batch.
+        kernel: how it is computed.
+
+    Returns:
+        Two arrays of `bool`. `[2 * len(ranges), P, B]`: for each range, whether a row of cells in that range ahead has
+        any set cell; then the same for columns to the right. `[window * window, P, B]`: the cells near the agent, row
+        by row, the row furthest behind first, each row from left to right.
+    """
+    window, span, _ = frame.is_ahead.shape
+    line_word = bits.word_type(span)
+    size = jnp.iinfo(line_word).bits
+    columns, rows = columns.astype(line_word), rows.astype(line_word)
+
+    def filled(lines: jax.Array) -> jax.Array:
+        """Which of the lines `[n, P, B]` have a set cell, as bits `[P, B]`."""
+        place = jnp.arange(len(lines), dtype=line_word)[:, None, None]
+        return jnp.sum((lines != 0).astype(line_word) << place, axis=0, dtype=line_word)
+
+    by_x, by_y = kernel.once((filled(columns), filled(rows)))
+    met = [
+        jnp.where(flat, by_x, by_y)[None] & lines[:, None] != 0
+        for flat, lines in zip((frame.along_x, ~frame.along_x), frame.ranges, strict=True)
+    ]
+    columns = jnp.pad(columns, [(0, span - len(columns)), (0, 0), (0, 0)])
+    rows = jnp.pad(rows, [(0, span - len(rows)), (0, 0), (0, 0)])
+    lines = kernel.once(jnp.where(frame.along_x, columns, rows))  # computed once, not per cell
+    chosen = jnp.sum(jnp.where(frame.is_ahead[:, :, None], lines[None], 0), axis=1, dtype=line_word)  # (window, P, B)
+    chosen = kernel.once(chosen)
+    aside = frame.aside[:, None]
+    cells = chosen[:, None] >> (aside & (size - 1)).astype(line_word) & 1 == 1
+    cells = cells & (aside >= 0) & (aside < size)  # (window, window, P, B)
+    return jnp.concatenate(met), cells.reshape(window * window, *chosen.shape[1:])
 
 
 def _shifted(mask: jax.Array, by: jax.Array) -> jax.Array:

@@ -50,13 +50,27 @@ def planes(scene: Scene) -> list[Mask]:
     named = functools.reduce(jnp.logical_or, objects, scene.here)
     obstacles = ~(passable | scene.unseen | named)
     special = (kinds == LAVA) | ((kinds == GOAL) & ~named)
-    found = [scene.unseen, scene.unseen & beside, obstacles, special, *objects]
-    if len(found) > MOST_PLANES:
-        raise ValueError(
-            f"{scene.task.name} has {len(objects)} objects, and the default student tells at most "
-            f"{MOST_PLANES - 4} apart; give the task fewer objects"
-        )
-    return found
+    return [scene.unseen, scene.unseen & beside, obstacles, special, *objects]
+
+
+def packed_planes(scene: Scene, rows: bool) -> jax.Array:
+    """`planes` as bits, `[W, P, B]` a word a column of the map, or `[H, P, B]` a row: put together word by word."""
+    width, height = scene.kinds.shape[:2]
+    x, y = scene.agent[:2]
+    long, size = ((x, y), (width, height)) if not rows else ((y, x), (height, width))
+
+    def packed(mask: Mask) -> jax.Array:
+        return bits.pack(jnp.swapaxes(mask, 0, 1), scene.kernel) if rows else scene.packed(mask)
+
+    kinds = scene.kinds
+    passable, unseen = packed(one_of(kinds, EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA)), packed(scene.unseen)
+    beside = functools.reduce(jnp.bitwise_or, [bits.shift(passable, *by) for by in ((1, 0), (-1, 0), (0, 1), (0, -1))])
+    objects = [packed(_plane(scene, role)) for role in _distinct(scene.task)]
+    named = functools.reduce(jnp.bitwise_or, objects, bits.cell(*long, *size))
+    whole = jnp.asarray((1 << size[1]) - 1, unseen.dtype)
+    obstacles = ~(passable | unseen | named) & whole
+    special = packed(kinds == LAVA) | (packed(kinds == GOAL) & ~named)
+    return scene.kernel.once(jnp.stack([unseen, unseen & beside, obstacles, special, *objects], axis=1))
 
 
 def _plane(scene: Scene, role: Role) -> Mask:
@@ -71,8 +85,18 @@ def is_distant(plane: int) -> bool:
 
 
 def number_of_planes(task: Task) -> int:
-    """How many planes a task has."""
-    return 4 + len(_distinct(task))
+    """How many planes a task has.
+
+    Raises:
+        ValueError: more than the bits of a word.
+    """
+    number = 4 + len(_distinct(task))
+    if number > MOST_PLANES:
+        raise ValueError(
+            f"{task.name} has {len(_distinct(task))} objects, and the default student tells at most "
+            f"{MOST_PLANES - 4} apart; give the task fewer objects"
+        )
+    return number
 
 
 def number_of_carried(task: Task) -> int:
@@ -125,11 +149,7 @@ def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> j
     most = max(number_of_planes(task), number_of_carried(task), *sizes, 1)
     word = jnp.uint16 if most <= 16 else jnp.uint32
     distant, near, number = [], [], 0
-    for plane, mask in enumerate(planes(scene)):
-        if kernel.reference:
-            by_row, cells = reference_places(mask, scene.agent, window)
-        else:
-            by_row, cells = ego.places(mask, scene.agent, window, RANGES, kernel)
+    for plane, (by_row, cells) in enumerate(_places(scene, window)):
         near.append(cells.astype(word) << plane)
         if is_distant(plane):
             distant.append(by_row.astype(word) << number)
@@ -143,8 +163,18 @@ def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> j
     return bits.batch_first(jnp.concatenate(parts), kernel)
 
 
+def _places(scene: Scene, window: int) -> list[tuple[jax.Array, jax.Array]]:
+    """Of each plane, what `kernels.ego.places` finds."""
+    if scene.kernel.reference:
+        return [reference_places(mask, scene.agent, window) for mask in planes(scene)]
+    frame = ego.frame(scene.agent, max(scene.kinds.shape[:2]), window, RANGES, scene.kernel)
+    by_column, by_row = packed_planes(scene, rows=False), packed_planes(scene, rows=True)
+    by_row, cells = ego.places(by_column, by_row, frame, scene.kernel)
+    return [(by_row[:, i], cells[:, i]) for i in range(by_row.shape[1])]
+
+
 def reference_places(plane: Mask, agent: jax.Array, window: int) -> tuple[jax.Array, jax.Array]:
-    """`kernels.ego.places`, cell by cell; the arguments and the result are its own."""
+    """`kernels.ego.places` cell by cell, of one plane `bool[W, H, B]` and agents `int32[3, B]`."""
     width, height = plane.shape[:2]
     x, y, d = agent
     xs, ys = jnp.arange(width)[:, None, None] - x, jnp.arange(height)[None, :, None] - y
@@ -153,7 +183,7 @@ def reference_places(plane: Mask, agent: jax.Array, window: int) -> tuple[jax.Ar
     right = jnp.select([d == k for k in range(4)], [pair[1] + 0 * ys + 0 * xs for pair in turned])
 
     def any_of(mask: Mask) -> jax.Array:
-        return jnp.any(plane & mask, axis=(0, 1)).astype(jnp.uint32)
+        return jnp.any(plane & mask, axis=(0, 1))
 
     rows = [any_of((offset >= first) & (offset <= last)) for offset in (ahead, right) for first, last in RANGES]
     near = range(-(window // 2), window - window // 2)
