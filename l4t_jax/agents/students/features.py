@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +61,7 @@ def packed_planes(scene: Scene, rows: bool) -> jax.Array:
     long, size = ((x, y), (width, height)) if not rows else ((y, x), (height, width))
 
     def packed(mask: Mask) -> jax.Array:
-        return bits.pack(jnp.swapaxes(mask, 0, 1), scene.kernel) if rows else scene.packed(mask)
+        return cast(jax.Array, bits.pack(jnp.swapaxes(mask, 0, 1), scene.kernel)) if rows else scene.packed(mask)
 
     kinds = scene.kinds
     passable, unseen = packed(one_of(kinds, EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA)), packed(scene.unseen)
@@ -137,7 +138,11 @@ def ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> ja
     few bytes.
     """
     batch = memory.carrying.shape
-    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(batch) :]), memory)
+
+    def with_one_batch_axis(leaf: jax.Array) -> jax.Array:
+        return leaf.reshape(-1, *leaf.shape[len(batch) :])
+
+    flat = jax.tree.map(with_one_batch_axis, memory)
     words = kernel.in_parts(lambda part: _ego_words(task, part, window, kernel), CHUNK, flat)
     return words.reshape(*batch, -1)
 
@@ -148,7 +153,9 @@ def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> j
     sizes = task.mission.sizes if task.mission else ()
     most = max(number_of_planes(task), number_of_carried(task), *sizes, 1)
     word = jnp.uint16 if most <= 16 else jnp.uint32
-    distant, near, number = [], [], 0
+    distant: list[jax.Array] = []
+    near: list[jax.Array] = []
+    number = 0
     for plane, (by_row, cells) in enumerate(_places(scene, window)):
         near.append(cells.astype(word) << plane)
         if is_distant(plane):
