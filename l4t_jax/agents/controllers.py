@@ -23,7 +23,7 @@ from l4t_jax.envs.task import Task
 from l4t_jax.kernels import PORTABLE, Kernels
 from l4t_jax.skills.actions import skill_actions
 from l4t_jax.skills.base import NOOP, get_skill
-from l4t_jax.skills.plan_codes import decode_step, num_codes
+from l4t_jax.skills.plan_codes import decode_step, num_codes, says_done
 
 IMPOSSIBLE = -1e9  # the logit of a choice that the mask excludes
 
@@ -129,15 +129,15 @@ class OverSkills:
         """As `Primitive.choose`; goes on with the option under way where it is not over."""
         observed = skill_actions(self.task, memory, self.kernel)
         would_do = jnp.moveaxis(observed.actions, 0, -1)  # (N, outputs)
-        acts = (would_do >= 0) & (would_do < DONE)
+        acts = (would_do >= 0) & ((would_do < DONE) | jnp.asarray(says_done(self.task)))
         single = jnp.asarray([_one_action(decode_step(self.task, code)[0]) for code in range(self.outputs)])
         still = jnp.take_along_axis(acts, option_state.option[:, None], axis=-1)[:, 0]
         option_boundary = reset | ~still | single[option_state.option] | (observed.state != option_state.state)
         action_mask = acts | ~jnp.any(acts, axis=-1, keepdims=True)
         masked = jnp.where(action_mask, logits, IMPOSSIBLE)
         option = jnp.where(option_boundary, draw(bits, masked, greedy), option_state.option)
+        would_do = jnp.where(acts, would_do, self.task.idle)
         action = jnp.take_along_axis(would_do, option[:, None], axis=-1)[:, 0]
-        action = jnp.where(action < 0, DONE, action)
         choice = Choice(
             index=option, action=action, log_prob=_log_prob(masked, option), option_boundary=option_boundary,
             action_mask=action_mask,

@@ -45,6 +45,7 @@ class Skill:
         takes_object: whether it is said of one of the task's objects.
         one_action: whether it is over after a single action.
         from_beside: whether it is of use only with its object right ahead, so that plans go there first.
+        says_done: whether its `DONE` is the action done, and not "can do nothing".
     """
 
     name: str = ""
@@ -52,6 +53,7 @@ class Skill:
     takes_object: bool = False
     one_action: bool = False
     from_beside: bool = False
+    says_done: bool = False
 
     def makes_sense(self, role: Role | None, holds: str | None) -> bool:
         """Host: whether a plan may ask for it of an object (None where it takes none), `holds` being held then."""

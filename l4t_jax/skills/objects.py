@@ -192,7 +192,8 @@ class PutBeside(_OfObject):
 class SayDone(Skill):
     """The action done."""
 
-    name, sentence, one_action = "say_done", "say that the task is done", True
+    name, sentence = "say_done", "say that the task is done"
+    one_action = says_done = True
 
     def act(self, scene: Scene, role: int, path: Path | None) -> jax.Array:
         return jnp.full(scene.memory.carrying.shape, DONE, jnp.int32)

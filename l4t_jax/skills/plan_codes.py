@@ -29,6 +29,11 @@ def steps(task: Task) -> tuple[Step, ...]:
     return tuple(found)
 
 
+def says_done(task: Task) -> tuple[bool, ...]:
+    """Of each step, whether its `DONE` is the action done, and not "can do nothing"."""
+    return tuple(step != (NOOP,) and get_skill(step[0]).says_done for step in steps(task))
+
+
 def num_codes(task: Task) -> int:
     """How many step codes a task has; they are 0 .. num_codes - 1."""
     return len(steps(task))

@@ -17,7 +17,7 @@ from l4t_jax.envs.task import Task
 from l4t_jax.kernels import PORTABLE, Kernels
 from l4t_jax.skills.actions import skill_actions
 from l4t_jax.skills.base import SATISFIED
-from l4t_jax.skills.plan_codes import steps
+from l4t_jax.skills.plan_codes import says_done
 
 
 class TeacherTable(struct.PyTreeNode):
@@ -85,7 +85,7 @@ def _idled(task: Task, outcomes: jax.Array) -> jax.Array:
     """Outcomes with the task's idle action in place of done, where that says that a step can do nothing."""
     if task.idle == DONE:
         return outcomes
-    meant = jnp.asarray([step == ("say_done",) for step in steps(task)]).reshape(-1, *[1] * (outcomes.ndim - 1))
+    meant = jnp.asarray(says_done(task)).reshape(-1, *[1] * (outcomes.ndim - 1))
     return jnp.where((outcomes == DONE) & ~meant, task.idle, outcomes)
 
 

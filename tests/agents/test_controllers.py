@@ -1,5 +1,7 @@
 """Choices: draws from logits, and the options of hierarchical RL against values worked by hand."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,10 @@ import pytest
 from l4t_jax.agents import controllers
 from l4t_jax.agents.controllers import OptionState, OverSkills
 from l4t_jax.envs import get_task
-from l4t_jax.envs.cells import DONE, EMPTY_CODE, FORWARD, KEY, PICKUP, WALL_CODE, YELLOW, code
+from l4t_jax.envs.cells import DONE, EMPTY_CODE, FORWARD, KEY, LEFT, PICKUP, WALL_CODE, YELLOW, code
+from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import MemoryMap
+from l4t_jax.envs.visibility import know
 from l4t_jax.skills.plan_codes import encode_step
 
 TASK = get_task("DoorKey-5x5")
@@ -96,3 +100,21 @@ def test_where_nothing_would_do_anything_all_may_be_chosen_and_the_action_is_don
     )
     assert bool(choice.action_mask.all()) and bool(choice.option_boundary[0])
     assert int(choice.index[0]) == GO_TO and int(choice.action[0]) == DONE
+
+
+def test_a_skill_that_says_done_can_be_chosen_and_idling_is_the_tasks_own():
+    task = get_task("GoToObject-6x6-N2")
+    over, said, nothing = OverSkills(task), encode_step(task, ("say_done",)), 0
+    states = jax.vmap(make_env(task).initial)(jax.random.split(jax.random.key(0), 2))
+    memory, zero, start = jax.vmap(know)(states), jnp.zeros(2, jnp.uint32), jnp.ones(2, bool)
+    wanted = jnp.zeros((2, over.outputs)).at[:, nothing].set(9.0).at[:, said].set(5.0)
+    _, choice = jax.jit(over.choose)(over.begin(2), zero, memory, start, wanted, True)
+    np.testing.assert_array_equal(choice.action_mask[:, [nothing, said]], [[False, True]] * 2)
+    np.testing.assert_array_equal(choice.action, [DONE, DONE])  # chosen, not for want of anything else
+    assert task.idle == LEFT
+    without = dataclasses.replace(task, skills=("open",))  # of use beside a door or a box alone
+    _, choice = OverSkills(without).choose(
+        OverSkills(without).begin(2), zero, memory.replace(cells=jnp.zeros_like(memory.cells)), start,
+        jnp.zeros((2, OverSkills(without).outputs)), True,
+    )  # fmt: skip
+    np.testing.assert_array_equal(choice.action, [LEFT, LEFT])
