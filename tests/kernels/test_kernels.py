@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from l4t_jax.abstraction.scene import Scene
-from l4t_jax.agents.students.features import RANGES, ego_features, reference_places
+from l4t_jax.agents.students.features import ego_features, places
 from l4t_jax.envs import get_task
 from l4t_jax.envs.state import State
 from l4t_jax.envs.task import Role, Task
 from l4t_jax.envs.visibility import see, visible
-from l4t_jax.kernels import CPU, GPU, PORTABLE, REFERENCE, Kernels, ego, visibility
+from l4t_jax.kernels import CPU, GPU, PORTABLE, REFERENCE, Kernels, visibility
 from l4t_jax.skills.actions import skill_actions
 
 SIZES = ((10, 10), (7, 13), (32, 32), (5, 3))
@@ -56,16 +56,13 @@ def seen_now(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
     return [jax.vmap(lambda state, view=view: see(state, view, kernel=kernel))(states) for view in (3, 7)]
 
 
-def places(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
-    scene = Scene.of(wide_task(size), memory, kernel)
-    if kernel.reference:
-        return reference_places(scene.movable, scene.agent, 7)
-    return ego.places(scene.movable, scene.agent, 7, RANGES, kernel)
+def planes_in_frame(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
+    return places(Scene.of(wide_task(size), memory, kernel), 5)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("kernel", TUNED)
-@pytest.mark.parametrize("function", [states_and_actions, features, what_is_seen, seen_now, places])
+@pytest.mark.parametrize("function", [states_and_actions, features, what_is_seen, seen_now, planes_in_frame])
 def test_the_tuned_form_is_the_reference(
     function: Callable[..., Any], kernel: Kernels, size: tuple[int, int], random_known: Any, rng: Any
 ) -> None:

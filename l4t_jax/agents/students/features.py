@@ -156,7 +156,7 @@ def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> j
     distant: list[jax.Array] = []
     near: list[jax.Array] = []
     number = 0
-    for plane, (by_row, cells) in enumerate(_places(scene, window)):
+    for plane, (by_row, cells) in enumerate(places(scene, window)):
         near.append(cells.astype(word) << plane)
         if is_distant(plane):
             distant.append(by_row.astype(word) << number)
@@ -170,7 +170,7 @@ def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> j
     return bits.batch_first(jnp.concatenate(parts), kernel)
 
 
-def _places(scene: Scene, window: int) -> list[tuple[jax.Array, jax.Array]]:
+def places(scene: Scene, window: int) -> list[tuple[jax.Array, jax.Array]]:
     """Of each plane, what `kernels.ego.places` finds."""
     if scene.kernel.reference:
         return [reference_places(mask, scene.agent, window) for mask in planes(scene)]
