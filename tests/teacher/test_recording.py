@@ -383,7 +383,7 @@ def test_a_task_too_rich_to_list_its_states_says_so(monkeypatch: pytest.MonkeyPa
     from l4t_jax.teacher import grammar
 
     monkeypatch.setattr(grammar, "MOST_STATES", 4)
-    with pytest.raises(grammar.TooManyStates, match="too many to ask for all of them"):
+    with pytest.raises(grammar.TooManyStates, match="too many to ask about all"):
         asking.record(TASK, Fake(), Ask())
     (state,) = (s for s in symbolic.enumerate_states(TASK) if symbolic.decode(TASK, s) == Symbolic(("door",), None))
     content = asking.record(TASK, Fake(), Ask(divide_prior=1.0), states=[state])  # those that are met can be asked for
