@@ -15,7 +15,7 @@ import tyro
 from docs_commands import PAGES, ROOT
 from jax.experimental.compilation_cache import compilation_cache
 
-from l4t_jax import commandline
+from l4t_jax import commandline, tasks
 from l4t_jax.envs import get_task
 from l4t_jax.teacher import commands as teacher_commands
 from l4t_jax.teacher import file, recording
