@@ -72,7 +72,7 @@ def kept_levels(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["L4T_LEVELS"] = str(tmp_path_factory.mktemp("levels"))
 
 
-COSTLY = ("trained", "rolled", "scripted", "built")  # fixtures of a module that take long to set up
+COSTLY = ("trained", "rolled", "scripted", "built", "viewer")  # fixtures of a module that take long to set up
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

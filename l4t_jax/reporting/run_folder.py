@@ -177,12 +177,12 @@ class Writer:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
 
-        resumed = any(folder.glob("events.out.tfevents.*"))
+        earlier = len(list(folder.glob("events.out.tfevents.*")))
         write_whole(folder / METRICS, "".join(dumps(record) + "\n" for record in records))
         self._file = (folder / METRICS).open("a", encoding="utf-8")
-        # The name ends in the process id, because a run can be resumed within the second in which it was stopped.
-        self._events = EventsWriter(str(folder / "events"), f".{os.getpid()}")
-        if resumed:
+        # The name ends in a number, because a run can be resumed within the second in which it was stopped.
+        self._events = EventsWriter(str(folder / "events"), f".{os.getpid()}.{earlier}")
+        if earlier:
             after = records[-1]["steps"] + 1 if records else 0
             for event in (
                 Event(step=after, file_version="brain.Event:2"),

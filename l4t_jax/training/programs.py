@@ -69,11 +69,13 @@ def compile_run(trainer: Trainer, table: TeacherTable | None, evaluator: Evaluat
     """
     config = trainer.config
     room = _Room()
-    made = training_programs(trainer, table, longest)
     # The observations of one rollout are the least that a block needs.
-    seen = jax.eval_shape(jax.vmap(trainer.observation.of(trainer.env)), made["block"][1][0].envs.env_state)
+    one = jax.eval_shape(lambda key: jax.vmap(trainer.env.initial)(key[None]), jax.random.key(0))
+    seen = jax.tree.leaves(jax.eval_shape(trainer.observation.of(trainer.env), one))
+    number = config.num_seeds * trainer.steps_per_update
     fewer_envs = f"`num_envs={config.num_envs}` needs", "fewer `num_envs`, `num_steps` or `num_seeds`"
-    room.check(config.steps * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(seen)), *fewer_envs)
+    room.check(number * sum(leaf.size * leaf.dtype.itemsize for leaf in seen), *fewer_envs)
+    made = training_programs(trainer, table, longest)
     params = made["block"][1][0].params
     copies = 4 * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))  # gradients and Adam's moments too
     room.check(copies, f"a student of `hidden={config.hidden}` needs", "a smaller `hidden` or fewer `num_seeds`")

@@ -60,7 +60,7 @@ def test_every_state_is_in_the_shipped_file_and_nothing_else(task_name):
 
 def test_what_is_met_in_play_is_enumerated(task_name, play, draw, key):
     task = get_task(task_name)
-    played = play(task_name, draw(task_name, key, 64), jax.random.key(1), 150)
+    played = play(task_name, draw(task_name, key, 48), jax.random.key(1), 100)
     memory = jax.tree.map(lambda leaf: leaf[:-1][played.live()], played.memory)
     found = symbolic_states(task, jax.tree.map(jnp.asarray, memory))
     met = set(np.unique(found).tolist())

@@ -68,7 +68,7 @@ def test_the_tuned_form_is_the_reference(
 ) -> None:
     if kernel is not CPU and size not in SIZES[:2]:
         pytest.skip("the CPU's kernels are compared on every size")
-    memory = random_known(rng, size, 150, inside=False)
+    memory = random_known(rng, size, 150 if max(size) < 20 else 40, inside=False)  # the reference is slow on large maps
     assert bool(jnp.any(memory.carrying > 0)) and bool(jnp.any(memory.carrying == 0))
     tuned, plain = (jax.jit(lambda m, k=k: function(m, size, k))(memory) for k in (kernel, REFERENCE))
     jax.tree.map(np.testing.assert_array_equal, tuned, plain)

@@ -121,7 +121,7 @@ def _survives(text: str) -> None:
         assert bare or (len(step) == 2 and get_skill(step[0]).takes_object and step[1] in OBJECTS)
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ANSWERS)
 def test_any_text_is_a_plan_of_known_steps_or_unusable(text: str) -> None:
     _survives(text)

@@ -224,7 +224,7 @@ def measure(name, table, number, seed=0):
 
 
 def test_the_soft_teacher_succeeds_as_often_as_the_reference(paper_task, teacher_of):
-    number = 1_500
+    number = 500 if paper_task == "DivergedDoorKey" else 1_500  # whose episodes are seldom ended early
     success, reward, _ = measure(paper_task, teacher_of(paper_task), number)
     expected, band, pays, pay_band = BANDS[paper_task]
     spread = 4 * np.sqrt(expected * (1 - expected) / number)  # four standard errors of fewer levels

@@ -72,7 +72,7 @@ def is_as_documented(name: str, levels: int) -> None:
     assert found["success"] == pytest.approx(documented()[name][1], abs=0.02)
 
 
-@pytest.mark.parametrize("name", ["ObstructedMaze-1Dlhb", "GoToObject-8x8-N2"])
+@pytest.mark.parametrize("name", ["BlockedUnlockPickup", "GoToObject-8x8-N2"])
 def test_the_teacher_alone_succeeds_as_documented(name: str) -> None:
     is_as_documented(name, 128)
 

@@ -19,7 +19,7 @@ SMALL = Config(num_envs=8, num_steps=4, minibatches=2, hidden=16, devices=1, tot
 CASES: dict[str, tuple[float, dict[str, float], dict[str, Any], str]] = {
     "its maps": (
         3e6, {}, dict(num_envs=10**12, level_pool=16),
-        r"`num_envs=10{12}` needs at least 400 TB of memory and 3 MB are free; try fewer `num_envs`, .*",
+        r"`num_envs=10{12}` needs at least 424 TB of memory and 3 MB are free; try fewer `num_envs`, .*",
     ),
     "its student": (
         20e9, {}, dict(hidden=2**16),
