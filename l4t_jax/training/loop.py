@@ -57,7 +57,6 @@ class Run:
         self.folder, self.progress, self.stop = folder, progress, stop
         self._resumed = resumed
         config = self.config
-        assert config.evaluations is not None
         self.seeds = config.num_seeds
         self.seconds = {"compile": 0.0, "train": 0.0, "evaluate": 0.0}
         self.records: list[dict[str, Any]] = []
