@@ -151,7 +151,7 @@ class GridTask(Environment):
         before = None
         if task.before_step is not None:
             if key is None:
-                raise ValueError(f"{task.name} moves obstacles, so a step needs a random key")
+                raise ValueError(f"things of {task.name} move by themselves, so a step needs a random key")
             before, state = state, task.before_step(key, state)
         step = self.kernel.once(dynamics.act(state, self._meant(action), t, before))
         next_state = self._look(step.next_state)

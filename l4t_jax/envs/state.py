@@ -41,7 +41,7 @@ class State(struct.PyTreeNode):
 
     Attributes:
         cells: `uint8[W, H]` cell codes of the whole grid, x first.
-        seen: `bool[W, H]` cells seen at some time in this episode.
+        seen: `bool[W, H]` cells seen at some time in this episode, and not forgotten.
         agent: `int8[3]` x, y, direction.
         carrying: `uint8[]` code of the carried object, 0 for none.
         pickup_position: `int8[2]` where the carried object lay when it was picked up, -1 for none.
@@ -49,7 +49,7 @@ class State(struct.PyTreeNode):
         carried_targets: `uint8[]` the bits of `targets` that the carried object has; None without targets.
         carried_contents: `uint8[]` what the carried box holds; None without contents.
         last_seen: `uint8[W, H]` what each cell held when it was last seen; None where nothing moves by itself, as a
-            cell that was seen is then known to be as it is now.
+            cell that was seen is then known to be as it is now. 0 where never seen, or forgotten (`Task.before_step`).
     """
 
     cells: jax.Array
@@ -91,8 +91,8 @@ class MemoryMap(struct.PyTreeNode):
     """What an agent knows: the map with memory, its mission, and where the carried object came from.
 
     Attributes (leading axes are batch axes):
-        cells: `uint8[..., W, H]` cell codes, x first; 0 where never seen this episode; the agent's own cell shows the
-            object it carries, else empty floor.
+        cells: `uint8[..., W, H]` cell codes, x first; 0 where never seen this episode, or forgotten; the agent's own
+            cell shows the object it carries, else empty floor.
         agent: `int8[..., 3]` x, y and direction (0 right, 1 down, 2 left, 3 up).
         carrying: `uint8[...]` code of the carried object, 0 for none.
         pickup_position: `int8[..., 2]` x and y where the carried object lay when it was picked up, -1 for none. With

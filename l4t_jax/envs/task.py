@@ -83,7 +83,8 @@ class Task:
         num_actions: actions that exist; those above act as turning left does.
         pickup_toggles: the action pickup does what toggle does.
         idle: the action of a plan that has nothing left to do; done ends the episodes of some tasks badly.
-        before_step: a random key and the state -> the state, before the agent acts: moving obstacles.
+        before_step: a random key and the state -> the state, before the agent acts: what moves by itself. It may also
+            take from `seen` and `last_seen` what an agent is to forget, if it can tell so from what it knows alone.
         rename_colours: whether sentences speak of color1, color2, ... by first appearance instead of real colours.
         avoid_lava: whether skills walk around lava; the reference's walk through it.
         skills: names of the skills that plans may use.

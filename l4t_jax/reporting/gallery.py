@@ -21,7 +21,8 @@ SIDE = 240  # pixels of a picture's longer side, at most
 PAPER = "LLM4Teach"  # what the paper's own tasks are called here
 # The id that stands for its family: the largest whose picture can be read at this size.
 SHOWN = {
-    PAPER: "LavaDoorKey", "DoorKey": "DoorKey-8x8", "Empty": "Empty-Random-6x6", "LavaCrossing": "LavaCrossingS11N5",
+    PAPER: "LavaDoorKey", "LLM4Teach-unshipped": "RandomBoxKey",
+    "DoorKey": "DoorKey-8x8", "Empty": "Empty-Random-6x6", "LavaCrossing": "LavaCrossingS11N5",
     "SimpleCrossing": "SimpleCrossingS11N5", "LavaGap": "LavaGapS7", "DistShift": "DistShift2",
     "Dynamic-Obstacles": "Dynamic-Obstacles-8x8", "Fetch": "Fetch-8x8-N3", "GoToDoor": "GoToDoor-8x8",
     "GoToObject": "GoToObject-8x8-N2", "PutNear": "PutNear-8x8-N3", "RedBlueDoors": "RedBlueDoors-8x8",

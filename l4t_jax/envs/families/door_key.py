@@ -43,7 +43,7 @@ STOCK_OBJECTS = (
 STOCK_SKILLS = ("explore", "search", "go_to", "reach", "pick_up", "drop", "open")
 
 
-def _room_with_door(
+def room_with_door(
     words: list[jax.Array], door_code: jax.Array
 ) -> tuple[jax.Array, jax.Array, tuple[jax.Array, jax.Array]]:
     """The paper's room: cells, interior, and the cell just inside the door; takes five draws."""
@@ -63,7 +63,7 @@ def simple_door_key(key: jax.Array) -> Layout:
     """SimpleDoorKey: one locked door and its key, of one random colour."""
     *room_draws, for_colour, for_agent, for_direction, for_key = draws(key, 9)
     colour = between(for_colour, 0, 6) << 4
-    cells, room, _ = _room_with_door(room_draws, DOOR_LOCKED | colour)
+    cells, room, _ = room_with_door(room_draws, DOOR_LOCKED | colour)
     x, y = pick(for_agent, room)
     key_x, key_y = pick(for_key, free(cells, room, (x, y)))
     cells = put(cells, key_x, key_y, KEY | colour)
@@ -74,7 +74,7 @@ def lava_door_key(key: jax.Array) -> Layout:
     """LavaDoorKey: SimpleDoorKey with one cell of lava, never just inside the door."""
     *room_draws, for_colour, for_agent, for_direction, for_key, for_lava = draws(key, 10)
     colour = between(for_colour, 0, 6) << 4
-    cells, room, inside = _room_with_door(room_draws, DOOR_LOCKED | colour)
+    cells, room, inside = room_with_door(room_draws, DOOR_LOCKED | colour)
     x, y = pick(for_agent, room)
     key_x, key_y = pick(for_key, free(cells, room, (x, y)))
     cells = put(cells, key_x, key_y, KEY | colour)
@@ -86,7 +86,7 @@ def lava_door_key(key: jax.Array) -> Layout:
 def colored_door_key(key: jax.Array) -> Layout:
     """ColoredDoorKey: a blue door, a blue key and a red one, no key just inside the door."""
     *room_draws, for_agent, for_direction, for_blue, for_red = draws(key, 9)
-    cells, room, inside = _room_with_door(room_draws, jnp.asarray(code(DOOR_LOCKED, BLUE)))
+    cells, room, inside = room_with_door(room_draws, jnp.asarray(code(DOOR_LOCKED, BLUE)))
     x, y = pick(for_agent, room)
     blue_x, blue_y = pick(for_blue, free(cells, room, (x, y), inside))
     cells = put(cells, blue_x, blue_y, code(KEY, BLUE))
