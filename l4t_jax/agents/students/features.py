@@ -15,7 +15,7 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.abstraction.scene import Mask, Scene
+from l4t_jax.abstraction.scene import Mask, Scene, around
 from l4t_jax.envs.cells import DOOR_OPEN, EMPTY, FLOOR, GOAL, LAVA, one_of
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.envs.task import DOORS, Role, Task
@@ -45,13 +45,11 @@ def planes(scene: Scene) -> list[Mask]:
     """
     kinds = scene.kinds
     passable = one_of(kinds, EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA)
-    p = jnp.pad(passable, [(1, 1), (1, 1), *[(0, 0)] * (kinds.ndim - 2)])
-    beside = p[:-2, 1:-1] | p[2:, 1:-1] | p[1:-1, :-2] | p[1:-1, 2:]
     objects = [_plane(scene, role) for role in _distinct(scene.task)]
     named = functools.reduce(jnp.logical_or, objects, scene.here)
     obstacles = ~(passable | scene.unseen | named)
     special = (kinds == LAVA) | ((kinds == GOAL) & ~named)
-    return [scene.unseen, scene.unseen & beside, obstacles, special, *objects]
+    return [scene.unseen, scene.unseen & around(passable), obstacles, special, *objects]
 
 
 def packed_planes(scene: Scene, rows: bool) -> jax.Array:

@@ -96,29 +96,26 @@ _TASK = partial(
     text="use the key to open the door",
     skills=("explore", "search", "go_to", "pick_up", "open", "put_down"),
 )
+_BOX_TASK = partial(_TASK, objects=(KEY_ROLE, BOX_ROLE, DOOR_ROLE), teacher="BoxKey.json")
 
 register_task(
-    _TASK(
+    _BOX_TASK(
         name="KeyInBox",
         layout=partial(box_key, False),
-        objects=(KEY_ROLE, BOX_ROLE, DOOR_ROLE),
         description=(
             "An agent in a small walled room must find the box and open it, pick up the key that was in it, go to the "
             "locked door and open it."
         ),
-        teacher="BoxKey.json",
     )
 )
 register_task(
-    _TASK(
+    _BOX_TASK(
         name="RandomBoxKey",
         layout=partial(box_key, True),
-        objects=(KEY_ROLE, BOX_ROLE, DOOR_ROLE),
         description=(
             "An agent in a small walled room must find the key, pick it up, go to the locked door and open it. The key "
             "lies in the room or is in the box, which may be empty, and shows when the box is opened."
         ),
-        teacher="BoxKey.json",
     )
 )
 register_task(
