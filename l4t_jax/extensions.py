@@ -2,7 +2,7 @@
 
 Host module, imports nothing of the package but its errors and `Import`. `Config(imports=...)` and the option of every
 command lead here. A run keeps the path and the hash of each in its settings (`Import`), so that whatever reads the run
-later can load them again. A registry asks `may_register`: a file that is loaded anew, as in a notebook
+later can load them again. A `Registry` holds the things of one kind: a file that is loaded anew, as in a notebook
 after an edit, may replace what it registered before.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from l4t_jax.config import Import, with_home
+from l4t_jax.config import Import, unknown_choice, with_home
 from l4t_jax.errors import ChangedExtension, ExtensionError
 
 _LOADED: dict[str, tuple[str, ModuleType]] = {}  # path -> the file's hash and module
@@ -109,25 +109,60 @@ def as_import(one: Importable) -> Import:
 # --- who registers what ---------------------------------------------------------------------------------------------
 
 
-def may_register(kind: str, name: str, taken: bool) -> bool:
-    """Whether a registry may take a name: one that is free, or that the same file registered before.
+class Registry[T](dict[str, T]):
+    """Things of one kind by name, in the order of their registration.
 
-    The file is the extension that is being loaded, else the script or the notebook that calls the registry.
+    Args:
+        kind: of thing, such as "algorithm".
+        setting: that names one of them, as `Config` calls it; by default as the kind.
+        own: those that the package itself has.
+    """
+
+    def __init__(self, kind: str, setting: str | None = None, own: Mapping[str, T] | None = None) -> None:
+        super().__init__(own or {})
+        self._kind, self._setting = kind, setting or kind
+
+    def add(self, name: str, thing: T) -> None:
+        """Adds a thing. To be called by a function that a user's file calls.
+
+        Raises:
+            ValueError: there is another of this name, which that file has not registered itself.
+        """
+        claim(self._kind, name, name in self, depth=3)
+        self[name] = thing
+
+    def named(self, name: str) -> T:
+        """The thing of a name.
+
+        Raises:
+            ConfigError: there is none; the message names all there are.
+        """
+        if name not in self:
+            unknown_choice(self._setting, name, list(self))
+        return self[name]
+
+
+def claim(kind: str, name: str, taken: bool, depth: int = 2) -> None:
+    """Notes which file registers a name: the extension that is being loaded, else the script or the notebook.
 
     Args:
         kind: of thing, such as "task".
         name: of the thing.
-        taken: whether the registry has one of this name.
+        taken: whether there is one of this name.
+        depth: how many calls the script's own is above this function.
+
+    Raises:
+        ValueError: the name is taken, and not by the same file.
     """
     file = _LOADING[-1] if _LOADING else None
-    caller = sys._getframe(2).f_globals
+    caller = sys._getframe(depth).f_globals
     if file is None and caller.get("__name__") == "__main__":
         file = str(Path(caller["__file__"]).absolute()) if "__file__" in caller else "a notebook"
     if taken and (file is None or _OWNERS.get((kind, name.lower())) != file):
-        return False
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise ValueError(f"there is already {article} {kind} named {name}; choose another name")
     if file is not None:
         _OWNERS[kind, name.lower()] = file
-    return True
 
 
 # --- finding and running --------------------------------------------------------------------------------------------

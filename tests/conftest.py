@@ -55,6 +55,7 @@ from l4t_jax.envs.dynamics import front_of
 from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import MemoryMap, State
 from l4t_jax.envs.visibility import know
+from l4t_jax.imported import rules
 from l4t_jax.skills import base as skills
 from l4t_jax.teacher import backends, file
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
@@ -117,7 +118,7 @@ def rng() -> np.random.Generator:
 
 REGISTRIES: tuple[dict[Any, Any], ...] = (
     registry._TASKS, registry._ALIASES, skills._SKILLS, observations._OBSERVATIONS, students._STUDENTS,
-    algorithms._ALGORITHMS, backends._OPENERS, extensions._LOADED, extensions._OWNERS,
+    algorithms._ALGORITHMS, backends._OPENERS, rules.RULES, extensions._LOADED, extensions._OWNERS,
 )  # fmt: skip
 
 

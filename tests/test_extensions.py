@@ -13,6 +13,7 @@ from l4t_jax.agents.observations import get_observation
 from l4t_jax.agents.students import base as students
 from l4t_jax.config import Import
 from l4t_jax.envs import get_task
+from l4t_jax.imported import rules
 from l4t_jax.skills.base import get_skill
 from l4t_jax.teacher import backends
 
@@ -95,6 +96,11 @@ KINDS: dict[str, tuple[str, Callable[[], str], str]] = {
         "def mine(name, task, options): 'WORD'\nregister_backend('NAME', mine)\n",
         lambda: str(backends._OPENERS["mine"].__doc__),
         "openai",
+    ),
+    "rule": (
+        "from l4t_jax.imported import register_rule\ndef mine(transition): 'WORD'\nregister_rule('NAME', mine)\n",
+        lambda: str(rules.RULES["mine"].holds.__doc__),
+        "target_picked",
     ),
 }
 

@@ -20,13 +20,12 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.config import unknown_choice
 from l4t_jax.envs.cells import COLOURS
 from l4t_jax.envs.navix import GridTask
 from l4t_jax.envs.state import MemoryMap, State, from_observation
 from l4t_jax.envs.task import DOORS, Role, Task
 from l4t_jax.envs.visibility import know, see
-from l4t_jax.extensions import may_register
+from l4t_jax.extensions import Registry
 from l4t_jax.kernels import Kernels
 
 
@@ -141,7 +140,7 @@ def _view_task(task: Task) -> Task:
 MAP = Observation("map", _map)
 VIEW = Observation("view", _view, _view_task, lambda task: (task.view // 2, task.view - 1, 3))
 
-_OBSERVATIONS: dict[str, Observation] = {}
+_OBSERVATIONS = Registry[Observation]("observation")
 
 
 def register_observation(observation: Observation) -> None:
@@ -150,9 +149,7 @@ def register_observation(observation: Observation) -> None:
     Raises:
         ValueError: there is another observation of this name.
     """
-    if not may_register("observation", observation.name, observation.name in _OBSERVATIONS):
-        raise ValueError(f"there is already an observation named {observation.name}; choose another name")
-    _OBSERVATIONS[observation.name] = observation
+    _OBSERVATIONS.add(observation.name, observation)
 
 
 def observation_names() -> list[str]:
@@ -166,9 +163,7 @@ def get_observation(name: str) -> Observation:
     Raises:
         ConfigError: there is none; the message names all there are.
     """
-    if name not in _OBSERVATIONS:
-        unknown_choice("observation", name, observation_names())
-    return _OBSERVATIONS[name]
+    return _OBSERVATIONS.named(name)
 
 
 register_observation(MAP)

@@ -18,7 +18,7 @@ import warnings
 from l4t_jax.envs.navix import register_with_navix
 from l4t_jax.envs.task import Task
 from l4t_jax.errors import NavixName, UnknownTask
-from l4t_jax.extensions import may_register
+from l4t_jax.extensions import claim
 
 MINIGRID, NAVIX = "MiniGrid-", "Navix-"
 BROUGHT_IN = "minigrid:"  # before the Gymnasium id of an environment
@@ -38,9 +38,7 @@ def register_task(task: Task) -> Task:
         ValueError: another task has one of these names.
     """
     for name in (task.name, *task.aliases):
-        taken = name.lower() in _names() and _TASKS.get(name) != task
-        if not may_register("task", name, taken):
-            raise ValueError(f"there is already a task named {name}; choose another name")
+        claim("task", name, taken=name.lower() in _names() and _TASKS.get(name) != task)
     _TASKS[task.name] = task
     _ALIASES.update(dict.fromkeys(task.aliases, task.name))
     if task.minigrid_id is not None:

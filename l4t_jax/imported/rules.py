@@ -39,6 +39,7 @@ from l4t_jax.envs.state import State, Transition
 from l4t_jax.envs.targets import PLACE, beside, marked
 from l4t_jax.envs.task import DOORS, Predicate
 from l4t_jax.errors import ConfigError
+from l4t_jax.extensions import Registry
 
 
 def _bit_at(state: State, place: jax.Array, bit: int) -> jax.Array:
@@ -190,7 +191,7 @@ class Known:
     ends: str = ""
 
 
-RULES: dict[str, Known] = {
+_OWN: dict[str, Known] = {
     "goal_reached": Known(success.goal_reached, ends="well"),
     "target_picked": Known(target_picked, (0,), "well"),
     "target_opened": Known(target_opened, (0,), "well"),
@@ -221,6 +222,7 @@ RULES: dict[str, Known] = {
     "bumped": Known(bumped, ends="badly"),
     "done": Known(_done),
 }
+RULES = Registry("rule", own=_OWN)
 
 
 def register_rule(name: str, holds: Predicate, bits: Iterable[int] = (), ends: str = "") -> None:
@@ -233,21 +235,16 @@ def register_rule(name: str, holds: Predicate, bits: Iterable[int] = (), ends: s
         ends: "well" or "badly" if it ends an episode only so.
 
     Raises:
-        ConfigError: the name cannot be, or is one of the package's.
+        ValueError: the name cannot be, or there is another rule of this name.
     """
     if not name.isidentifier():
-        raise ConfigError(f"a rule's name is one word of letters, digits and underscores, not {name!r}")
-    if name in RULES and name not in _OWN:
-        raise ConfigError(f"there is already a rule named {name}; choose another name")
-    _OWN[name] = RULES[name] = Known(holds, tuple(bits), ends)
-
-
-_OWN: dict[str, Known] = {}  # the rules of users
+        raise ValueError(f"a rule's name is one word of letters, digits and underscores, not {name!r}")
+    RULES.add(name, Known(holds, tuple(bits), ends))
 
 
 def looked_for(ends: str) -> list[str]:
     """The names of the rules that may end an episode "well" or "badly", the users' own first."""
-    return [name for name in (*_OWN, *(n for n in RULES if n not in _OWN)) if RULES[name].ends in ("", ends)]
+    return [name for name in (*(n for n in RULES if n not in _OWN), *_OWN) if RULES[name].ends in ("", ends)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ import jax
 
 from l4t_jax.abstraction.scene import Mask, Scene
 from l4t_jax.envs.task import Role
-from l4t_jax.extensions import may_register
+from l4t_jax.extensions import Registry
 from l4t_jax.skills.paths import Path
 
 SATISFIED = -1  # an answer beside the actions 0..6; "can do nothing" is DONE
@@ -86,7 +86,7 @@ class Skill:
         raise NotImplementedError
 
 
-_SKILLS: dict[str, Skill] = {}
+_SKILLS = Registry[Skill]("skill", setting="skills")
 NOOP = "noop"  # the step that does nothing, of every task
 
 
@@ -100,9 +100,7 @@ def register_skill(skill: Skill) -> Skill:
     """
     if skill.name == NOOP or not re.fullmatch(r"[a-z]+(_[a-z]+)*", skill.name):
         raise ValueError(f"a skill cannot be named {skill.name!r}; take small letters and underscores, but not {NOOP}")
-    if not may_register("skill", skill.name, skill.name in _SKILLS):
-        raise ValueError(f"there is already a skill named {skill.name}; choose another name")
-    _SKILLS[skill.name] = skill
+    _SKILLS.add(skill.name, skill)
     return skill
 
 
@@ -110,11 +108,9 @@ def get_skill(name: str) -> Skill:
     """The skill of that name.
 
     Raises:
-        ValueError: nobody registered it.
+        ConfigError: there is none; the message names all there are.
     """
-    if name not in _SKILLS:
-        raise ValueError(f"there is no skill {name!r}; the skills are {', '.join(_SKILLS)}")
-    return _SKILLS[name]
+    return _SKILLS.named(name)
 
 
 def list_skills() -> list[str]:

@@ -21,10 +21,10 @@ from l4t_jax.agents.observations import Observation
 from l4t_jax.agents.policy import Policy, controlled_policy
 from l4t_jax.agents.rollout import Rollout
 from l4t_jax.agents.students import StudentNetwork
-from l4t_jax.config import Config, Settings, unknown_choice
+from l4t_jax.config import Config, Settings
 from l4t_jax.envs.navix import GridTask
 from l4t_jax.envs.task import Task
-from l4t_jax.extensions import may_register
+from l4t_jax.extensions import Registry
 from l4t_jax.kernels import Kernels
 from l4t_jax.teacher.policy import TeacherTable
 
@@ -151,7 +151,7 @@ class Algorithm(abc.ABC):
         return False
 
 
-_ALGORITHMS: dict[str, Algorithm] = {}
+_ALGORITHMS = Registry[Algorithm]("algorithm", setting="algo")
 
 
 def register_algorithm(algorithm: Algorithm) -> None:
@@ -160,9 +160,7 @@ def register_algorithm(algorithm: Algorithm) -> None:
     Raises:
         ValueError: there is another algorithm of this name.
     """
-    if not may_register("algorithm", algorithm.name, algorithm.name in _ALGORITHMS):
-        raise ValueError(f"there is already an algorithm named {algorithm.name}; choose another name")
-    _ALGORITHMS[algorithm.name] = algorithm
+    _ALGORITHMS.add(algorithm.name, algorithm)
 
 
 def algorithm_names() -> list[str]:
@@ -176,6 +174,4 @@ def get_algorithm(name: str) -> Algorithm:
     Raises:
         ConfigError: there is none; the message names all there are.
     """
-    if name not in _ALGORITHMS:
-        unknown_choice("algo", name, algorithm_names())
-    return _ALGORITHMS[name]
+    return _ALGORITHMS.named(name)

@@ -21,10 +21,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.config import PRESETS, unknown_choice
+from l4t_jax.config import PRESETS
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.task import Task
-from l4t_jax.extensions import may_register
+from l4t_jax.extensions import Registry
 from l4t_jax.kernels import PORTABLE, Kernels
 
 Carry = Any
@@ -79,7 +79,7 @@ class RegisteredStudent:
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
 
 
-_STUDENTS: dict[str, RegisteredStudent] = {}
+_STUDENTS = Registry[RegisteredStudent]("student")
 
 
 def register_student(
@@ -100,14 +100,12 @@ def register_student(
     Raises:
         ValueError: there is another student of this name, or a default is of no setting that a preset decides.
     """
-    if not may_register("student", name, name in _STUDENTS):
-        raise ValueError(f"there is already a student named {name}; choose another name")
     defaults = dict(defaults or {})
     may = [setting for setting in PRESETS["fast"] if setting != "student"]
     wrong = [setting for setting in defaults if setting not in may]
     if wrong:
         raise ValueError(f"the student {name} cannot have a default for {wrong[0]}, only for {', '.join(may)}")
-    _STUDENTS[name] = RegisteredStudent(network, observation, defaults)
+    _STUDENTS.add(name, RegisteredStudent(network, observation, defaults))
 
 
 def student_names() -> list[str]:
@@ -121,9 +119,7 @@ def get_student(name: str) -> RegisteredStudent:
     Raises:
         ConfigError: there is no such student; the message names all there are.
     """
-    if name not in _STUDENTS:
-        unknown_choice("student", name, student_names())
-    return _STUDENTS[name]
+    return _STUDENTS.named(name)
 
 
 def make_student(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.envs.task import Task
 from l4t_jax.errors import BackendError
-from l4t_jax.extensions import may_register
+from l4t_jax.extensions import Registry
 from l4t_jax.teacher.prompt import Message
 
 
@@ -161,7 +161,7 @@ def _file(path: str, task: Task, options: Options) -> Backend:
     return FileBackend(path, task)
 
 
-_OPENERS: dict[str, Opener] = {"transformers": _transformers, "openai": _openai, "file": _file}
+_OPENERS = Registry[Opener]("backend", own={"transformers": _transformers, "openai": _openai, "file": _file})
 
 
 def register_backend(kind: str, opener: Opener) -> None:
@@ -172,9 +172,7 @@ def register_backend(kind: str, opener: Opener) -> None:
     Raises:
         ValueError: there is another kind of this name.
     """
-    if not may_register("backend", kind, kind in _OPENERS):
-        raise ValueError(f"there is already a backend named {kind}; choose another name")
-    _OPENERS[kind] = opener
+    _OPENERS.add(kind, opener)
 
 
 def kinds() -> list[str]:
