@@ -34,6 +34,7 @@ from l4t_jax.student import Student, load_student
 from l4t_jax.teacher import asks_llm, listed, open_live, open_teacher
 from l4t_jax.teacher import file as teacher_file
 from l4t_jax.teacher.backends import Options
+from l4t_jax.teacher.ledger import Ledger
 from l4t_jax.teacher.recording import Ask
 from l4t_jax.training import checkpoint, compilation
 from l4t_jax.training.checkpoint import Which
@@ -61,8 +62,8 @@ def train(
         config: the settings; `Config()` if left out.
         resume: the folder of a run that was stopped or killed: it goes on from its last whole checkpoint, or from its
             start if it has none, and comes to what it would have come to. Its settings are in the folder; a `config` or
-            settings that contradict them are refused (but `save_every`, `devices` and `wandb` may change). Of a run
-            that is finished the result is read (without `heldout`).
+            settings that contradict them are refused (but `save_every`, `devices`, `wandb`, `price`, `max_calls` and
+            `max_cost` may change). Of a run that is finished the result is read (without `heldout`).
         progress: hears what happens; silent by default (`progress.make()` gives the command's).
         **settings: fields of `Config` that replace the config's.
 
@@ -263,7 +264,8 @@ def _agreed(config: Settings, folder: Path, given: dict[str, Any]) -> Settings:
         else:
             same = value == saved
         if not same:
-            may = " and ".join(f"`{name}`" for name in MAY_CHANGE if name != "run_dir")
+            *some, last = (f"`{name}`" for name in MAY_CHANGE if name != "run_dir")
+            may = f"{', '.join(some)} and {last}"
             raise ConfigError(
                 f"`{name}={value}` contradicts the run in {folder}, which has {saved}: a run goes on with its own "
                 f"settings ({may} may change); for others, start a new one without `resume`"
@@ -319,7 +321,7 @@ def _load_teacher(trainer: Trainer, progress: Progress, stack: contextlib.ExitSt
         return RunTeacher("none")
     if jax.process_count() > 1 and asks_llm(spec):
         raise ConfigError(f"many processes cannot share {spec}: `teacher record` first, and pass `teacher=file:PATH`")
-    how = Ask.of(config), Options.of(config), config.cache, progress.notice
+    how = Ask.of(config), Options.of(config), config.cache, progress.notice, Ledger.of(config)
     if not listed(spec, task):
         live = stack.enter_context(open_live(spec, task, *how))
         return RunTeacher(f"{spec} (asked while training)", live.content, trainer.put(live.table), live)

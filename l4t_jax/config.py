@@ -32,7 +32,8 @@ AT_LEAST_1 = (
 ABOVE_0 = ("learning_rate", "clip", "max_grad_norm")
 NOT_BELOW_0 = ("save_every", "learning_rate_end", "entropy_coef", "value_coef", "distill_coef", "distill_floor")
 FROM_0_TO_1 = ("gamma", "gae_lambda", "distill_fall", "distill_off")
-MAY_CHANGE = ("run_dir", "save_every", "devices", "wandb")  # settings that do not decide what a run comes to
+# Settings that do not decide what a run comes to.
+MAY_CHANGE = ("run_dir", "save_every", "devices", "wandb", "price", "max_calls", "max_cost")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +167,12 @@ class Config:
     """Further fields of each request to a server, as JSON."""
     cache: str | None = None
     """Folder in which an LLM's answers are kept; L4T_CACHE or ~/.cache/l4t_jax/answers by default."""
+    price: tuple[float, float] | None = None
+    """Dollars per million input tokens and per million output tokens of an LLM, to count the cost in dollars."""
+    max_calls: int | None = None
+    """Stop before an LLM is called more often than this; its answers are kept."""
+    max_cost: float | None = None
+    """Stop before more dollars than this are spent on an LLM; its answers are kept. Needs `price`."""
 
     def __post_init__(self) -> None:
         """numpy's numbers become Python's, paths become words, and `~` the home folder."""
@@ -173,6 +180,8 @@ class Config:
             value = _as_python(getattr(self, field.name))
             if field.name == "imports":
                 value = _as_imports(value)
+            elif field.name == "price" and isinstance(value, list):  # from JSON
+                value = tuple(value)
             elif isinstance(value, str):
                 value = with_home(value)
             object.__setattr__(self, field.name, value)
@@ -330,7 +339,11 @@ def _check_kinds(values: dict[str, Any], resolved: bool = False) -> None:
         if value is None and type(None) in kinds:
             continue
         kind = next(one for one in kinds if one is not type(None))
-        if get_origin(kind) is Literal:
+        if get_origin(kind) is tuple:
+            number = len(get_args(kind))
+            if not isinstance(value, tuple) or [type(one) in (int, float) for one in value] != [True] * number:
+                raise ConfigError(f"`{name}` must be {number} numbers, not {value!r}")
+        elif get_origin(kind) is Literal:
             if not isinstance(value, str) or value not in get_args(kind):
                 raise ConfigError(f"`{name}` must be one of {', '.join(get_args(kind))}, not {value!r}")
         elif kind is str:

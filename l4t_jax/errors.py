@@ -70,6 +70,10 @@ class BackendError(Refusal, RuntimeError):
     """A backend cannot be used or does not answer; the message is one sentence that says what would help."""
 
 
+class BudgetSpent(BackendError):
+    """The next call could pass a limit on calls or dollars, so it was not made; the message says which limit."""
+
+
 class NoPlans(BackendError):
     """Not one answer holds a plan, so there is no teacher to make of them; the message says what the answers were."""
 

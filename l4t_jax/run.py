@@ -34,7 +34,8 @@ class Command(Config):
     imports: tuple[str, ...] = ()
     resume: str | None = None
     """Folder of a run that was stopped or killed: it goes on from its last checkpoint and needs no other option. Its
-    settings stay its own; only --save-every, --devices and --wandb may change."""
+    settings stay its own; only --save-every, --devices, --wandb, --price, --max-calls and --max-cost may
+    change."""
     list_tasks: bool = False
     """Print the names of the tasks, and end."""
     print_config: bool = False

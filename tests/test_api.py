@@ -35,7 +35,7 @@ def test_the_summary_has_the_fields_of_the_design(tiny: tuple[api.Result, Spy]) 
     assert summary == result.summary
     assert list(summary) == [
         "task", "algo", "teacher", "device", "versions", "total_steps", "env_steps_per_s", "seconds", "heldout",
-        "steps_to_success",
+        "steps_to_success", "ledger",
     ]  # fmt: skip
     assert (summary["task"], summary["algo"], summary["teacher"]) == ("SimpleDoorKey", "l4t", "shipped (recorded)")
     assert summary["total_steps"] == 8 * 16 * 5

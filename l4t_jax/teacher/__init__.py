@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from l4t_jax.envs.task import Task
     from l4t_jax.teacher.backends import Backend, Options
     from l4t_jax.teacher.cache import Cache
+    from l4t_jax.teacher.ledger import Ledger
     from l4t_jax.teacher.live import LiveTeacher
     from l4t_jax.teacher.recording import Ask
 
@@ -28,6 +29,7 @@ def open_teacher(
     options: Options | None = None,
     cache: str | Path | None = None,
     report: Callable[[str], None] = lambda line: None,
+    ledger: Ledger | None = None,
 ) -> tuple[dict[str, Any] | None, str]:
     """A run's teacher: the content of a teacher file, and a description for summaries.
 
@@ -40,6 +42,7 @@ def open_teacher(
         ask, options: how an LLM is asked and reached.
         cache: folder of the answer cache; None is `cache.default_folder()`.
         report: called with a line about each step.
+        ledger: counts an LLM's calls and stops them at its limits.
 
     Returns:
         (content, description such as "shipped (recorded)"); the content is None for "none".
@@ -62,7 +65,7 @@ def open_teacher(
 
     with contextlib.ExitStack() as stack:
         backend = _open(spec, task, options, stack)
-        content = asking.record(task, backend, ask or asking.Ask(), _cache(cache), report)
+        content = asking.record(task, backend, ask or asking.Ask(), _cache(cache), report, ledger=ledger)
     vain = file.missing(task, content)
     entries = {(tuple(state["sees"]), state["holds"]) for state in content["states"]}
     unasked = [state.sentence for state in vain if (state.sees, state.holds) not in entries]
@@ -96,6 +99,7 @@ def open_live(
     options: Options | None = None,
     cache: str | Path | None = None,
     report: Callable[[str], None] = lambda line: None,
+    ledger: Ledger | None = None,
 ) -> Iterator[LiveTeacher]:
     """An LLM that is asked during training. The arguments are those of `open_teacher`.
 
@@ -103,11 +107,13 @@ def open_live(
         BackendError, PromptError: the message says what would be right.
     """
     from l4t_jax.teacher import recording as asking
+    from l4t_jax.teacher.ledger import Ledger
     from l4t_jax.teacher.live import LiveTeacher
 
     with contextlib.ExitStack() as stack:
         backend = _open(spec, task, options, stack)
-        yield LiveTeacher(asking.Asker(task, backend, ask or asking.Ask(), _cache(cache), report))
+        asker = asking.Asker(task, backend, ask or asking.Ask(), _cache(cache), report, ledger or Ledger())
+        yield LiveTeacher(asker)
 
 
 def _open(spec: str, task: Task, options: Options | None, stack: contextlib.ExitStack) -> Backend:

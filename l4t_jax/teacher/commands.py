@@ -19,6 +19,7 @@ from l4t_jax.teacher import file
 from l4t_jax.teacher.backends import Options, open_backend
 from l4t_jax.teacher.cache import Cache, default_folder
 from l4t_jax.teacher.grammar import situations, write_plan
+from l4t_jax.teacher.ledger import Ledger
 from l4t_jax.teacher.prompt import load
 from l4t_jax.teacher.recording import Ask, estimate, record
 
@@ -54,7 +55,11 @@ class Record(Ask):
     cache: str | None = None
     """Folder of the answer cache; L4T_CACHE or ~/.cache/l4t_jax/answers by default."""
     price: tuple[float, float] | None = None
-    """Dollars per million input tokens and per million output tokens, for the cost estimate."""
+    """Dollars per million input tokens and per million output tokens, to count the cost in dollars."""
+    max_calls: int | None = None
+    """Stop before the LLM is called more often than this; the answers are kept."""
+    max_cost: float | None = None
+    """Stop before more dollars than this are spent; the answers are kept. Needs --price."""
     dry_run: bool = False
     """Print the prompts and the cost estimate, and ask nothing."""
 
@@ -65,6 +70,7 @@ class Record(Ask):
     def run(self) -> None:
         extensions.load_all(self.imports)
         task = get_task(self.env)
+        ledger = Ledger.of(self)
         if self.dry_run:
             return self._show_prompts(task)
         out = Path(self.out or f"{task.name}.json")
@@ -75,7 +81,7 @@ class Record(Ask):
         backend = open_backend(self.teacher, task, Options.of(self))
         how = self.how().checked(backend)
         self._say_cost(task, how)
-        content = record(task, backend, how, Cache(self.cache or default_folder()), _tell)
+        content = record(task, backend, how, Cache(self.cache or default_folder()), _tell, ledger=ledger)
         file.save(content, out)
         vain = file.missing(task, content)
         note = f"; {len(vain)} of them have no usable answer and give no guidance" if vain else ""

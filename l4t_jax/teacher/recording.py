@@ -21,17 +21,18 @@ import datetime
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from l4t_jax.envs.task import Task
-from l4t_jax.errors import NoPlans
+from l4t_jax.errors import BudgetSpent, NoPlans
 from l4t_jax.teacher import file
 from l4t_jax.teacher import prompt as prompts
 from l4t_jax.teacher.backends import Answer, Backend, BackendError, Request, Sampling
 from l4t_jax.teacher.backends.completion import CUT, REASONING
 from l4t_jax.teacher.cache import Cache
 from l4t_jax.teacher.grammar import Plan, Situation, TooManyStates, plans, situations, write_plan
+from l4t_jax.teacher.ledger import Call, Ledger
 from l4t_jax.teacher.parser import Parsed, parse, parse_cut
 from l4t_jax.teacher.reasoning import final, whole
 
@@ -137,6 +138,7 @@ class Asker:
         task, backend, cache: to use; without a cache no answer is stored.
         ask: how to ask.
         report: called with a line about each step.
+        ledger: counts the calls and stops them at its limits.
     """
 
     task: Task
@@ -144,6 +146,7 @@ class Asker:
     ask: Ask
     cache: Cache | None = None
     report: Report = lambda line: None
+    ledger: Ledger = dataclasses.field(default_factory=Ledger)
 
     def __post_init__(self) -> None:
         self.ask = self.ask.checked(self.backend)
@@ -188,8 +191,12 @@ class Asker:
         question = self._question(request, ask="score", texts=list(texts))
         kept = self.cache.get(question, "scores") if self.cache else None
         scores = kept.get("log_likelihood") if kept else None
-        if not (isinstance(scores, list) and len(scores) == len(texts) and all(isinstance(s, float) for s in scores)):
-            scores = [float(s) for s in self.backend.score(request, texts)]
+        if isinstance(scores, list) and len(scores) == len(texts) and all(isinstance(s, float) for s in scores):
+            self.ledger.cached += 1
+        else:
+            with self.ledger.timed(), self.ledger.call(request.size, len(request.messages), 0) as call:
+                scores = [float(s) for s in self.backend.score(request, texts)]
+                call.book(None, request.size + sum(map(len, texts)), 0)
             if not all(math.isfinite(s) and s <= 1e-3 for s in scores):
                 raise BackendError(
                     f"the backend gives log-likelihoods such as {max(scores):g}; they must be 0 or below"
@@ -237,7 +244,7 @@ class Asker:
         choices = [write_plan(plan) for plan in plans(asked)] if self._constrains else None
         ask = self.ask
         sampling = Sampling(ask.temperature, ask.top_p, ask.max_tokens, ask.seed)
-        return Request(self.prompt.messages(asked.state.sentence), asked.state, choices, sampling)
+        return Request(self.prompt.messages(asked.state.sentence), asked.state, choices, sampling, self.ledger)
 
     def _sample(self, asked: Situation) -> dict[str, Any]:
         request = self._request(asked)
@@ -251,9 +258,11 @@ class Asker:
                 found = self._parse(asked, kept["text"])
                 if found.steps is not None:
                     read[number] = found
+        self.ledger.cached += len(read)
         missing = [number for number in range(self.ask.samples) if number not in read]
-        for number, answer in self.backend.sample(request, missing) if missing else ():
-            read[number] = self._take(asked, question, number, Answer(answer) if isinstance(answer, str) else answer)
+        with self.ledger.timed():
+            for number, answer in self._answers(request, missing) if missing else ():
+                read[number] = self._take(asked, question, number, answer)
         counts = Counter(read[number].steps for number in sorted(read))
         unusable = counts.pop(None, 0)
         shares = [(count / (len(read) - unusable), plan) for plan, count in counts.items() if plan is not None]
@@ -261,6 +270,32 @@ class Asker:
         return {
             **_named(asked), "answers": len(read), "unusable": unusable, "noops": noops, "plans": _plans(shares),
         }  # fmt: skip
+
+    def _answers(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, Answer]]:
+        """The backend's answers, with their calls booked. What is under way at a limit of the ledger still arrives."""
+        if getattr(self.backend, "counts_calls", False):
+            for number, answer in self.backend.sample(request, numbers):
+                yield number, Answer(answer) if isinstance(answer, str) else answer
+            return
+        calls: dict[int, Call] = {}
+        spent: BudgetSpent | None = None
+        try:
+            for number in numbers:
+                calls[number] = self.ledger.begin(request.size, len(request.messages), request.sampling.max_tokens)
+        except BudgetSpent as error:
+            spent = error
+        try:
+            for number, answer in self.backend.sample(request, list(calls)) if calls else ():
+                answer = Answer(answer) if isinstance(answer, str) else answer
+                call = calls.pop(number)
+                call.book(answer.tokens, request.size, len(answer.text))
+                self.ledger.end(call)
+                yield number, answer
+        finally:
+            for call in calls.values():
+                self.ledger.end(call)
+        if spent is not None:
+            raise spent
 
     def _take(self, asked: Situation, question: dict[str, Any], number: int, answer: Answer) -> Parsed:
         """Parses an answer and caches it if it is usable. Another recorder's cached answer takes precedence."""
@@ -310,6 +345,7 @@ def record(
     cache: Cache | None = None,
     report: Report = lambda line: None,
     states: Iterable[int] | None = None,
+    ledger: Ledger | None = None,
 ) -> dict[str, Any]:
     """Asks about every symbolic state that can occur, or about the given ids, and makes a teacher file of the answers.
 
@@ -320,6 +356,7 @@ def record(
         cache: stores answers as they arrive.
         report: called with a line about each step.
         states: ids of symbolic states; by default all that can occur.
+        ledger: counts the calls and stops them at its limits.
 
     Returns:
         The content of a teacher file (`file.save`).
@@ -329,7 +366,7 @@ def record(
         NoPlans: no answer has a plan.
         TooManyStates: the message says what can be done instead.
     """
-    asker = Asker(task, backend, ask, cache, report)
+    asker = Asker(task, backend, ask, cache, report, ledger or Ledger())
     questions = situations(task, states)
     entries = []
     start = time.monotonic()
@@ -347,6 +384,7 @@ def record(
         left = taken / (number + 1) * (len(questions) - number - 1)
         done = f"[{number + 1}/{len(questions)}] {asked.state.sentence} {summary(entry)}"
         report(f"{done}; {taken:.0f} s, {left:.0f} s to go")
+    report(f"asking took {asker.ledger}")
     _refuse_useless(entries, asker)
     if asker.faults:
         report(f"of {sum(entry['answers'] for entry in entries)} answers {asker.what_failed()}")
@@ -378,7 +416,7 @@ def made(asker: Asker, entries: list[dict[str, Any]], seconds: float) -> dict[st
         "task": asker.task.name,
         "made": getattr(asker.backend, "made", "llm"),
         "about": f"{model}, {how}.",
-        "source": {**asker.source(), "seconds": round(seconds, 1)},
+        "source": {**asker.source(), "seconds": round(seconds, 1), "ledger": asker.ledger.content},
         "states": entries,
     }
     file.check(content, "the new teacher file")

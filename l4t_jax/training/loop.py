@@ -301,6 +301,7 @@ class Run:
                     [record["validation"]["success"] for record in self.records],
                     config.validation_levels,
                 ),
+                ledger=self.teacher.ledger,
             )
         )
 

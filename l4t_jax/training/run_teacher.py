@@ -27,3 +27,10 @@ class RunTeacher:
     content: dict[str, Any] | None = None
     table: TeacherTable | None = None
     live: LiveTeacher | None = None
+
+    @property
+    def ledger(self) -> dict[str, Any] | None:
+        """What asking an LLM for its plans has cost (`teacher.ledger`); None for plans that say nothing about it."""
+        content = self.content if self.live is None else self.live.content
+        source = (content or {}).get("source")
+        return source.get("ledger") if isinstance(source, dict) else None

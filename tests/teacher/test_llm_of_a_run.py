@@ -165,7 +165,9 @@ def test_a_server_is_asked_for_all_states_before_training_and_its_key_is_nowhere
         server.server_close()
     assert len(seen) == 6 * 50 and set(seen) == {f"Bearer {key}"} and not any(training)
     out, err = capfd.readouterr()
-    assert json.loads(out)["teacher"] == "openai:small (llm)"
+    summary = json.loads(out)
+    assert summary["teacher"] == "openai:small (llm)"
+    assert (summary["ledger"]["calls"], summary["ledger"]["cached"]) == (300, 0)
     assert key not in out + err
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {"config.json", "summary.json", "teacher.json"} <= {path.name for path in files}

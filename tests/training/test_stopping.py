@@ -99,7 +99,7 @@ def test_options_that_contradict_the_run_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as error:
             l4t_jax.train(resume=folder, **settings)
         assert str(error.value).startswith(f"`{name}={value}` contradicts the run in {folder}")
-        assert "`save_every` and `devices` and `wandb` may change" in str(error.value)
+        assert "`save_every`, `devices`, `wandb`, `price`, `max_calls` and `max_cost` may change" in str(error.value)
     with pytest.raises(ConfigError, match="contradicts"):
         l4t_jax.train(Config(seed=1), resume=folder)
     with pytest.raises(ConfigError, match="there is no setting 'sed'"):

@@ -14,6 +14,7 @@ from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.envs.task import Task
 from l4t_jax.errors import BackendError
 from l4t_jax.extensions import Registry
+from l4t_jax.teacher.ledger import Ledger
 from l4t_jax.teacher.prompt import Message
 
 
@@ -43,12 +44,19 @@ class Request:
         state: the symbolic state in the messages; None for the content-free one.
         choices: the only allowed answers, for constrained output; None for free text.
         sampling: how answers are sampled.
+        ledger: of the calls, for backends that book each of them themselves (`counts_calls`).
     """
 
     messages: Sequence[Message]
     state: Symbolic | None
     choices: Sequence[str] | None = None
     sampling: Sampling = Sampling()
+    ledger: Ledger = dataclasses.field(default_factory=Ledger, repr=False, compare=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the messages."""
+        return sum(len(message["content"].encode()) for message in self.messages)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +67,13 @@ class Answer:
         text: of the answer; "" if there is none.
         fault: why the answer is incomplete, such as `completion.CUT`; None for a complete one.
         detail: of the fault: the number of tokens, the text of a refusal.
+        tokens: (in, out), if the backend counts them.
     """
 
     text: str
     fault: str | None = None
     detail: str = ""
+    tokens: tuple[int, int] | None = dataclasses.field(default=None, compare=False)
 
 
 class Backend(Protocol):
@@ -74,6 +84,8 @@ class Backend(Protocol):
             cache key and is written into teacher files, so it must not contain secrets.
         scores: whether it can give the likelihood of a given text.
         constrains: whether it can restrict its answers to given choices.
+        counts_calls: optional; True if `sample` books every call, those that are sent again too, in the request's
+            ledger. For others one call per answer is booked.
     """
 
     identity: dict[str, Any]

@@ -102,6 +102,18 @@ def _tool(calls: Any) -> str:
     return ""
 
 
+def usage(said: Any) -> tuple[int, int] | None:
+    """(tokens in, tokens out) as a server counts them; None if it does not."""
+    counted = said.get("usage") if isinstance(said, dict) else None
+    if not isinstance(counted, dict):
+        return None
+    found = [
+        next((counted[name] for name in names if type(counted.get(name)) is int and counted[name] >= 0), None)
+        for names in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
+    ]
+    return None if found[0] is None else (found[0], found[1] or 0)
+
+
 # Errors
 
 

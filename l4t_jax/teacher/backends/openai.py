@@ -27,6 +27,7 @@ from typing import Any
 
 from l4t_jax.teacher.backends import Answer, BackendError, Options, Request, completion
 from l4t_jax.teacher.backends.completion import PASSING, Refused
+from l4t_jax.teacher.ledger import Call
 from l4t_jax.teacher.reasoning import final
 
 try:
@@ -40,6 +41,7 @@ OPENAI = "https://api.openai.com/v1"
 KEY = "OPENAI_API_KEY"
 LONGEST_BODY = 8 << 20  # bytes; a normal response has a few hundred
 LONGEST_TEXT = 65_536  # characters of an answer that are kept
+NO_LIMIT = 32_768  # tokens that an answer may have if `extra` takes the limit away
 LONGEST_WAIT = 60.0  # most seconds before a retry, even if the server asks for more
 
 Finished = tuple[int, "Answer | Exception"]
@@ -73,6 +75,7 @@ class OpenAIBackend:
 
     scores = False
     constrains = True
+    counts_calls = True
 
     def __init__(self, model: str, options: Options) -> None:
         self._key = os.environ.get(KEY, "").strip()
@@ -191,9 +194,12 @@ class OpenAIBackend:
         """Sends a request until the server accepts its fields; each iteration renames or leaves out one field."""
         while True:
             body = self._body(request, number)
+            limits = [body[name] for name in ("max_tokens", "max_completion_tokens") if type(body.get(name)) is int]
+            most_out = max(limits, default=NO_LIMIT)
             try:
-                raw = await self._send(client, body)
-                return self._read(raw, request)
+                with request.ledger.call(request.size, len(request.messages), most_out) as call:
+                    raw = await self._send(client, body)
+                    return self._read(raw, request, call)
             except Refused as refused:
                 if refused.status in (200, 400, 422):
                     change = completion.change_for(refused.words, body)
@@ -263,8 +269,8 @@ class OpenAIBackend:
             raise self._unreachable(error) from None
         return bytes(raw)
 
-    def _read(self, raw: bytes, request: Request) -> Answer:
-        """The answer in the body of a response, with the key removed."""
+    def _read(self, raw: bytes, request: Request, call: Call) -> Answer:
+        """The answer in the body of a response, with the key removed; the call's tokens are booked."""
         try:
             said = json.loads(raw)
         except (ValueError, RecursionError):
@@ -282,6 +288,7 @@ class OpenAIBackend:
                 raise _Passing(f"answers 200 with an error{_in_brackets(f'{status} {words}')}")
             raise Refused(status if status else 200, words)
         answer = completion.read(said, request.sampling.max_tokens)
+        call.book(completion.usage(said), request.size, 0 if answer is None else len(answer.text))
         if answer is None:
             raise _Passing(f"sends an answer without choices[0].message.content{self._shown(raw)}")
         text = final(answer.text)  # before truncation, because the reasoning comes first and can be long

@@ -178,7 +178,8 @@ class TransformersBackend:
                 ended = token in self._ends or (nodes[i] is not None and not nodes[i])
                 if ended or position == sampling.max_tokens:
                     text = answer_text(self._tokenizer, texts[i], prompt)
-                    yield numbers[i], Answer(text) if ended else Answer(text, CUT, f"{position} tokens")
+                    fault = (None, "") if ended else (CUT, f"{position} tokens")
+                    yield numbers[i], Answer(text, *fault, tokens=(len(self._last), position))
                 else:
                     stay.append(row)
                     tokens.append(token)
