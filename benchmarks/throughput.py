@@ -347,7 +347,7 @@ def measured(settings: Settings) -> dict[str, Any]:
         teacher_share_detail=share,
         compile_s=head["compile_s"],
         best=dict(num_envs=best["num_envs"], end_to_end=best["stages"]["end_to_end"]),
-        floor=dict(
+        lower_bound=dict(
             matmul_flops_per_step=flops,
             by_stage=first["flops"],
             device_matmul_flops_per_s=first["matmul"],
@@ -365,7 +365,7 @@ def table(result: dict[str, Any]) -> str:
     load = ", ".join("?" if one is None else f"{one:.1f}" for one in result["load_average"])
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
     share = result["teacher_share_detail"]
-    floor, memory = result["floor"], result["peak_memory_bytes"]
+    bound, memory = result["lower_bound"], result["peak_memory_bytes"]
     lines = [
         f"# {result['task']}, {result['preset']}, {result['student']} ({result['dtype']}), {result['device']}",
         "",
@@ -396,9 +396,9 @@ def table(result: dict[str, Any]) -> str:
             f"({100 * low:.1f} - {100 * high:.1f}); of processor time {100 * share['cpu']:.1f} %."
         )
     lines += [
-        f"Matrix products: {floor['matmul_flops_per_step'] / 1e3:,.0f} kFLOP a step; the device does the student's "
-        f"largest one at {floor['device_matmul_flops_per_s'] / 1e9:,.0f} GFLOP/s, so a step takes no less than "
-        f"{floor['us_per_step']:.2g} µs: {100 * floor['share_of_end_to_end']:.0f} % of the time goes into that floor.",
+        f"Matrix products: {bound['matmul_flops_per_step'] / 1e3:,.0f} kFLOP a step; the device does the student's "
+        f"largest one at {bound['device_matmul_flops_per_s'] / 1e9:,.0f} GFLOP/s, so a step takes no less than "
+        f"{bound['us_per_step']:.2g} µs. This lower bound is {100 * bound['share_of_end_to_end']:.0f} % of the time.",
         "Peak memory: " + ", ".join(f"{name} {size / 1e6:,.0f} MB" for name, size in memory.items()) + ".",
         "",
         "| environments | "

@@ -195,7 +195,7 @@ def _in_folder(
 def _go_on(folder: Path, given: dict[str, Any], progress: Progress, stop: Stop) -> Result:
     """A run whose folder is there already."""
     if jax.process_count() > 1:
-        raise ConfigError("`resume` is for one process; a run on many hosts cannot go on yet")
+        raise ConfigError("`resume` is for one process; a run on many hosts cannot be resumed yet")
     config, task = read_settings(folder, given.get("imports", ()), strict=True)
     config = _agreed(config, folder, given)
     stop.words = f"stopped before training went on; {resume_command(folder)} starts it again"
@@ -203,7 +203,7 @@ def _go_on(folder: Path, given: dict[str, Any], progress: Progress, stop: Stop) 
         progress.notice(f"the run in {folder} is finished; there is nothing to do")
         return _finished(folder, config)
     if get_algorithm(config.algo).uses_teacher and not listed(config.teacher, task):
-        raise ConfigError(f"{config.teacher} is asked while {task.name} is learned; such a run cannot go on yet")
+        raise ConfigError(f"{config.teacher} is asked while {task.name} is learned; such a run cannot be resumed yet")
     compilation.keep_compiled()
     lock = run_folder.Lock(folder)
     try:

@@ -130,6 +130,6 @@ def missing_platform(error: BaseException) -> ConfigError | None:
             pass
     what = f"JAX_PLATFORMS={asked}" if asked else "an accelerator"
     return ConfigError(
-        f"{what} cannot be used: this machine has no such device, or jax no plugin for it; set JAX_PLATFORMS=cpu, or "
-        "unset it to take what there is"
+        f"{what} cannot be used: this machine has no such device, or jax has no plugin for it; "
+        "set JAX_PLATFORMS=cpu, or unset it to take what there is"
     )

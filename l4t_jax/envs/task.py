@@ -133,14 +133,16 @@ class Task:
         if self.max_steps < 1:
             raise ValueError(f"task {self.name}: max_steps must be at least 1, not {self.max_steps}")
         if not 1 <= self.num_actions <= NUM_ACTIONS:
-            raise ValueError(f"task {self.name}: it has 1 to {NUM_ACTIONS} actions, not {self.num_actions}")
+            raise ValueError(f"task {self.name}: num_actions must be from 1 to {NUM_ACTIONS}, not {self.num_actions}")
         if len({role.name for role in self.objects}) != len(self.objects):
             raise ValueError(f"task {self.name}: two objects have the same name")
         for role in self.objects:
             if role.needs is not None and role.needs not in {other.name for other in self.objects if other != role}:
                 raise ValueError(f"task {self.name}: {role.name} needs {role.needs}, which is no other object of it")
             if role.mission_colour is not None and self.mission is None:
-                raise ValueError(f"task {self.name}: {role.name} has a colour of a mission, and none is drawn")
+                raise ValueError(
+                    f"task {self.name}: {role.name} takes its colour from the mission, but the task draws none"
+                )
 
     def say(self, mission: Sequence[int] | None) -> str:
         """The mission of an episode in MiniGrid's words; its values where it is drawn, else None."""

@@ -23,6 +23,7 @@ from l4t_jax.envs import minigrid as twin
 from l4t_jax.envs.cells import DOOR_CLOSED, DOOR_OPEN, EMPTY
 from l4t_jax.envs.targets import PLACE
 from l4t_jax.errors import ConfigError
+from l4t_jax.evaluation.sights import encode_one
 
 
 def make(minigrid_id: str) -> MiniGridEnv:
@@ -58,20 +59,9 @@ def original(task: Task) -> MiniGridEnv:
 # Cell codes
 
 
-def encode(symbolic: np.ndarray) -> np.ndarray:
-    """MiniGrid's (object, colour, state) `uint8[..., 3]` -> cell codes `uint8[...]`."""
-    kind, colour, state = (symbolic[..., i].astype(np.uint8) for i in range(3))
-    return np.where((kind == DOOR_OPEN) & (state > 0), state + (DOOR_CLOSED - 1), kind) | colour << 4
-
-
-@functools.cache
-def _code(kind: int, colour: int, state: int) -> int:
-    return int(encode(np.array([kind, colour, state], np.uint8)))
-
-
 def code_of(cell: WorldObj | None) -> int:
     """The cell code of one of Farama's objects, or of None, where nothing is."""
-    return EMPTY if cell is None else _code(*cell.encode())
+    return EMPTY if cell is None else encode_one(*cell.encode())
 
 
 def object_of(code: int) -> WorldObj | None:

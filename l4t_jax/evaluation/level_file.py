@@ -129,13 +129,13 @@ def load(source: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise LevelFileError(f"the level file {source} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError:
-        raise LevelFileError(f"the level file {source} cannot be read: it is no text in UTF-8 or UTF-16") from None
+        raise LevelFileError(f"the level file {source} cannot be read: it is not UTF-8 or UTF-16 text") from None
     except (json.JSONDecodeError, RecursionError) as error:
         raise LevelFileError(f"the level file {source} is not JSON: {error}") from error
     try:
         msgspec.convert(content, _LevelFile)
     except msgspec.ValidationError as error:
-        raise LevelFileError(f"{source} is no level file of version {VERSION}: {_sentence(error)}") from None
+        raise LevelFileError(f"{source} is not a level file of version {VERSION}: {_sentence(error)}") from None
     return content
 
 

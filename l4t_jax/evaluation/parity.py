@@ -21,7 +21,6 @@ import numpy as np
 from l4t_jax.envs import Layout, Task, visibility
 from l4t_jax.envs.cells import (
     ACTIONS,
-    COLOURS,
     DIR_X,
     DIR_Y,
     DONE,
@@ -40,16 +39,13 @@ from l4t_jax.envs.navix import GridTask, make_env
 from l4t_jax.envs.state import State
 from l4t_jax.envs.task import DOORS, PORTABLE
 from l4t_jax.errors import ConfigError
+from l4t_jax.evaluation.sights import in_words, view_of, window
 from l4t_jax.teacher import file
 from l4t_jax.teacher.policy import teacher_output
 
 EPISODES = 32  # side by side
 LATE = 4  # of so many episodes one starts shortly before its limit, so that endings by time are met
 REWARD_TOLERANCE = 1e-6
-KIND_WORDS = (
-    "unseen", "empty", "wall", "floor", "open door", "key", "ball", "box", "goal", "lava", "agent", "closed door",
-    "locked door",
-)  # fmt: skip
 Arrays = dict[str, np.ndarray]
 
 
@@ -301,9 +297,8 @@ class _Comparing:
     def farama_knows(self) -> Arrays:
         """Farama's side. What the agent knows is gathered from the cells that its views show."""
         agents = np.array([(*env.agent_pos, env.agent_dir) for env in self.originals], np.int8)
-        images = self.farama.encode(np.array([look["image"] for look in self.looks]))  # [N, across, down]
-        view = images.transpose(0, 2, 1)[:, ::-1]  # the agent's own row first
-        x, y, inside = _places(agents, self.task.view, self.gathered.shape[1:])
+        view = view_of(np.array([look["image"] for look in self.looks]))
+        x, y, inside = window(agents, self.task.view, self.gathered.shape[1:])
         view = np.where(inside, view, 0)  # off the map it shows walls
         cells = np.stack([self.farama.cells_of(env) for env in self.originals])
         carrying = np.array([self.farama.carried(env) for env in self.originals])
@@ -341,33 +336,17 @@ def _seek(ahead: np.ndarray, carries: np.ndarray) -> np.ndarray:
     return np.exp(logits)
 
 
-def _places(agents: np.ndarray, view: int, size: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The cells of each agent's window, row 0 its own: x and y clipped to the map, and which are on it, `[N, v, v]`."""
-    x, y, direction = (agents[:, i, None, None].astype(int) for i in range(3))
-    dx, dy = np.asarray(DIR_X), np.asarray(DIR_Y)
-    ahead, aside = np.arange(view)[:, None], np.arange(view)[None, :] - view // 2
-    right = (direction + 1) % 4
-    x, y = x + ahead * dx[direction] + aside * dx[right], y + ahead * dy[direction] + aside * dy[right]
-    inside = (x >= 0) & (x < size[0]) & (y >= 0) & (y < size[1])
-    return x.clip(0, size[0] - 1), y.clip(0, size[1] - 1), inside
-
-
 def _view(cells: np.ndarray, agents: np.ndarray, view: int, carrying: np.ndarray) -> np.ndarray:
     """MiniGrid's view of a map of which only the cells in view are shown, `uint8[N, v, v]` codes, row 0 the agent's."""
-    x, y, inside = _places(agents, view, cells.shape[1:])
+    x, y, inside = window(agents, view, cells.shape[1:])
     shown = np.where(inside, cells[np.arange(len(cells))[:, None, None], x, y], 0)
     shown[:, 0, view // 2] = np.where(carrying == 0, EMPTY, carrying)  # its own cell
     return shown
 
 
-def _word(code: int) -> str:
-    kind, colour = code & 15, COLOURS[min(code >> 4, len(COLOURS) - 1)]
-    return f"{colour} {KIND_WORDS[kind]}" if kind in (*DOORS, *PORTABLE) else KIND_WORDS[kind]
-
-
 def _said(name: str, ours: np.ndarray, theirs: np.ndarray) -> tuple[str, str]:
     """A field of both sides as a person reads it; of a map or a view the first few cells that differ."""
     if ours.ndim < 2:
-        return tuple(_word(int(side)) if name == "carrying" else str(side.tolist()) for side in (ours, theirs))  # pyright: ignore
+        return tuple(in_words(int(side)) if name == "carrying" else str(side.tolist()) for side in (ours, theirs))  # pyright: ignore
     cells = [tuple(int(v) for v in at) for at in np.argwhere(ours != theirs)[:4]]
-    return tuple(", ".join(f"{at}: {_word(int(side[at]))}" for at in cells) for side in (ours, theirs))  # pyright: ignore
+    return tuple(", ".join(f"{at}: {in_words(int(side[at]))}" for at in cells) for side in (ours, theirs))  # pyright: ignore

@@ -43,7 +43,7 @@ def make(task: Task, window: bool = False) -> KnownMapObservation:
     except ModuleNotFoundError as error:
         raise ConfigError(f"`simulator=minigrid` needs the extra 'minigrid': {error.name} is not installed") from error
     if task.name not in minigrid.ENVS:
-        raise ConfigError(f"{task.name} is not there on MiniGrid; it has {', '.join(minigrid.ENVS)}")
+        raise ConfigError(f"{task.name} is not one of MiniGrid's; these are: {', '.join(minigrid.ENVS)}")
     return minigrid.make(task.name, render_mode="human" if window else None)
 
 

@@ -103,7 +103,7 @@ def find(
     ended = np.array([look.terminated for look in looks])
     for at in np.flatnonzero((reward != 0) & ~ended)[:1]:
         original.refuse(
-            f"it pays {reward[at]:g} at {told(*where[at])}, which ends nothing; a task here pays at its end alone"
+            f"it pays {reward[at]:g} at {told(*where[at])} and goes on; a task here pays only at the end of an episode"
             + because(original)
         )
     good = ended & (reward > 0)
@@ -111,8 +111,8 @@ def find(
         success, failure = (Rule((name,)) for name in declared)
     if not good.any() and success is None:
         original.refuse(
-            f"none of {len(looks):,} steps with random and seeking actions ended an episode with a reward, so how it "
-            f"ends well is not known; name it, `success` is one of {', '.join(looked_for('well'))}"
+            f"no episode ended with a reward in {len(looks):,} steps of random and seeking actions, so its success "
+            f"rule is not known; set `success` to one of {', '.join(looked_for('well'))}"
         )
     holds = judge(played)
     if success is None:
@@ -123,7 +123,7 @@ def find(
     penalties = sorted(set(reward[ended & ~good].tolist()))
     if len(penalties) > 1:
         original.refuse(
-            f"episodes that end badly pay {' or '.join(f'{p:g}' for p in penalties)}; one amount there can be"
+            f"episodes that end badly pay {' or '.join(f'{p:g}' for p in penalties)}; they must all pay the same"
         )
     if failure is None:
         failure = Rule(("lava_entered",))
@@ -162,10 +162,10 @@ def _unknown(original: Original, how: str, wanted: np.ndarray, holds: dict[str, 
     """Refuses: no known rule ends episodes so."""
     near = min(looked_for(how), key=lambda name: int((holds[name] != wanted).sum()))
     wrong = int(np.flatnonzero(holds[near] != wanted)[0])
-    does, would = ("ends", "does not") if wanted[wrong] else ("does not end", "does")
+    does, would = ("does", "would not") if wanted[wrong] else ("does not", "would")
     return original.refuse(
-        f"no rule known here ends its episodes {how} as its step() does; the nearest, {near}, {would} at "
-        f"{told(*where[wrong])}, where the original {does} {how}" + because(original)
+        f"no rule known here ends its episodes {how} exactly where its step() does; the nearest is {near}: at "
+        f"{told(*where[wrong])} it {would} end the episode {how}, and the original {does}" + because(original)
     )
 
 

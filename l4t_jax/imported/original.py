@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from l4t_jax.envs.cells import BOX, COLOURS, DOOR_CLOSED, DOOR_OPEN, EMPTY, LAVA, NUM_ACTIONS
+from l4t_jax.envs.cells import BOX, COLOURS, EMPTY, LAVA, NUM_ACTIONS
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.targets import PLACE
 from l4t_jax.envs.task import LARGEST_MAP
 from l4t_jax.errors import CannotImport, UnknownTask
+from l4t_jax.evaluation.sights import encode_one, view_of
 
 NAMED = re.compile(rf"\b(?:({'|'.join(COLOURS)}) )?(key|ball|box|door|object)\b")
 INSTRUCTIONS = {  # of BabyAI: how they end well, and badly where they are strict
@@ -55,7 +56,7 @@ class Step(NamedTuple):
     """What the environment's own `step` gave.
 
     Attributes:
-        view: `uint8[v, v]` cell codes of its image.
+        view: `uint8[v, v]` cell codes of its image, by cells ahead and cells from the left.
         mission: in words, blanks as one.
     """
 
@@ -95,17 +96,17 @@ class Original:
         import gymnasium
 
         if not (3 <= self.width <= LARGEST_MAP and 3 <= self.height <= LARGEST_MAP):
-            self.refuse(f"its map has {self.width} x {self.height} cells; from 3 to {LARGEST_MAP} a side there can be")
+            self.refuse(f"its map has {self.width} x {self.height} cells; each side must have 3 to {LARGEST_MAP}")
         if self.view % 2 == 0 or not 3 <= self.view <= 15:
-            self.refuse(f"its view is {self.view} cells wide; an odd number from 3 to 15 there can be")
+            self.refuse(f"its view is {self.view} cells wide; it must be an odd number from 3 to 15")
         if not 1 <= self.num_actions <= NUM_ACTIONS:
-            self.refuse(f"its action space is {self.env.action_space}; MiniGrid's has {NUM_ACTIONS} actions at most")
+            self.refuse(f"its action space is {self.env.action_space}; it must have 1 to {NUM_ACTIONS} actions")
         if self.max_steps < 1:
-            self.refuse(f"its max_steps is {self.max_steps}")
+            self.refuse(f"its max_steps is {self.max_steps}; it must be at least 1")
         limit = gymnasium.registry[self.id].max_episode_steps
         if limit is not None and limit < self.max_steps:
             self.refuse(
-                f"it is registered with max_episode_steps={limit} beside its own max_steps={self.max_steps}; "
+                f"it is registered with max_episode_steps={limit}, less than its own max_steps={self.max_steps}; "
                 "give it one limit, max_steps"
             )
 
@@ -132,7 +133,7 @@ class Original:
         env = self.env
         if (env.grid.width, env.grid.height) != (env.width, env.height):
             self.refuse(
-                f"its grid has {env.grid.width} x {env.grid.height} cells and its map {env.width} x {env.height}"
+                f"its grid has {env.grid.width} x {env.grid.height} cells and should have {env.width} x {env.height}"
             )
         if hasattr(self, "max_steps"):
             for name, now in (("width", env.width), ("height", env.height), ("max_steps", env.max_steps)):
@@ -149,7 +150,7 @@ class Original:
         cells = [(i, cell) for i, cell in enumerate(self.env.grid.grid) if cell is not None]
         carried = self.env.carrying
         if carried is not None and carried.contains is not None:
-            self.refuse("the agent carries a box with something in it from the start")
+            self.refuse("the agent starts with a box in hand that holds something")
         for bit, matches in enumerate(_mentioned(self.env)):
             for i, cell in cells:
                 if matches(cell):
@@ -188,12 +189,14 @@ class Original:
     def _code(self, cell: Any) -> int:
         kind, colour, state = (int(value) for value in cell.encode())
         if not (EMPTY < kind <= LAVA and 0 <= colour < len(COLOURS) and 0 <= state <= 2 and (not state or kind == 4)):
-            self.refuse(f"its levels hold a {type(cell).__name__}, which is none of MiniGrid's kinds of objects")
-        return (DOOR_CLOSED - 1 + state if kind == DOOR_OPEN and state else kind) | colour << 4
+            self.refuse(f"its levels hold a {type(cell).__name__}, which is not one of MiniGrid's kinds of objects")
+        return encode_one(kind, colour, state)
 
     def _content(self, cell: Any) -> int:
-        if self._code(cell) & 15 != BOX or cell.contains.contains is not None:
-            self.refuse(f"its levels hold a {cell.type} with something in it that holds something, or that is no box")
+        if self._code(cell) & 15 != BOX:
+            self.refuse(f"its levels hold a {cell.type} with something inside; only a box can hold something")
+        if cell.contains.contains is not None:
+            self.refuse("its levels hold a box in a box with something inside; a box in a box must be empty")
         return self._code(cell.contains)
 
     def level(self, seed: int) -> tuple[Layout, str]:
@@ -217,10 +220,8 @@ class Original:
     def _seen(self, seen: Any, *ending: Any) -> Step:
         image = np.asarray(seen["image"]) if isinstance(seen, dict) and "image" in seen else np.zeros(0)
         if image.shape != (self.env.agent_view_size, self.env.agent_view_size, 3):
-            self.refuse("what it shows the agent is not MiniGrid's observation (image, direction, mission)")
-        kind, colour, state = (image[..., i].astype(np.uint8) for i in range(3))
-        view = np.where((kind == DOOR_OPEN) & (state > 0), state + (DOOR_CLOSED - 1), kind) | colour << 4
-        return Step(view, " ".join(str(seen.get("mission", "")).split()), *ending)
+            self.refuse("its observation is not MiniGrid's (image, direction, mission)")
+        return Step(view_of(image[None])[0], " ".join(str(seen.get("mission", "")).split()), *ending)
 
     def declared(self) -> tuple[str, str] | None:
         """The rules, of success and failure, that BabyAI's instruction names on this level; None without one.
@@ -235,7 +236,7 @@ class Original:
             if cls.__name__ in INSTRUCTIONS:
                 success, strict = INSTRUCTIONS[cls.__name__]
                 return success, strict if getattr(instruction, "strict", False) else "lava_entered"
-        return self.refuse(f"its instructions join several ({type(instruction).__name__}), which no rule here does")
+        return self.refuse(f"its instructions join several ({type(instruction).__name__}); no rule here covers that")
 
     def own_parts(self) -> str:
         """What of it is not MiniGrid's own and could be why it differs, in words; "" if nothing is."""
@@ -246,11 +247,11 @@ class Original:
         for name in ("step", "gen_obs", "gen_obs_grid", "_reward", "reset"):
             owner = next(cls for cls in type(self.env).__mro__ if name in vars(cls))
             if owner is not MiniGridEnv:
-                told.append(f"{owner.__name__} has a {name}() of its own ({_where(getattr(owner, name))})")
+                told.append(f"{owner.__name__} defines its own {name}() ({_where(getattr(owner, name))})")
         kinds = {type(cell) for cell in (*self.env.grid.grid, self.env.carrying) if cell is not None}
         for kind in sorted(kinds, key=lambda kind: kind.__name__):
             if kind.__module__ != WorldObj.__module__:
-                told.append(f"{kind.__name__} is an object of its own ({_where(kind)})")
+                told.append(f"{kind.__name__} is its own kind of object ({_where(kind)})")
         return "; ".join(told)
 
     def sources(self) -> list[Path]:

@@ -9,8 +9,10 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator
 
+import jax
 import numpy as np
 
+from l4t_jax.abstraction.scene import around
 from l4t_jax.envs.cells import (
     BALL,
     BOX,
@@ -41,6 +43,7 @@ LONGEST = 128  # steps of one episode that are looked at
 AT_RANDOM = 0.25  # of the actions
 Cell = tuple[int, int]
 Faced = tuple[Cell, int, Cell]
+_around = jax.jit(around)
 Told = Callable[[str], None]  # hears in a line how far it is
 
 
@@ -130,7 +133,7 @@ class Seeker:
         kinds = state.cells & 15
         came, reached, faced = _walk(kinds, state.agent)
         if state.carried_targets & 1 and self._rng.random() < 0.7:  # put it beside what the mission names second
-            near = _beside(state.targets >> 1 & 1 == 1)
+            near = np.asarray(_around(state.targets >> 1 & 1 == 1))
             beside = [(place, d) for place, d, there in faced if near[there]]
             if beside:
                 return [*_steps(came, *beside[self._rng.integers(len(beside))], int(state.agent[2])), DROP]
@@ -198,12 +201,6 @@ def _steps(came: dict[Cell, tuple[Cell, int]], place: Cell, facing: int, directi
         direction = d
         actions.append(FORWARD)
     return actions[:-1]  # the last turn faces the thing
-
-
-def _beside(mask: np.ndarray) -> np.ndarray:
-    """The cells that have one of a mask's among the four around them."""
-    p = np.pad(mask, 1)
-    return p[:-2, 1:-1] | p[2:, 1:-1] | p[1:-1, :-2] | p[1:-1, 2:]
 
 
 def _interest(kind: int, key: bool) -> float:

@@ -14,18 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from l4t_jax.envs import Layout, Task
-from l4t_jax.envs.cells import COLOURS, DIR_X, DIR_Y, EMPTY_CODE, WALL_CODE
+from l4t_jax.envs.cells import EMPTY_CODE, WALL_CODE
 from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import State
+from l4t_jax.evaluation.sights import in_words, window
 from l4t_jax.imported.finding import because, told
 from l4t_jax.imported.original import Original
 from l4t_jax.imported.playing import LONGEST, Episode
 
 ROWS = 64  # episodes compared in one call
-KINDS = (
-    "nothing that is seen", "nothing", "wall", "floor", "open door", "key", "ball", "box", "goal", "lava", "agent",
-    "closed door", "locked door",
-)  # fmt: skip
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -104,11 +101,11 @@ def _difference(look: Any, state: Any, ours: dict[str, np.ndarray], mission: str
     if tuple(state.agent) != tuple(ours["agent"]):
         return f"the agent is at {_pose(state.agent)} and would be at {_pose(ours['agent'])}"
     if state.carrying != ours["carrying"]:
-        return f"the agent carries {_thing(state.carrying)} and would carry {_thing(ours['carrying'])}"
+        return f"the agent carries {in_words(state.carrying)} and would carry {in_words(ours['carrying'])}"
     differs = np.argwhere(state.cells != ours["cells"])
     if len(differs):
         x, y = (int(value) for value in differs[0])
-        return f"the cell ({x}, {y}) holds {_thing(state.cells[x, y])} and would hold {_thing(ours['cells'][x, y])}"
+        return f"the cell ({x}, {y}) holds {in_words(state.cells[x, y])} and would hold {in_words(ours['cells'][x, y])}"
     return None
 
 
@@ -116,25 +113,21 @@ def _unlike(view: np.ndarray, ours: dict[str, np.ndarray], seen: np.ndarray) -> 
     """What of the original's view, cell codes, is not what ours shows and has seen; None if it is. Updates `seen`.
 
     Args:
-        view: `uint8[v, v]`, the agent in the middle of its last row, looking up.
+        view: `uint8[v, v]`, by cells ahead and cells from the left.
         ours: our state.
         seen: `bool[W, H]` cells that were in the original's view before.
     """
-    x, y, d = (int(value) for value in ours["agent"])
     size = len(view)
-    across, down = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
-    ahead, right = size - 1 - down, across - size // 2
-    at_x, at_y = x + ahead * DIR_X[d] - right * DIR_Y[d], y + ahead * DIR_Y[d] + right * DIR_X[d]
-    inside = (at_x >= 0) & (at_x < seen.shape[0]) & (at_y >= 0) & (at_y < seen.shape[1])
-    shown = np.full(view.shape, WALL_CODE, np.uint8)
-    shown[inside] = ours["cells"][at_x[inside], at_y[inside]]
-    shown[size // 2, size - 1] = ours["carrying"] or EMPTY_CODE
+    x, y, inside = (one[0] for one in window(ours["agent"][None], size, seen.shape))
+    shown = np.where(inside, ours["cells"][x, y], WALL_CODE)
+    shown[0, size // 2] = ours["carrying"] or EMPTY_CODE
     differs = np.argwhere((view != 0) & (view != shown))
     if len(differs):
-        i, j = differs[0]
-        return f"its view has {_thing(view[i, j])} at ({i}, {j}) and would have {_thing(shown[i, j])}"
+        ahead, left = differs[0]
+        at = f"({left}, {size - 1 - ahead})"  # as MiniGrid's image has it
+        return f"its view has {in_words(view[ahead, left])} at {at} and would have {in_words(shown[ahead, left])}"
     lit = inside & (view != 0)
-    seen[at_x[lit], at_y[lit]] = True
+    seen[x[lit], y[lit]] = True
     differs = np.argwhere(seen != ours["seen"])
     if len(differs):
         i, j = differs[0]
@@ -146,9 +139,3 @@ def _unlike(view: np.ndarray, ours: dict[str, np.ndarray], seen: np.ndarray) -> 
 def _pose(agent: np.ndarray) -> str:
     x, y, d = (int(value) for value in agent)
     return f"({x}, {y}) facing {('right', 'down', 'left', 'up')[d]}"
-
-
-def _thing(code: Any) -> str:
-    kind, colour = int(code) & 15, int(code) >> 4
-    word = KINDS[kind] if kind < len(KINDS) else f"thing of kind {kind}"
-    return word if kind < 2 else f"a {COLOURS[colour] if colour < len(COLOURS) else colour} {word}"

@@ -60,7 +60,7 @@ def make_mesh(units: int, wanted: int | None = None, what: str = "`num_envs`") -
         raise ConfigError(f"`devices` must be at least 1, not {wanted}")
     if wanted > len(there):
         raise ConfigError(
-            f"`devices={wanted}`: there are {len(there)} ({there[0].platform}); `devices={fitting[-1]}` would do"
+            f"`devices={wanted}` is too many: there are {len(there)} ({there[0].platform}); try `devices={fitting[-1]}`"
         )
     if units % wanted:
         near = max(1, round(units / wanted)) * wanted

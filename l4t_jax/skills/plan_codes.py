@@ -51,7 +51,7 @@ def encode_step(task: Task, step: Step) -> int:
     if skill in task.skills and len(objects) == 1 and get_skill(skill).takes_object:
         names = ", ".join(role.name for role in task.objects)
         raise ValueError(f"{task.name} has no object {objects[0]!r}; its objects are {names}")
-    raise ValueError(f"{' '.join(step)!r} is no step of {task.name}; its skills are {', '.join(task.skills)}")
+    raise ValueError(f"{' '.join(step)!r} is not a step of {task.name}; its skills are {', '.join(task.skills)}")
 
 
 def decode_step(task: Task, code: int) -> Step:

@@ -243,9 +243,9 @@ def misfit(saved: dict[str, tuple[int, ...]], now: dict[str, tuple[int, ...]], h
     name = next((name for name in {**now, **saved} if now.get(name) != saved.get(name)), None)
     by = host.get("versions", {}).get("l4t_jax", "another version")
     if name is None:
-        return f"was saved by l4t_jax {by}, whose state of a run is another than this version's"
+        return f"was saved by l4t_jax {by}, whose run state has another form than this version's"
     return (
-        f"was saved by l4t_jax {by}, whose network is another than this version's for the same settings: "
+        f"was saved by l4t_jax {by}, which made another network from the same settings: "
         f"{name} is {saved.get(name, 'missing')} there and {now.get(name, 'missing')} here"
     )
 

@@ -85,5 +85,5 @@ def test_a_role_that_the_task_cannot_give_is_refused():
     task = get_task("ObstructedMaze-1Dl")
     with pytest.raises(ValueError, match="ball needs map, which is no other object"):
         dataclasses.replace(task, objects=(Role("ball", (BALL,), needs="map"),))
-    with pytest.raises(ValueError, match="ball has a colour of a mission, and none is drawn"):
+    with pytest.raises(ValueError, match="ball takes its colour from the mission, but the task draws none"):
         dataclasses.replace(task, objects=(Role("ball", (BALL,), mission_colour=0),))

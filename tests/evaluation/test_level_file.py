@@ -78,10 +78,10 @@ def changed(content: dict[str, Any], change: Any) -> dict[str, Any]:
 
 
 ODD = {
-    "another format": (lambda c: c.update(format="l4t-teacher"), "is no level file of version 1"),
-    "a later version": (lambda c: c.update(version=2), "is no level file of version 1"),
-    "no levels": (lambda c: c.update(levels=[]), "is no level file of version 1: levels"),
-    "no task": (lambda c: c.pop("task"), "is no level file"),
+    "another format": (lambda c: c.update(format="l4t-teacher"), "is not a level file of version 1"),
+    "a later version": (lambda c: c.update(version=2), "is not a level file of version 1"),
+    "no levels": (lambda c: c.update(levels=[]), "is not a level file of version 1: levels"),
+    "no task": (lambda c: c.pop("task"), "is not a level file"),
     "agent of two": (lambda c: c["levels"][1].update(agent=[1, 2]), r"levels\[1\].agent"),
     "agent off the map": (lambda c: c["levels"][1].update(agent=[9, 2, 0]), "level 1: \"agent\" must be"),
     "agent in a wall": (lambda c: c["levels"][1].update(agent=[0, 0, 0]), "stands where nobody can"),
@@ -120,8 +120,8 @@ def test_levels_that_students_train_on_are_refused(tmp_path: Path) -> None:
     [
         (None, "cannot be read: No such file"),
         ("{", "is not JSON"),
-        ("[]", "is no level file"),
-        ("7", "is no level file"),
+        ("[]", "is not a level file"),
+        ("7", "is not a level file"),
     ],
 )
 def test_what_is_no_level_file_is_refused(text: str | None, said: str, tmp_path: Path) -> None:

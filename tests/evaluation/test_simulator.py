@@ -112,7 +112,7 @@ def test_what_cannot_be_is_said_in_one_sentence(saved: Path, monkeypatch: pytest
     with pytest.raises(ConfigError, match="add `simulator=minigrid`"):
         api.evaluate(saved, watch=print)
     own = dataclasses.replace(get_task("SimpleDoorKey"), name="Mine")
-    with pytest.raises(ConfigError, match="Mine is not there on MiniGrid; it has SimpleDoorKey"):
+    with pytest.raises(ConfigError, match="Mine is not one of MiniGrid's; these are: SimpleDoorKey"):
         simulator.make(own)
     load = builtins.__import__
 

@@ -88,7 +88,7 @@ def test_what_no_rule_here_does_is_refused_in_one_sentence_too(gym_id: str, own_
 
 
 def test_two_limits_are_one_too_many() -> None:
-    with pytest.raises(errors.CannotImport, match="max_episode_steps=20 beside its own max_steps=60"):
+    with pytest.raises(errors.CannotImport, match="max_episode_steps=20, less than its own max_steps=60"):
         bringing.import_environment("MyTwoLimits-v0")
 
 

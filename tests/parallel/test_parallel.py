@@ -141,7 +141,7 @@ def test_as_many_devices_as_divide_the_worlds():
     "units, wanted, says",
     [
         (7, 2, "2 devices must divide `num_envs` 7; 8 would do, or `devices=1`"),
-        (8, 3, "`devices=3`: there are 2 (cpu); `devices=2` would do"),
+        (8, 3, "`devices=3` is too many: there are 2 (cpu); try `devices=2`"),
         (8, 0, "`devices` must be at least 1, not 0"),
     ],
 )

@@ -48,7 +48,7 @@ def test_their_codes_come_last_and_round_trip() -> None:
         ("spin_round",),
         ("wait",),
     ]
-    with pytest.raises(ValueError, match="is no step of SimpleDoorKey"):
+    with pytest.raises(ValueError, match="is not a step of SimpleDoorKey"):
         plan_codes.encode_step(BEFORE, ("spin_round",))
 
 
