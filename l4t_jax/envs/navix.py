@@ -287,5 +287,5 @@ def make_env(task: Task, **kwargs: Any) -> GridTask:
 
 def register_with_navix(task: Task) -> None:
     """Makes `navix.make("L4T-NAME-v0")` build the task; as ever with navix, registering again replaces."""
-    for name in (task.name, *task.aliases):
-        navix.register_env(f"L4T-{name}-v0", functools.partial(make_env, task))
+    for name in task.versioned_names:
+        navix.register_env(f"L4T-{name}", functools.partial(make_env, task))

@@ -16,11 +16,11 @@ import sys
 import warnings
 
 from l4t_jax.envs.navix import register_with_navix
-from l4t_jax.envs.task import Task
+from l4t_jax.envs.task import MINIGRID, Task
 from l4t_jax.errors import NavixName, UnknownTask
 from l4t_jax.extensions import claim
 
-MINIGRID, NAVIX = "MiniGrid-", "Navix-"
+NAVIX = "Navix-"
 BROUGHT_IN = "minigrid:"  # before the Gymnasium id of an environment
 BABYAI = "BabyAI-"  # Gymnasium ids that need no such word
 
@@ -57,13 +57,11 @@ def register_all_with_gymnasium() -> None:
 
 
 def _register_with_gymnasium(task: Task) -> None:
-    """If Gymnasium is imported; a task of MiniGrid's has the version of its id."""
+    """If Gymnasium is imported."""
     gymnasium = sys.modules.get("gymnasium")
     if gymnasium is None or not hasattr(gymnasium, "register"):  # not imported, or half
         return
-    ids = [f"{name}-v0" for name in task.aliases]
-    ids.append(f"{task.name}-v0" if task.minigrid_id is None else task.minigrid_id.removeprefix(MINIGRID))
-    for name in ids:
+    for name in task.versioned_names:
         gym_id = f"l4t_jax/{name}"
         if not re.fullmatch(r"[\w:.-]+-v\d+", name):
             continue  # Gymnasium takes no such name

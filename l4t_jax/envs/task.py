@@ -17,6 +17,7 @@ from l4t_jax.envs.success import lava_entered
 
 DOORS = (DOOR_OPEN, DOOR_CLOSED, DOOR_LOCKED)
 PORTABLE = (KEY, BALL, BOX)
+MINIGRID = "MiniGrid-"  # how MiniGrid's ids begin
 LARGEST_MAP = 32  # cells a side: a column of a map is one word of 32 bits
 Predicate = Callable[[Transition], jax.Array]
 
@@ -143,6 +144,12 @@ class Task:
                 raise ValueError(
                     f"task {self.name}: {role.name} takes its colour from the mission, but the task draws none"
                 )
+
+    @property
+    def versioned_names(self) -> list[str]:
+        """Its names with a version, as navix and Gymnasium want them: MiniGrid's own, else v0."""
+        own = f"{self.name}-v0" if self.minigrid_id is None else self.minigrid_id.removeprefix(MINIGRID)
+        return [*(f"{name}-v0" for name in self.aliases), own]
 
     def say(self, mission: Sequence[int] | None) -> str:
         """The mission of an episode in MiniGrid's words; its values where it is drawn, else None."""

@@ -86,6 +86,16 @@ def test_a_task_of_ones_own_is_a_navix_environment():
     assert int(jax.jit(env.step)(timestep, jnp.int32(0)).t) == 1
 
 
+def test_navix_knows_the_versions_of_an_id_apart():
+    limits = {
+        "MultiRoom-N4-S5-v0": 120,
+        "MultiRoom-N4-S5-v1": 80,
+        "ObstructedMaze-Full-v1": 3600,
+        "Fetch-5x5-N2-v0": 125,
+    }
+    assert {name: navix.make(f"L4T-{name}").max_steps for name in limits} == limits
+
+
 # The contract of every registered task
 
 
