@@ -19,6 +19,11 @@ def page() -> str:
     return (DOCS / "gallery.md").read_text()
 
 
+def test_the_page_is_what_the_command_writes_today(page: str) -> None:
+    """Every task, with its size, its limit, its symbolic states and whether it has a teacher."""
+    assert page == gallery.page(), "`python -m l4t_jax.tasks gallery` writes the page"
+
+
 def test_the_page_has_every_family_with_its_tasks_and_its_missions(page: str) -> None:
     sections = dict(re.findall(r"^## (.+)\n((?:(?!## ).*\n)*)", page, flags=re.MULTILINE))
     assert sections.keys() == gallery.families().keys()
