@@ -2,13 +2,22 @@
 
 import contextlib
 import datetime
+import hashlib
+import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+from filelock import FileLock
+
+import l4t_jax
 from l4t_jax import files
 from l4t_jax.reporting import machine
+
+PACKAGE = Path(l4t_jax.__file__).parent
 
 
 @contextlib.contextmanager
@@ -21,5 +30,48 @@ def reported(name: str, found: dict[str, Any]) -> Iterator[None]:
     """
     yield
     if os.environ.get("L4T_RESULTS"):
-        where = dict(date=str(datetime.date.today()), device=machine.device_name(), versions=machine.versions())
-        files.write_json(Path(os.environ["L4T_RESULTS"]) / f"checks-{name}.json", {**found, **where})
+        files.write_json(Path(os.environ["L4T_RESULTS"]) / f"checks-{name}.json", {**found, **_where()})
+
+
+@contextlib.contextmanager
+def row_of(table: str, name: str, depends: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Gives a row to fill in; if the assertions within pass, `$L4T_RESULTS/suite/TABLE.json` keeps it.
+
+    So a check of many ids is done in pieces: a row that the file has, made by the code as it is, is not made again,
+    and its test is skipped.
+
+    Args:
+        table: of the check.
+        name: of the row.
+        depends: the files and folders of the package by which the row is decided; a change in them makes it old.
+    """
+    row: dict[str, Any] = {}
+    if not os.environ.get("L4T_RESULTS"):
+        yield row
+        return
+    path, code = Path(os.environ["L4T_RESULTS"]) / "suite" / f"{table}.json", digest(depends)
+    if _rows(path).get(name, {}).get("code") == code:
+        pytest.skip(f"{path} has it")
+    yield row
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(Path(tempfile.gettempdir()) / "l4t-suite-results.lock"):  # beside it are other workers
+        rows = {**_rows(path), name: {**row, "code": code, "date": str(datetime.date.today())}}
+        files.write_json(path, {"rows": dict(sorted(rows.items())), **_where()})
+
+
+def digest(depends: tuple[str, ...]) -> str:
+    """Eight hexadecimal digits that change with the code of these files and folders of the package."""
+    found = hashlib.sha256()
+    for part in depends:
+        path = PACKAGE / part
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            found.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
+    return found.hexdigest()[:8]
+
+
+def _rows(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else {}
+
+
+def _where() -> dict[str, Any]:
+    return dict(date=str(datetime.date.today()), device=machine.device_name(), versions=machine.versions())

@@ -1,14 +1,15 @@
 """Every task beside Farama's own environment: no step differs, and a rule that is changed is noticed."""
 
 import dataclasses
-import os
+import math
 
 import pytest
+from reporting import row_of
 
 from l4t_jax.envs import Task, get_task, list_tasks, register_task
 from l4t_jax.envs.families.playground import never
 from l4t_jax.errors import ConfigError
-from l4t_jax.evaluation.parity import EPISODES, compare
+from l4t_jax.evaluation.parity import EPISODES, Comparison, compare
 
 # MiniGrid's tasks, and the four that the paper has on it.
 TASKS = [n for n in list_tasks() if get_task(n).minigrid_id or (get_task(n).teacher and not get_task(n).family)]
@@ -27,10 +28,12 @@ WITHOUT_FAILURE = (
     "Playground",
 )  # fmt: skip
 WON_BY_CHANCE = ("Empty-Random-5x5", "GoToDoor-5x5", "Fetch-5x5-N2", "MemoryS7", "Dynamic-Obstacles-Random-5x5")
-FAMILIES = list(dict.fromkeys(get_task(name).family for name in TASKS if get_task(name).family))
+FAMILIES = [get_task(name).family for name in TASKS]  # of each task; the paper's are together one
+STEPS = 100_000  # of a family, shared among its ids
+DEPENDS = ("envs", "evaluation/farama.py", "evaluation/parity.py")  # what a comparison is decided by
 
 
-def agreed(name: str, steps: int, teacher: bool):
+def agreed(name: str, steps: int, teacher: bool) -> Comparison:
     found = compare(get_task(name), steps, teacher=teacher)
     assert found.first is None and found.differences == 0
     assert steps <= found.steps < steps + EPISODES and found.episodes > EPISODES and found.truncations > 0
@@ -38,7 +41,7 @@ def agreed(name: str, steps: int, teacher: bool):
 
 
 def test_the_default_tier_has_every_family() -> None:
-    assert {get_task(name).family for name in ONE_EACH} == set(FAMILIES) | {""}
+    assert {get_task(name).family for name in ONE_EACH} == set(FAMILIES)
 
 
 @pytest.mark.parametrize("name", ONE_EACH)
@@ -46,34 +49,19 @@ def test_no_step_of_a_family_differs_from_minigrids(name: str) -> None:
     found = agreed(name, 2_000, teacher=name in TAUGHT)
     family = get_task(name).family or name
     assert (found.failures == 0) == (family in WITHOUT_FAILURE)
-    if name in (
-        *TAUGHT,
-        "Empty-Random-5x5",
-        "GoToDoor-5x5",
-        "Fetch-5x5-N2",
-        "MemoryS7",
-        "Dynamic-Obstacles-Random-5x5",
-    ):
+    if name in (*TAUGHT, *WON_BY_CHANCE):
         assert found.successes > 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
-def test_no_step_of_a_task_differs_from_minigrids(name: str) -> None:
-    found = agreed(name, 4_000, teacher=True)
-    assert (found.failures == 0) == ((get_task(name).family or name) in WITHOUT_FAILURE)
-    assert found.successes > 0 or get_task(name).teacher is None
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
-def test_no_step_of_a_family_differs_over_a_hundred_thousand(family: str, record_property) -> None:
-    """Shared among the family's ids; L4T_PARITY_STEPS gives another number."""
-    names = [name for name in TASKS if get_task(name).family == family]
-    steps = int(os.environ.get("L4T_PARITY_STEPS", "100000"))
-    for name in names:
-        found = agreed(name, -(-steps // len(names)), teacher=True)
-        record_property(name, dataclasses.asdict(found))
+def test_no_step_of_a_family_differs_from_minigrids_over_a_hundred_thousand(name: str) -> None:
+    task = get_task(name)
+    with row_of("parity", name, DEPENDS) as row:
+        found = agreed(name, math.ceil(STEPS / FAMILIES.count(task.family)), teacher=True)
+        assert (found.failures == 0) == ((task.family or name) in WITHOUT_FAILURE)
+        assert found.successes > 0 or task.teacher is None
+        row.update(family=task.family or "LLM4Teach", seed=0, **dataclasses.asdict(found))
 
 
 CHANGES = {  # what is changed -> the first fields that must differ

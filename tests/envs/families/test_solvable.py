@@ -1,19 +1,27 @@
 """Levels of every id can be solved: an expert's actions, played in our environments, end them well."""
 
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import farama
 from oracles.solver import solve
+from reporting import row_of
 
 from l4t_jax.envs import Task, get_task, list_tasks
 from l4t_jax.envs.cells import DONE
 from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import Layout
+from l4t_jax.evaluation import playing
+from l4t_jax.teacher import file
 
 NUMBER = 1_000
-# Nothing is a success in Playground. Where obstacles move, the expert's way is played with the obstacles away.
+TRIES = 20  # plays of a level in which obstacles move
+# Nothing is a success in Playground. Where obstacles move, the expert's way is played with the obstacles away, and the
+# task's teacher shows that it can be done with them.
 IDS = [name for name in list_tasks() if get_task(name).minigrid_id and name != "Playground"]
 
 
@@ -32,8 +40,6 @@ def solutions(task: Task, levels: Layout) -> list[list[int] | None]:
 def won(task: Task, levels: Layout, found: list[list[int]]) -> np.ndarray:
     """Whether each level is ended well, by the last of its actions and no sooner, within the limit: `bool[N]`."""
     if task.before_step is not None:
-        import dataclasses
-
         task = dataclasses.replace(task, before_step=None)
     env = make_env(task)
     length = np.array([len(actions) for actions in found])
@@ -57,14 +63,36 @@ def won(task: Task, levels: Layout, found: list[list[int]]) -> np.ndarray:
     return success[length - 1, rows] & (first == length - 1)
 
 
-def assert_solved(name: str, number: int) -> None:
+def assert_solved(name: str, number: int) -> dict[str, Any]:
+    """How the levels were solved, for the table of results."""
     task = get_task(name)
-    levels = without_obstacles(task, farama.ours(task, number))
+    drawn = farama.ours(task, number)
+    levels = without_obstacles(task, drawn)
     found = solutions(task, levels)
     unknown = [i for i, actions in enumerate(found) if actions is None]
     assert not unknown, f"no solution known of {len(unknown)}, such as level {unknown[0]}"
     lost = np.flatnonzero(~won(task, levels, found))
     assert not lost.size, f"{lost.size} solutions fail, such as level {lost[0]}'s of {len(found[lost[0]])} actions"
+    fields = [np.asarray(leaf).astype(np.uint8).reshape(number, -1) for leaf in jax.tree.leaves(drawn)]
+    return dict(
+        levels=number, distinct=len(np.unique(np.concatenate(fields, axis=1), axis=0)), solved=number,
+        longest=max(map(len, found)), limit=task.max_steps,
+        plays_with_obstacles=assert_won_by_the_teacher(task, drawn) if task.before_step else None,
+    )  # fmt: skip
+
+
+def assert_won_by_the_teacher(task: Task, levels: Layout) -> int:
+    """How often the task's teacher has to play the levels until it has ended each of them well."""
+    env, table = make_env(task), file.to_table(task, file.shipped(task))
+    policy = playing.teacher_policy(task, table)
+    start = jax.jit(jax.vmap(env.begin))(levels)
+    play = jax.jit(lambda key: playing.play(env, policy, (), key, start).success)
+    done = np.zeros(len(levels.cells), bool)
+    for number in range(1, TRIES + 1):
+        done |= np.asarray(play(jax.random.key(number)))
+        if done.all():
+            return number
+    raise AssertionError(f"{(~done).sum()} levels are not solved, such as level {np.flatnonzero(~done)[0]}")
 
 
 @pytest.mark.parametrize("name", ["ObstructedMaze-1Dlhb", "PutNear-6x6-N2"])
@@ -75,7 +103,8 @@ def test_levels_can_be_solved(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", IDS)
 def test_a_thousand_levels_can_be_solved(name: str) -> None:
-    assert_solved(name, NUMBER)
+    with row_of("solved", name, ("envs",)) as row:
+        row.update(family=get_task(name).family, **assert_solved(name, NUMBER))
 
 
 def test_a_level_whose_key_is_lost_cannot_be_solved() -> None:
