@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import jax
 
-from l4t_jax import extensions, imported, parallel
+from l4t_jax import extensions, fine_tuning, imported, parallel
 from l4t_jax.agents.algorithms import get_algorithm
 from l4t_jax.config import MAY_CHANGE, MOST, Config, Settings, shallow, with_home
 from l4t_jax.envs import get_task
@@ -119,15 +119,18 @@ def with_extensions(config: Config) -> Config:
 def _train(config: Config, progress: Progress, stop: Stop) -> Result:
     """A new run, in a new folder."""
     compilation.keep_compiled()
+    config, saved = fine_tuning.inherit(config)
     config = with_extensions(config)
     if is_brought_in(config.env):
         imported.open_task(config.env, progress.phase)
     trainer, levels = _given_levels(Trainer.create(config).spread())
+    first = None if saved is None else fine_tuning.first_params(trainer, saved)
     with contextlib.ExitStack() as stack:
         teacher = _load_teacher(trainer, progress, stack)
         config = trainer.config
         with _folder(config, f"runs/{trainer.task.name}-{config.algo}-{config.seed}") as folder:
-            return _in_folder(folder, trainer, teacher, levels, progress if parallel.is_main() else Progress(), stop)
+            progress = progress if parallel.is_main() else Progress()
+            return _in_folder(folder, trainer, teacher, levels, first, progress, stop)
 
 
 def _given_levels(trainer: Trainer) -> tuple[Trainer, dict[str, Any] | None]:
@@ -164,6 +167,7 @@ def _in_folder(
     trainer: Trainer,
     teacher: RunTeacher,
     levels: dict[str, Any] | None,
+    first: Any,
     progress: Progress,
     stop: Stop,
 ) -> Result:
@@ -178,7 +182,7 @@ def _in_folder(
                     write_json(folder / run_folder.TEACHER, teacher.content)
                 if levels is not None:
                     write_json(folder / run_folder.LEVELS, levels)
-            run = Run(trainer, teacher, folder, progress, stop, resumed=False)
+            run = Run(trainer, teacher, folder, progress, stop, resumed=False, first=first)
         except BaseException:
             lock.release()
             # Nothing else is in the folder yet.
@@ -210,9 +214,10 @@ def _go_on(folder: Path, given: dict[str, Any], progress: Progress, stop: Stop) 
         trainer = Trainer(config=config, task=task)
         trainer.check()
         trainer = trainer.spread()
+        first = fine_tuning.first_again(trainer, folder)
         with contextlib.ExitStack() as stack:
             teacher = _teacher_again(trainer, folder, progress, stack)
-            return _run(Run(trainer, teacher, folder, progress, stop, resumed=True))
+            return _run(Run(trainer, teacher, folder, progress, stop, resumed=True, first=first))
     finally:
         lock.release()
 
@@ -258,6 +263,8 @@ def _agreed(config: Settings, folder: Path, given: dict[str, Any]) -> Settings:
         elif name == "run_dir":
             same = Path(value).absolute() == folder.absolute()
             saved = str(folder)
+        elif name == "student_from":
+            same = str(Path(value).absolute()) == saved
         elif name == "imports":
             same = {extensions.as_import(one).sha256 for one in value} <= {one.sha256 for one in saved}
             value, saved = " ".join(map(str, value)), " ".join(one.name for one in saved) or "none"

@@ -27,11 +27,13 @@ class SavedRun:
     """A run folder, read.
 
     Attributes:
+        folder: the run folder.
         settings: of the run.
         task: that it learned.
         params: its students' parameters, leading axis seeds.
     """
 
+    folder: Path
     settings: Settings
     task: Task
     params: Any
@@ -94,7 +96,7 @@ def open_run(run_dir: str | Path, which: Which, imports: Sequence[extensions.Imp
     """
     folder = Path(with_home(run_dir))
     settings, task = read_settings(folder, imports)
-    saved = SavedRun(settings, task, checkpoint.restore_params(folder, which))
+    saved = SavedRun(folder, settings, task, checkpoint.restore_params(folder, which))
     mine = own_shapes(Trainer(config=settings, task=task))
     if mine != saved_shapes(saved):
         host = checkpoint.newest_host(folder) or {}

@@ -45,14 +45,17 @@ def compiled_once(kept_programs: Path, traced_once: dict[Any, dict[str, Any]]) -
     """These tests run the same programs again and again: keep them, for as long as the tests run."""
     compile_run = programs.compile_run
 
-    def once(trainer: Trainer, table: Any, evaluator: Any, longest: int) -> dict[str, Any]:
+    def once(trainer: Trainer, table: Any, evaluator: Any, longest: int, first: Any = None) -> dict[str, Any]:
         shapes = jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.asarray(leaf).dtype), table)
-        config = dataclasses.replace(trainer.config, seed=0, run_dir=None, save_every=0, wandb=None)
+        config = dataclasses.replace(trainer.config, seed=0, run_dir=None, save_every=0, wandb=None, student_from=None)
         decides = (config, shapes, longest, trainer.task, trainer.student, trainer.algorithm, trainer.mesh)
         key = repr(decides), compilation.compile_all  # which a test may have broken
         if key not in traced_once:
             traced_once[key] = compile_run(trainer, table, evaluator, longest)
-        return traced_once[key]
+        if first is None:
+            return traced_once[key]
+        init, args = programs.training_programs(trainer, table, longest, first)["init"]
+        return traced_once[key] | {"init": init.lower(*args).compile()}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(programs, "compile_run", once)

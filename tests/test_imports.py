@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reporting",),
     ("training",),
     ("saved",),
-    ("student", "interfaces.gym_envs"),
+    ("student", "fine_tuning", "interfaces.gym_envs"),
     ("api",),
     ("run", "evaluate", "export", "tasks", "teacher.commands", "teacher.__main__"),
     ("__main__",),

@@ -47,15 +47,17 @@ class Run:
         progress: hears what happens.
         stop: what signals ask for.
         resumed: whether the folder may hold a checkpoint to go on from.
+        first: the students' first parameters, leading axis seeds; None for random ones.
     """
 
     def __init__(
-        self, trainer: Trainer, teacher: RunTeacher, folder: Path, progress: Progress, stop: Stop, resumed: bool
-    ) -> None:
+        self, trainer: Trainer, teacher: RunTeacher, folder: Path, progress: Progress, stop: Stop, resumed: bool,
+        first: Any = None,
+    ) -> None:  # fmt: skip
         self.trainer, self.config, self.teacher = trainer, trainer.config, teacher
         self.table = table = teacher.table
         self.folder, self.progress, self.stop = folder, progress, stop
-        self._resumed = resumed
+        self._resumed, self._first = resumed, first
         config = self.config
         self.seeds = config.num_seeds
         self.seconds = {"compile": 0.0, "train": 0.0, "evaluate": 0.0}
@@ -77,7 +79,7 @@ class Run:
         self.evaluator = Evaluator(trainer.players, table, config.validation_levels, given)
         longest = max(end - begin for begin, end in itertools.pairwise([0, *self.ends]))
         with programs.memory_errors(config):
-            self._compiled = programs.compile_run(trainer, table, self.evaluator, longest)
+            self._compiled = programs.compile_run(trainer, table, self.evaluator, longest, first)
         self.seconds["compile"] = time.perf_counter() - began
         self.state: Any = None  # on the device
         self._kept: Any = None  # the same on the host: blocks overwrite the former
@@ -108,8 +110,11 @@ class Run:
                     f"the random policy ({random.success.mean():.3f}): it gets weight 0 (not so with `anneal=clock`)"
                 )
         if self.state is None:
-            self.state = trainer.put(self._compiled["init"](np.int32(config.seed)))
+            first = () if self._first is None else (self._first,)
+            self.state = trainer.put(self._compiled["init"](np.int32(config.seed), *first))
             self._kept = checkpoint.to_host(self.state)
+            if self._first is not None:
+                self._save(wait=True)  # to go on from, should the run that it starts from be gone by then
         shown = None if self.teacher_validation is None else self.teacher_validation["success"]
         total = trainer.total_updates * trainer.steps_per_update
         self.progress.begin(total, shown, str(self.folder))

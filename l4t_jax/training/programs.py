@@ -20,45 +20,52 @@ from l4t_jax.training import compilation
 from l4t_jax.training.trainer import Trainer
 
 
-def initial_state(trainer: Trainer, seed: Any) -> Any:
-    """The `TrainState` before the first update, leading axis seeds."""
-    return trainer.init_seeds(jax.random.split(run_key(seed, "training"), trainer.config.num_seeds))
+def initial_state(trainer: Trainer, seed: Any, params: Any = None) -> Any:
+    """The `TrainState` before the first update, leading axis seeds; `params` as in `training_programs`."""
+    return trainer.init_seeds(jax.random.split(run_key(seed, "training"), trainer.config.num_seeds), params)
 
 
-def training_programs(trainer: Trainer, table: TeacherTable | None, longest: int) -> dict[str, tuple[Any, tuple]]:
+def training_programs(
+    trainer: Trainer, table: TeacherTable | None, longest: int, params: Any = None
+) -> dict[str, tuple[Any, tuple]]:
     """The programs that make a state (from the seed) and that run a block of updates.
 
     Args:
         trainer: the run's.
         table: the teacher, or its shapes; None without one.
         longest: the most updates of a block.
+        params: the students' first parameters, or their shapes; None for random ones.
 
     Returns:
-        "block" and "init", each with its arguments' shapes, for `compilation.compile_all`.
+        "block" and "init" (which takes `params` too, where there are any), each with its arguments' shapes, for
+        `compilation.compile_all`.
     """
 
-    def init(seed: Any) -> Any:
-        return initial_state(trainer, seed)
+    def init(seed: Any, params: Any = None) -> Any:
+        return initial_state(trainer, seed, params)
 
     def block(state: Any, table: TeacherTable | None, count: Any) -> Any:
         return trainer.train_seeds(state, table, longest, count)
 
     number = jax.ShapeDtypeStruct((), jnp.int32)
-    state = trainer.specs(jax.eval_shape(init, number))
+    start = (number,) if params is None else (number, jax.eval_shape(lambda: params))
+    state = trainer.specs(jax.eval_shape(init, *start))
     return {
         "block": (
             jax.jit(block, donate_argnums=0, compiler_options=compilation.tuned()),
             (state, trainer.specs(table), number),
         ),
-        "init": (jax.jit(init), (number,)),
+        "init": (jax.jit(init), start),
     }
 
 
-def compile_run(trainer: Trainer, table: TeacherTable | None, evaluator: Evaluator, longest: int) -> dict[str, Any]:
+def compile_run(
+    trainer: Trainer, table: TeacherTable | None, evaluator: Evaluator, longest: int, first: Any = None
+) -> dict[str, Any]:
     """Compiles all programs of a run.
 
     Args:
-        trainer, table, longest: see `training_programs`.
+        trainer, table, longest: see `training_programs`; `first` is its `params`.
         evaluator: the run's.
 
     Returns:
@@ -75,7 +82,7 @@ def compile_run(trainer: Trainer, table: TeacherTable | None, evaluator: Evaluat
     number = config.num_seeds * trainer.steps_per_update
     fewer_envs = f"`num_envs={config.num_envs}` needs", "fewer `num_envs`, `num_steps` or `num_seeds`"
     room.check(number * sum(leaf.size * leaf.dtype.itemsize for leaf in seen), *fewer_envs)
-    made = training_programs(trainer, table, longest)
+    made = training_programs(trainer, table, longest, first)
     params = made["block"][1][0].params
     copies = 4 * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))  # gradients and Adam's moments too
     room.check(copies, f"a student of `hidden={config.hidden}` needs", "a smaller `hidden` or fewer `num_seeds`")

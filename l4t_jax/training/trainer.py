@@ -204,28 +204,24 @@ class Trainer:
         rate = optax.linear_schedule(config.learning_rate, config.learning_rate_end, steps)
         return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(rate, eps=1e-5))
 
-    def init(self, key: jax.Array) -> TrainState:
-        """The state before the first update."""
+    def init(self, key: jax.Array, params: Any = None) -> TrainState:
+        """The state before the first update, with random parameters where none are given."""
         config = self.config
         params_key, level_key, env_key, run_key = jax.random.split(key, 4)
         pool = draw_levels(self.env, level_key, config.num_envs, "training")
         carry = self.student.initial_carry(config.num_envs)
         envs = begin(env_key, pool, config.num_envs, carry, self.controller.begin(config.num_envs))
-        one = jax.tree.map(lambda leaf: leaf[None, :1], self.observation.of(self.env)(envs.env_state))
-        params = self.student.init(
-            params_key,
-            self.student.initial_carry(1),
-            one,
-            jnp.zeros((1, 1), bool),
-        )
+        if params is None:
+            one = jax.tree.map(lambda leaf: leaf[None, :1], self.observation.of(self.env)(envs.env_state))
+            params = self.student.init(params_key, self.student.initial_carry(1), one, jnp.zeros((1, 1), bool))
         return TrainState(
             params=params, opt_state=self.algorithm.init(self.setup, params), key=run_key, envs=envs,
             updates=jnp.int32(0), outcomes=SuccessByAge.none(self.env.max_steps),
         )  # fmt: skip
 
-    def init_seeds(self, keys: jax.Array) -> TrainState:
-        """`init` for several seeds, a key each; see `SEEDS` for the leading axes."""
-        return jax.vmap(self.init, out_axes=SEEDS)(keys)
+    def init_seeds(self, keys: jax.Array, params: Any = None) -> TrainState:
+        """`init` for several seeds, a key (and given parameters) each; see `SEEDS` for the leading axes."""
+        return jax.vmap(self.init, out_axes=SEEDS)(keys, params)
 
     def train_seeds(
         self, state: TrainState, table: TeacherTable | None, updates: int, count: jax.Array | int | None = None
