@@ -54,6 +54,7 @@ SMALL = {
     "python -m l4t_jax.evaluate": "--levels 8",
     "python -m l4t_jax.export": "",
     "python -m l4t_jax.teacher record": "--samples 2 --cache cache",
+    "python -m l4t_jax.teacher prompt": "",
     "python -m l4t_jax.teacher show": "",
     "python -m l4t_jax.teacher evaluate": "--levels 16",
     "python -m l4t_jax.teacher diff": "",

@@ -112,6 +112,24 @@ class Record(Ask):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """Prints the prompt of a task as a prompt file, in which {state} is filled in for each symbolic state."""
+
+    env: str = dataclasses.field(default="SimpleDoorKey", metadata={"positional": True})
+    """A task."""
+    prompt: str | None = None
+    """A prompt file to fill in; the task's own prompt by default."""
+    imports: tuple[str, ...] = ()
+    """A Python file or a module of yours that registers tasks or skills; may be repeated."""
+
+    def run(self) -> None:
+        extensions.load_all(self.imports)
+        found = load(get_task(self.env), self.prompt)
+        print(found.text)
+        _tell(f"{found.name}, hash {found.digest}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Show:
     """Prints a teacher in readable form: states, plans, probabilities, entropy, unusable answers."""
 
@@ -268,7 +286,7 @@ def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-COMMANDS = {"record": Record, "show": Show, "evaluate": Evaluate, "diff": Diff}
+COMMANDS = {"record": Record, "prompt": Prompt, "show": Show, "evaluate": Evaluate, "diff": Diff}
 
 
 def run(name: str, words: Sequence[str], prog: str) -> None:

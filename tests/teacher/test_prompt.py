@@ -1,12 +1,16 @@
 """Prompt files: what they hold, and one clear sentence for each mistake in one."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from l4t_jax.envs import get_task
+from l4t_jax.envs import get_task, list_tasks
+from l4t_jax.skills.base import get_skill
 from l4t_jax.teacher import prompt
+from l4t_jax.teacher.__main__ import main
 from l4t_jax.teacher.grammar import situations
+from l4t_jax.teacher.parser import parse
 
 TASK = get_task("SimpleDoorKey")
 SMALL = "[system]\nYou plan. {task}\n[user]\n{state}\n"
@@ -78,3 +82,39 @@ def test_a_prompt_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(prompt.PromptError, match="cannot be read"):
         prompt.load(TASK, tmp_path / "bytes.txt")
+
+
+# A task's own
+
+
+def test_it_tells_what_each_skill_does_the_mission_and_the_objects(task_name: str) -> None:
+    task = get_task(task_name)
+    told = prompt.load(task).sections[0][1]
+    assert all(get_skill(name).sentence.replace("OBJECT", "the object") in told for name in task.skills)
+    assert prompt._mission(task) in told
+    if not task.rename_colours:
+        assert all(f"<{role.name}>" in told for role in task.objects)
+
+
+@pytest.mark.parametrize("name", list_tasks())
+def test_its_examples_can_be_followed_and_give_no_advice(name: str) -> None:
+    task = get_task(name)
+    sections = prompt.load(task).sections[1:]
+    for (_, asked), (role, answer) in zip(sections[:-1:2], sections[1::2], strict=True):
+        assert role == "assistant"
+        names = re.findall("<(.*?)>", asked)
+        found = parse(answer, names, task.skills)
+        assert found.steps is not None
+        assert found.noops == 0
+        assert not {name for step in found.steps for name in step[1:]} & {role.name for role in task.objects}
+
+
+def test_the_command_prints_a_prompt_file_that_says_the_same(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["prompt", "KeyCorridorS3R3"]) == 0
+    out, err = capfd.readouterr()
+    (tmp_path / "mine.txt").write_text(out)
+    task = get_task("KeyCorridorS3R3")
+    mine, own = prompt.load(task, tmp_path / "mine.txt"), prompt.load(task)
+    assert mine.sections == own.sections
+    assert err == f"made for KeyCorridorS3R3, hash {own.digest}\n"
+    assert mine.digest == own.digest
