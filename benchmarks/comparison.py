@@ -93,6 +93,7 @@ def measured(folder: Path) -> dict[str, Any]:
 
     Returns:
         Of held-out levels, `success` and `return`: the mean over seeds with its interval, and `seeds`, each one's;
+        `greedy`, success with the most probable actions, likewise (None where the run has none);
         `area` likewise, as the interquartile mean; `steps_to_success` by level, the median; `curve`, of validation
         levels, against `steps` and `seconds` of training.
     """
@@ -118,9 +119,12 @@ def measured(folder: Path) -> dict[str, Any]:
         versions=summary["versions"],
         teacher_alone=summary["heldout"]["teacher"],
         random=random,
-        **{
-            name: {**estimate(np.asarray(student[name]), "mean"), "seeds": _short(student[name])}
-            for name in ("success", "return")
+        **{name: over_seeds(student[name]) for name in ("success", "return")},
+        greedy=None
+        if "greedy" not in student
+        else {
+            **estimate(np.asarray(student["greedy"]["success"]), "mean"),
+            "seeds": _short(student["greedy"]["success"]),
         },
         area={**estimate(areas), "seeds": _short(areas)},
         steps_to_success={
@@ -132,6 +136,11 @@ def measured(folder: Path) -> dict[str, Any]:
             **{name: estimate(values[shown].T) for name, values in curves.items()},
         ),
     )
+
+
+def over_seeds(values: list[float]) -> Estimate:
+    """The mean over seeds with its interval, and each seed's."""
+    return {**estimate(np.asarray(values), "mean"), "seeds": _short(values)}
 
 
 # --- The table ----------------------------------------------------------------------------------------------------

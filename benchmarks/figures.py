@@ -52,7 +52,7 @@ def draw(folder: Path, results: dict[str, Any]) -> list[Path]:
 
 
 def _curves(path: Path, task: str, runs: list[Run], teachers: dict[str, Any]) -> Path:
-    figure, axes = _panels(2, 2, (10.5, 6.6))
+    figure, axes = panels(2, 2, (10.5, 6.6))
     for row, name in enumerate(("success", "return")):
         for column, against in enumerate(("steps", "seconds")):
             panel = axes[row][column]
@@ -68,7 +68,7 @@ def _curves(path: Path, task: str, runs: list[Run], teachers: dict[str, Any]) ->
         axes[row][0].set_xlabel("environment steps of a seed")
         axes[row][1].set_xlabel(f"seconds of training, all {_seeds(runs)} seeds side by side")
     figure.suptitle(f"{task}: interquartile mean over {_seeds(runs)} seeds, 95 % bootstrap interval", x=0.01, ha="left")
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _areas(path: Path, runs: list[Run]) -> Path:
@@ -76,7 +76,7 @@ def _areas(path: Path, runs: list[Run]) -> Path:
     tasks = list(dict.fromkeys(run["task"] for run in runs))
     variants = list(dict.fromkeys(run["variant"] for run in runs))
     labels = {run["variant"]: run["label"] for run in runs}
-    figure, axes = _panels(1, len(tasks), (1.6 + 1.9 * len(tasks), 0.9 + 0.34 * len(variants)), share=True)
+    figure, axes = panels(1, len(tasks), (1.6 + 1.9 * len(tasks), 0.9 + 0.34 * len(variants)), share=True)
     for panel, task in zip(axes[0], tasks, strict=True):
         for run in (run for run in runs if run["task"] == task):
             at = variants.index(run["variant"])
@@ -88,13 +88,13 @@ def _areas(path: Path, runs: list[Run]) -> Path:
         panel.title.set_size(10)
         panel.grid(axis="y", visible=False)
     figure.supxlabel("area under the success curve, at equal environment steps", fontsize=10)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _ablations(path: Path, runs: list[Run]) -> Path:
     """A row for each task: how the teacher is used, and what remembers."""
     tasks = list(dict.fromkeys(run["task"] for run in runs if run["group"] in ("ablation", "memory")))
-    figure, axes = _panels(len(tasks), 2, (10.5, 0.6 + 3.0 * len(tasks)))
+    figure, axes = panels(len(tasks), 2, (10.5, 0.6 + 3.0 * len(tasks)))
     for row, task in zip(axes, tasks, strict=True):
         mine = [run for run in runs if run["task"] == task]
         teaching = [run for run in mine if run["group"] == "ablation" or run["variant"] in ("l4t", "clock", "ppo")]
@@ -112,13 +112,13 @@ def _ablations(path: Path, runs: list[Run]) -> Path:
         row[0].set_ylabel("success, validation levels")
     for panel in axes[-1]:
         panel.set_xlabel("environment steps of a seed")
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _corruption(path: Path, runs: list[Run]) -> Path:
     """Final success against the share of states whose plans are random, with PPO alone as the yardstick."""
     tasks = list(dict.fromkeys(run["task"] for run in runs if run["group"] == "corruption"))
-    figure, axes = _panels(len(tasks), 2, (10.5, 0.6 + 3.0 * len(tasks)))
+    figure, axes = panels(len(tasks), 2, (10.5, 0.6 + 3.0 * len(tasks)))
     for row, task in zip(axes, tasks, strict=True):
         mine = [run for run in runs if run["task"] == task]
         spoiled = [run for run in mine if run["variant"] == "l4t" or run["corruption"] is not None]
@@ -145,13 +145,13 @@ def _corruption(path: Path, runs: list[Run]) -> Path:
         row[1].set(ylabel="final held-out success", xlabel="probability that a state's plans are random",
                    ylim=(-0.02, 1.03), xlim=(-0.06, 1.06))  # fmt: skip
         row[0].set_title(task, loc="left", fontsize=10)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 # --- Parts --------------------------------------------------------------------------------------------------------
 
 
-def _panels(rows: int, columns: int, size: tuple[float, float], share: bool = False) -> tuple[Any, Any]:
+def panels(rows: int, columns: int, size: tuple[float, float], share: bool = False) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained", dpi=DPI)
@@ -163,7 +163,7 @@ def _panels(rows: int, columns: int, size: tuple[float, float], share: bool = Fa
     return figure, axes
 
 
-def _save(figure: Any, path: Path) -> Path:
+def save(figure: Any, path: Path) -> Path:
     """Writes a picture with a palette, a third of the size of full colour and as good to look at."""
     from PIL import Image
 

@@ -306,7 +306,7 @@ def _main(argv: Sequence[str]) -> int:
             names = [experiment.name for experiment in every]
             print_json({"experiments": names}) if command.json else print("\n".join(names))
             return 0
-        _need_rliable()
+        need_rliable()
         found = _reproduce(every, selected, Path(command.out), shlex.join(["python", "benchmarks/reproduce.py", *argv]))
         if command.json:
             print_json(found)
@@ -315,7 +315,7 @@ def _main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _need_rliable() -> None:
+def need_rliable() -> None:
     """Says before any run, not after hours of them, that the figures could not be made."""
     try:
         import rliable.library  # noqa: F401

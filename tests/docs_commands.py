@@ -60,6 +60,8 @@ SMALL = {
     "python -m l4t_jax.teacher diff": "",
     "python benchmarks/reproduce.py": "--quick --out out",
     "python benchmarks/reproduce.py --list-experiments": "",
+    "python benchmarks/ladder.py": "--quick --rows DoorKey-16x16 --ways l4t --out out --runs out",
+    "python benchmarks/ladder.py --list-experiments": "",
     "python benchmarks/throughput.py": "--envs 8 --num-steps 8 --repeats 2 --updates 1 --out out",
     "python benchmarks/peers.py": "--num-envs 8 --num-steps 8 --rounds 2 --only l4t_env,navix_env --out out",
     "python benchmarks/time_to_result.py": f"--repeats 1 --more='{TINY}' --out out",
@@ -73,7 +75,11 @@ SLOW = {"python -m l4t_jax.run", "l4t", "python -m l4t_jax.tasks gallery", "for 
 }
 FIRST = "python -m l4t_jax.run --env DoorKey"
 # What has a command of the full tier, or one inside a command that cannot be run here, only look through its options.
-DRY = {"-m l4t_jax.run": "--print-config", "benchmarks/reproduce.py": "--list-experiments"}
+DRY = {
+    "-m l4t_jax.run": "--print-config",
+    "benchmarks/reproduce.py": "--list-experiments",
+    "benchmarks/ladder.py": "--list-experiments",
+}
 
 # What cannot be run here, and why.
 NOT_RUN = {

@@ -181,6 +181,8 @@ def task_of(facts: Facts, pool: LevelPool, name: str) -> Task:
     if varying:
         fields = tuple((f"word {i + 1}", place) for i, place in enumerate(facts.mission) if len(place) > 1)
         mission = Mission(fields, Words(facts.mission))
+    objects = roles_of(pool.levels, (success, failure))
+    beside = ("put_beside",) if any(role.target == 1 and role.portable for role in objects) else ()
     return Task(
         name=name,
         width=facts.width,
@@ -190,13 +192,13 @@ def task_of(facts: Facts, pool: LevelPool, name: str) -> Task:
         success=success,
         failure=failure,
         penalty=facts.penalty,
-        objects=roles_of(pool.levels, (success, failure)),
+        objects=objects,
         mission=mission,
         text="" if varying else text,
         view=facts.view,
         see_through=facts.see_through,
         num_actions=facts.num_actions,
-        skills=ROOM_SKILLS,
+        skills=(*ROOM_SKILLS, *beside),  # put one thing next to another
         description=f"{facts.id}: {text or 'a mission of its own'}.",
         family="imported",
         distinct_levels=len(pool) if pool.shared else None,

@@ -7,6 +7,7 @@ from typing import Any
 
 import comparison
 import figures
+import made_up_runs
 import numpy as np
 import pytest
 import reproduce
@@ -15,7 +16,6 @@ from reproduce import CORRUPTED, TASKS, VARIANTS, Command, Experiment, experimen
 
 from l4t_jax import errors, files
 from l4t_jax.agents.algorithms import Progress
-from l4t_jax.evaluation import intervals
 from l4t_jax.reporting import run_folder
 from l4t_jax.teacher import file
 from l4t_jax.training.trainer import Trainer
@@ -33,40 +33,10 @@ ENDS = {
 
 def write_run(experiment: Experiment, seeds: int = 5, evaluations: int = 20) -> None:
     """A run folder as a finished run leaves it, with made-up figures."""
-    rng = np.random.default_rng(list(experiment.name.encode()))
-    config = Trainer.create(experiment.config).config
-    folder = Path(str(config.run_dir))
-    folder.mkdir(parents=True)
-    files.write_json(folder / run_folder.CONFIG, dataclasses.asdict(config))
     end, half = ENDS[experiment.variant]
-    assert config.total_steps is not None
-    total = config.total_steps
-    at = np.linspace(0, 1, evaluations + 1)[1:]
-    speed = half * rng.uniform(0.8, 1.3, seeds)
-    success = np.clip(
-        end / (1 + np.exp((speed - at[:, None]) / 0.05)) + rng.normal(0, 0.01, (evaluations, seeds)), 0, 1
-    )
-    steps = [round(total * share) for share in at]
     rate = {"lstm": 500.0, "hrl": 2e4}.get(experiment.variant, 4e4)
-    with (folder / run_folder.METRICS).open("w") as out:
-        for step, row in zip(steps, success, strict=True):
-            clock = dict(train_s=step * seeds / rate, evaluate_s=0.0, env_steps_per_s=rate)
-            validation = {"success": row.tolist(), "return": (0.9 * row).tolist(), "length": [1.0] * seeds}
-            out.write(files.dumps(dict(steps=step, validation=validation, time=clock)) + "\n")
-    last = np.clip(end + rng.normal(0, 0.005, seeds), 0, 1)
-    alone = {"success": 0.57, "return": 0.5, "length": 80.0}
-    summary = {
-        "task": experiment.task, "algo": config.algo, "teacher": config.teacher, "device": "cpu: made up, 2 cores",
-        "versions": {"l4t_jax": "0"}, "total_steps": total, "env_steps_per_s": rate,
-        "seconds": {"compile": 10.0, "train": total * seeds / rate, "evaluate": 5.0},
-        "heldout": {
-            "levels": 1000, "student": {"success": last.tolist(), "return": (0.9 * last).tolist()},
-            "teacher": None if config.teacher == "none" else alone,
-            "random": {"success": 0.06, "return": 0.03, "length": 140.0},
-        },
-        "steps_to_success": intervals.steps_to_success(steps, success.tolist(), 512),
-    }  # fmt: skip
-    files.write_json(folder / run_folder.SUMMARY, summary)
+    config = dataclasses.replace(experiment.config, num_seeds=seeds)
+    made_up_runs.write(config, experiment.name, end, half, evaluations, rate)
 
 
 def made_up(out: Path, **settings: Any) -> dict[str, Any]:

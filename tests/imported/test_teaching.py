@@ -1,12 +1,15 @@
 """An environment that was brought in has states, sentences and plans: a table written by rules solves its levels."""
 
+from pathlib import Path
+
 import pytest
 from imported import environments  # noqa: F401  registers them
 
 from l4t_jax.abstraction import symbolic
 from l4t_jax.envs import Task
 from l4t_jax.evaluation.teachers import evaluate_teacher
-from l4t_jax.imported import import_environment
+from l4t_jax.imported import import_environment, open_task
+from l4t_jax.teacher import file
 
 
 def table(task: Task) -> dict:
@@ -31,3 +34,13 @@ def test_a_table_for_what_was_found_solves_its_levels() -> None:
     assert symbolic.decode(task, 1).sentence == "Agent sees <target>, holds <nothing>."
     found = evaluate_teacher(task, table(task), 64)
     assert found["success"] >= 0.9 and not found["unguided"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "wanted"), [("GoToLocal", 1.0), ("PickupLoc", 1.0), ("PutNextLocal", 0.99)])
+def test_the_tables_for_babyai_solve_its_levels(name: str, wanted: float) -> None:
+    task = open_task(f"BabyAI-{name}-v0")
+    content = file.load(Path(file.__file__).parent / "data" / "examples" / f"BabyAI-{name}.json")
+    assert file.missing(task, content) == []
+    assert ("put_beside" in task.skills) == (name == "PutNextLocal")
+    assert evaluate_teacher(task, content, 200)["success"] >= wanted - 0.01
