@@ -34,6 +34,7 @@ PACKAGE = Path(__file__).parents[1] / "l4t_jax"
 COMMAND = "python benchmarks/ladder.py"
 OUT, PARTS = "benchmarks/results/ladder", "parts"
 PART = 1  # version of the format
+EVALUATIONS = 10  # of a run: one costs as much as a tenth of the training and more, where an episode can be long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,9 @@ def _chosen(what: str, listed: str, known: list[str]) -> list[str]:
 
 
 def _experiment(row: Row, way: str, command: Command) -> Experiment:
-    config = Config(env=row.task, num_seeds=command.seeds, total_steps=row.steps, devices=command.devices)
+    config = Config(
+        env=row.task, num_seeds=command.seeds, total_steps=row.steps, devices=command.devices, evaluations=EVALUATIONS
+    )
     quick = reproduce.QUICK if command.quick else {}
     return Experiment(row, way, dataclasses.replace(config, **WAYS[way].settings(row) | quick))
 
