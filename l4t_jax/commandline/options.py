@@ -201,7 +201,8 @@ def _known(option: str, options: list[str]) -> str:
     """
     if option in options:
         return option
-    near = difflib.get_close_matches(option, [*options, "--help"], n=3, cutoff=0.5)
+    names = [known[2:] for known in [*options, "--help"]]  # dashes would make all options alike
+    near = [f"--{name}" for name in difflib.get_close_matches(option.lstrip("-"), names, n=3, cutoff=0.5)]
     near += [known for known in options if known not in near and option[2:] and option[2:] in known][: 3 - len(near)]
     raise OptionError(f"there is no option {option}; " + (f"did you mean {_or(near)}?" if near else "see --help"))
 
