@@ -90,6 +90,7 @@ NOT_RUN = {
     ".ci/": "takes a clean clone and minutes; the first is CI's own command",
     "gcloud ": "needs a TPU pod",
     "srun ": "needs a SLURM cluster",
+    "python -m l4t_jax.run --env KeyCorridorS6R3 --student-from": "reads the run before; test_fine_tuning.py does so",
     "export OPENAI_API_KEY=": "a key, which the server of the tests does not ask for",
 }
 
@@ -161,7 +162,8 @@ def small(command: str, url: str) -> str:
 def dry(command: str) -> list[str]:
     """The commands of `DRY` that a command holds, so that they look through their options and end."""
     found = re.findall(r"python (-m l4t_jax\.\w+|benchmarks/\w+\.py)\b([^'&>]*)", _placed(command))
-    found = [(module, words) for module, words in found if module in DRY and "--resume" not in words]
+    reads_run = re.compile("--(resume|student-from)")  # a run that is not there yet
+    found = [(module, words) for module, words in found if module in DRY and not reads_run.search(words)]
     return [f"python {module}{words} {DRY[module]}" for module, words in found]
 
 
