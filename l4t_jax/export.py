@@ -258,7 +258,7 @@ def _main(argv: Sequence[str], prog: str) -> int:
         if command.json:
             print_json(card)
             return 0
-    print(f"{file}: a {card['student']} student of {card['parameters']:,} parameters for {card['task']}")
+    print(f"{file}: a student of {card['task']} ({card['student']}, {card['parameters']:,} parameters)")
     print(f"{file.with_suffix('.json')}: its card; to load it:\n\n{card['load']}")
     return 0
 

@@ -73,7 +73,8 @@ def kept_levels(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["L4T_LEVELS"] = str(tmp_path_factory.mktemp("levels"))
 
 
-COSTLY = ("trained", "rolled", "scripted", "built", "viewer")  # fixtures of a module that take long to set up
+# Fixtures of a module that take long to set up -> what those share that use the same programs.
+COSTLY = {name: name for name in ("trained", "rolled", "scripted", "built", "viewer", "tiny")} | {"unbroken": "tiny"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -84,7 +85,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         name = parameters.get("task_name", parameters.get("paper_task"))
-        name = next((costly for costly in COSTLY if costly in getattr(item, "fixturenames", ())), name)
+        name = next((COSTLY[costly] for costly in COSTLY if costly in getattr(item, "fixturenames", ())), name)
         if name is not None:
             item.add_marker(pytest.mark.xdist_group(name))
 
