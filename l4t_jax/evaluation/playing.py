@@ -26,7 +26,7 @@ from l4t_jax.kernels import PORTABLE, Kernels
 from l4t_jax.parallel import per_env_bits
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
 
-__all__ = ["Episodes", "Policy", "choose", "play", "random_policy", "teacher_policy"]
+__all__ = ["Episodes", "Policy", "choose", "play", "play_with_carry", "random_policy", "teacher_policy"]
 
 
 class Episodes(struct.PyTreeNode):
@@ -75,6 +75,14 @@ def play(
         greedy: take the most probable action instead of sampling.
         level_id: `int32[B]` ids that the levels' random numbers depend on; 0, 1, ... by default.
     """
+    return play_with_carry(env, policy, carry, key, levels, greedy, level_id)[1]
+
+
+def play_with_carry(
+    env: GridTask, policy: Policy, carry: Any, key: jax.Array, levels: State, greedy: bool | jax.Array = False,
+    level_id: jax.Array | None = None,
+) -> tuple[Any, Episodes]:  # fmt: skip
+    """`play`, and the policy's last carry."""
     num_envs = levels.agent.shape[0]
     own = jnp.arange(num_envs) if level_id is None else level_id
 
@@ -102,7 +110,8 @@ def play(
         length=jnp.zeros(num_envs, jnp.int32),
     )
     start = (levels, jnp.int32(0), jnp.zeros(num_envs, bool), carry, nothing)
-    return jax.lax.while_loop(busy, step, start)[-1]
+    last = jax.lax.while_loop(busy, step, start)
+    return last[3], last[4]
 
 
 def play_student(

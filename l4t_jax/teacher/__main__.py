@@ -14,6 +14,7 @@ from l4t_jax.errors import OptionError
 
 COMMANDS = {
     "record": "ask an LLM about every symbolic state of a task, and write its answers as a teacher file",
+    "refine": "ask again for the states whose advice lost most, and keep what measures better",
     "prompt": "print what an LLM is told about a task",
     "show": "print a teacher in readable form",
     "evaluate": "play a teacher on held-out levels",

@@ -11,31 +11,31 @@ from pathlib import Path
 from typing import Any
 
 from l4t_jax import commandline, extensions
+from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.commandline import json_only, print_json
 from l4t_jax.envs import Task, get_task
-from l4t_jax.errors import ConfigError, TeacherFileError, UnknownTask
+from l4t_jax.errors import ConfigError, RunFolderError, TeacherFileError, UnknownTask
 from l4t_jax.evaluation.teachers import evaluate_teacher
+from l4t_jax.evaluation.trials import Trials
+from l4t_jax.reporting import run_folder
 from l4t_jax.teacher import file
 from l4t_jax.teacher.backends import Options, open_backend
 from l4t_jax.teacher.cache import Cache, default_folder
 from l4t_jax.teacher.grammar import situations, write_plan
 from l4t_jax.teacher.ledger import Ledger
 from l4t_jax.teacher.prompt import load
-from l4t_jax.teacher.recording import Ask, estimate, record
+from l4t_jax.teacher.recording import Ask, Asker, estimate, record
+from l4t_jax.teacher.refine import How, Refiner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Record(Ask):
-    """Asks an LLM for every symbolic state of a task and writes its answers as a teacher file."""
+class Asking(Ask):
+    """How an LLM is asked and reached, and what that may cost."""
 
     teacher: str
     """transformers:MODEL (a hub id, a folder, a .gguf file, a package that carries one), openai:MODEL, or file:PATH."""
-    env: str = "SimpleDoorKey"
-    """Task to ask for."""
     imports: tuple[str, ...] = ()
     """A Python file or a module of yours that registers tasks or backends; may be repeated."""
-    out: str | None = None
-    """The teacher file to write."""
     base_url: str | None = None
     """Server of openai:MODEL, such as http://127.0.0.1:8080/v1; OPENAI_BASE_URL or OpenAI's own by default."""
     timeout: float = 60.0
@@ -60,28 +60,38 @@ class Record(Ask):
     """Stop before the LLM is called more often than this; the answers are kept."""
     max_cost: float | None = None
     """Stop before more dollars than this are spent; the answers are kept. Needs --price."""
-    dry_run: bool = False
-    """Print the prompts and the cost estimate, and ask nothing."""
 
     def how(self) -> Ask:
         """How to ask."""
         return Ask(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Ask)})
 
-    def run(self) -> None:
+    def answers(self) -> Cache:
+        """Where answers are kept."""
+        return Cache(self.cache or default_folder())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record(Asking):
+    """Asks an LLM for every symbolic state of a task and writes its answers as a teacher file."""
+
+    env: str = "SimpleDoorKey"
+    """Task to ask for."""
+    out: str | None = None
+    """The teacher file to write."""
+    dry_run: bool = False
+    """Print the prompts and the cost estimate, and ask nothing."""
+
+    def execute(self) -> None:
         extensions.load_all(self.imports)
         task = get_task(self.env)
         ledger = Ledger.of(self)
         if self.dry_run:
             return self._show_prompts(task)
-        out = Path(self.out or f"{task.name}.json")
-        if out.is_dir() or not out.resolve().parent.is_dir():
-            raise TeacherFileError(
-                f"the teacher file {out} cannot be written: its folder is not there, or it is a folder"
-            )
+        out = _writable(Path(self.out or f"{task.name}.json"))
         backend = open_backend(self.teacher, task, Options.of(self))
         how = self.how().checked(backend)
         self._say_cost(task, how)
-        content = record(task, backend, how, Cache(self.cache or default_folder()), _tell, ledger=ledger)
+        content = record(task, backend, how, self.answers(), _tell, ledger=ledger)
         file.save(content, out)
         vain = file.missing(task, content)
         note = f"; {len(vain)} of them have no usable answer and give no guidance" if vain else ""
@@ -112,6 +122,56 @@ class Record(Ask):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Refine(Asking):
+    """Asks an LLM again for the symbolic states whose advice lost most, and keeps what measures better."""
+
+    file: str = dataclasses.field(metadata={"positional": True})
+    """The teacher file to refine."""
+    run: str | None = None
+    """Folder of a run that learned from the file: states that its students trusted least are asked about first."""
+    env: str | None = None
+    """Task to play; the file's own by default."""
+    out: str | None = None
+    """The teacher file to write."""
+    questions: int = 24
+    """States asked about, at most; a state counts each time it is asked about."""
+    least: float = 0.01
+    """States that lost a smaller share of the episodes than this are not asked about."""
+    plans: int = 6
+    """Most frequent plans of a state's answers that are tried alone, beside all of its answers together."""
+    levels: int = 512
+    """Validation levels of a trial; as many others confirm the result."""
+
+    def execute(self) -> None:
+        extensions.load_all(self.imports)
+        content = file.load(self.file)
+        task = get_task(self.env or content["task"])
+        file.to_table(task, content)  # refuses a file of another task
+        path = Path(self.file)
+        out = _writable(Path(self.out) if self.out else path.with_name(f"{path.stem}-refined{path.suffix}"))
+        for name, least, most in (("questions", 1, 10_000), ("plans", 1, 100), ("levels", 16, 100_000)):
+            if not least <= getattr(self, name) <= most:
+                raise ConfigError(f"`{name}` must be from {least} to {most}, not {getattr(self, name)}")
+        if not 0 < self.least < 1:
+            raise ConfigError(f"`least` must be above 0 and below 1, not {self.least:g}")
+        worth = None if self.run is None else _worth(Path(self.run))
+        backend = open_backend(self.teacher, task, Options.of(self))
+        asker = Asker(task, backend, self.how(), self.answers(), _tell, Ledger.of(self))
+        most = max((len(state["plans"]) for state in content["states"]), default=1)
+        trials = Trials(task, self.levels, plans=max(most, self.samples))
+        how = How(self.questions, self.least, self.plans)
+        refined = Refiner(asker, trials.decide, trials.confirm, how, worth).refine(content)
+        file.save(refined, out)
+        found = refined["source"]["refined"][-1]
+        kept = sum(one["kept"] for one in found["states"])
+        (before, after), (old, new) = found["success"], found["confirmed"]
+        print(
+            f"{out}: {kept} of {len(found['states'])} answers kept; success {before:.3f} to {after:.3f} on the levels "
+            f"that decided, {old:.3f} to {new:.3f} on {self.levels:,} others; {asker.ledger}"
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Prompt:
     """Prints the prompt of a task as a prompt file, in which {state} is filled in for each symbolic state."""
 
@@ -122,7 +182,7 @@ class Prompt:
     imports: tuple[str, ...] = ()
     """A Python file or a module of yours that registers tasks or skills; may be repeated."""
 
-    def run(self) -> None:
+    def execute(self) -> None:
         extensions.load_all(self.imports)
         found = load(get_task(self.env), self.prompt)
         print(found.text)
@@ -140,7 +200,7 @@ class Show:
     most: int = 8
     """Plans shown of each state."""
 
-    def run(self) -> None:
+    def execute(self) -> None:
         extensions.load_all(self.imports)
         content, name = _read(self.teacher)
         print(f"{name}: {content['task']}, {content['made']}. {content.get('about', '')}")
@@ -172,7 +232,7 @@ class Evaluate:
     json: bool = False
     """Print one JSON object and nothing else."""
 
-    def run(self) -> None:
+    def execute(self) -> None:
         with json_only(self.json):
             extensions.load_all(self.imports)
             task = get_task(self.env)
@@ -206,7 +266,7 @@ class Diff:
     most: int = 4
     """Plans shown of each state."""
 
-    def run(self) -> None:
+    def execute(self) -> None:
         extensions.load_all(self.imports)
         (first, first_name), (second, second_name) = _read(self.a), _read(self.b)
         left, right = _distributions(first), _distributions(second)
@@ -250,8 +310,38 @@ def _resolve(spec: str, task: Task) -> dict[str, Any]:
     raise TeacherFileError(f"`teacher` must be shipped or file:PATH, not {spec!r}; record makes a file from an LLM")
 
 
+def _worth(folder: Path) -> dict[Symbolic, float] | None:
+    """What the advice in each state was worth to a run's students; None if the run did not measure it.
+
+    Raises:
+        RunFolderError: it is not the folder of a run with a teacher.
+    """
+    if not (folder / run_folder.TEACHER).is_file() or not (folder / run_folder.METRICS).is_file():
+        raise RunFolderError(f"{folder} is not the folder of a run with a teacher")
+    states = file.load(folder / run_folder.TEACHER)["states"]
+    records = [record["advice"] for record in run_folder.read_records(folder) if "advice" in record]
+    if not records:
+        _tell(
+            f"the run in {folder} did not measure what its teacher's states are worth; a replay of the teacher decides"
+        )
+        return None
+    pairs = zip(states, records[-1]["worth"], strict=True)
+    return {Symbolic(tuple(state["sees"]), state["holds"]): worth for state, worth in pairs if worth is not None}
+
+
+def _writable(out: Path) -> Path:
+    """A path that a teacher file can be written to; checked before an LLM is paid.
+
+    Raises:
+        TeacherFileError: its folder is not there, or it is a folder.
+    """
+    if out.is_dir() or not out.resolve().parent.is_dir():
+        raise TeacherFileError(f"the teacher file {out} cannot be written: its folder is not there, or it is a folder")
+    return out
+
+
 def _sentence(state: dict[str, Any]) -> str:
-    return file.Symbolic(tuple(state["sees"]), state["holds"]).sentence
+    return Symbolic(tuple(state["sees"]), state["holds"]).sentence
 
 
 def _written(entry: dict[str, Any]) -> str:
@@ -282,11 +372,11 @@ def _distributions(content: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def _tell(line: str) -> None:
-    line = commandline.in_options(line, commandline.settings_of(Record))
+    line = commandline.in_options(line, {*commandline.settings_of(Record), *commandline.settings_of(Refine)})
     print(line, file=sys.stderr, flush=True)
 
 
-COMMANDS = {"record": Record, "prompt": Prompt, "show": Show, "evaluate": Evaluate, "diff": Diff}
+COMMANDS = {"record": Record, "refine": Refine, "prompt": Prompt, "show": Show, "evaluate": Evaluate, "diff": Diff}
 
 
 def run(name: str, words: Sequence[str], prog: str) -> None:
@@ -296,9 +386,10 @@ def run(name: str, words: Sequence[str], prog: str) -> None:
         Refusal: the message says what would be right.
     """
     cls = COMMANDS[name]
-    defaults = {"out": "TASK.json", "ask": "score where the backend can"}
+    out = "FILE-refined.json" if name == "refine" else "TASK.json"
+    defaults = {"out": out, "env": "the file's own", "ask": "score where the backend can"}
     command = commandline.parse(cls, words, prog, cls.__doc__ or "", defaults.get)
     try:
-        command.run()
+        command.execute()
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; the answers so far are cached, and the same command continues") from None

@@ -34,6 +34,7 @@ from l4t_jax.teacher.cache import Cache
 from l4t_jax.teacher.grammar import Plan, Situation, TooManyStates, plans, situations, write_plan
 from l4t_jax.teacher.ledger import Call, Ledger
 from l4t_jax.teacher.parser import Parsed, parse, parse_cut
+from l4t_jax.teacher.prompt import Message
 from l4t_jax.teacher.reasoning import final, whole
 
 Report = Callable[[str], None]
@@ -154,14 +155,19 @@ class Asker:
         self.faults: Counter[tuple[str, str]] = Counter()  # (fault, detail) of the answers
         self._prior: dict[str, float] = {}
 
-    def state(self, asked: Situation) -> dict[str, Any]:
+    def state(self, asked: Situation, more: Sequence[Message] = ()) -> dict[str, Any]:
         """The teacher file's entry for one symbolic state.
+
+        Args:
+            asked: the state.
+            more: messages that follow the prompt's.
 
         Raises:
             BackendError: the backend does not answer.
             CacheError: the answers cannot be cached.
         """
-        return self._score(asked) if self.ask.ask == "score" else self._sample(asked)
+        request = self._request(asked, more)
+        return self._score(asked, request) if self.ask.ask == "score" else self._sample(asked, request)
 
     def source(self) -> dict[str, Any]:
         """How the answers were asked for, for the teacher file."""
@@ -205,10 +211,10 @@ class Asker:
                 self.cache.put(question, "scores", {"log_likelihood": scores})
         return scores
 
-    def _score(self, asked: Situation) -> dict[str, Any]:
+    def _score(self, asked: Situation, request: Request) -> dict[str, Any]:
         ask, choices = self.ask, plans(asked)
         texts = [write_plan(plan) for plan in choices]
-        scores = self._likelihoods(self._request(asked), texts)
+        scores = self._likelihoods(request, texts)
         logits = scores
         if ask.divide_prior:
             prior = self._priors(texts)
@@ -240,14 +246,14 @@ class Asker:
 
     # Sampling
 
-    def _request(self, asked: Situation) -> Request:
+    def _request(self, asked: Situation, more: Sequence[Message]) -> Request:
         choices = [write_plan(plan) for plan in plans(asked)] if self._constrains else None
         ask = self.ask
         sampling = Sampling(ask.temperature, ask.top_p, ask.max_tokens, ask.seed)
-        return Request(self.prompt.messages(asked.state.sentence), asked.state, choices, sampling, self.ledger)
+        messages = [*self.prompt.messages(asked.state.sentence), *more]
+        return Request(messages, asked.state, choices, sampling, self.ledger)
 
-    def _sample(self, asked: Situation) -> dict[str, Any]:
-        request = self._request(asked)
+    def _sample(self, asked: Situation, request: Request) -> dict[str, Any]:
         question = self._question(
             request, ask="sample", sampling=dataclasses.asdict(request.sampling), choices=request.choices
         )
