@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from l4t_jax.teacher.cache import Cache
 from l4t_jax.teacher.ledger import Ledger
 from l4t_jax.teacher.recording import Ask, Asker
 from l4t_jax.teacher.refine import How, Refiner
+from l4t_jax.training import compilation
 
 RESULTS = Path(__file__).parent / "results"
 PORT = 8401  # of the first LLM: a server's address is part of the question, so it must stay the same
@@ -57,14 +59,16 @@ class Settings:
         "SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "DivergedDoorKey", "KeyCorridorS3R3", "UnlockPickup",
     )  # fmt: skip
     """Tasks."""
-    levels: int = 256
+    levels: int = 128
     """Validation levels of a trial."""
-    test_levels: int = 1000
-    """Test levels of the final measurement."""
+    test_parts: int = 8
+    """Test levels of the final measurement, in multiples of `levels`."""
     samples: int = 5
     """Answers drawn for each question."""
-    questions: int = 24
+    questions: int = 16
     """Questions of a refinement, at most."""
+    starts: tuple[str, ...] = ("corrupted", "recorded")
+    """Teachers that are refined."""
     minutes: float = 1e9
     """Nothing new is begun after this time."""
     out: str = "runs/refine-teachers"
@@ -99,20 +103,20 @@ class Bench:
     settings: Settings
     task: Task
 
-    def __post_init__(self) -> None:
-        self._trials: Trials | None = None
-        self._test: Trials | None = None
-
-    @property
+    @functools.cached_property
     def trials(self) -> Trials:
-        self._trials = self._trials or Trials(self.task, self.settings.levels, plans=self.settings.samples)
-        return self._trials
+        return Trials(self.task, self.settings.levels, plans=self.settings.samples)
+
+    @functools.cached_property
+    def _tested(self) -> dict[str, float]:
+        return {}
 
     def success(self, content: dict[str, Any]) -> float:
         """On test levels."""
-        if self._test is None:
-            self._test = Trials(self.task, self.settings.test_levels, plans=self.settings.samples, split="test")
-        return float(self._test.decide(content).success.mean())
+        name = json.dumps(content["states"])
+        if name not in self._tested:
+            self._tested[name] = self.trials.test(content, self.settings.test_parts)
+        return self._tested[name]
 
     def measure(self, backend: Backend, start: str) -> dict[str, Any]:
         """One refinement: success before and after, and what it took."""
@@ -142,6 +146,7 @@ class Bench:
 
 def main() -> None:
     settings = tyro.cli(Settings)
+    compilation.keep_compiled()
     began, out = time.monotonic(), Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     models = dict(one.split("=", 1) for one in settings.gguf)
@@ -150,8 +155,9 @@ def main() -> None:
         for number, llm in enumerate([KNOWS, *models]):
             todo = [
                 start
-                for start in (["corrupted"] if llm == KNOWS else ["corrupted", "recorded"])
-                if not (out / f"{name}-{llm.replace(' ', '_')}-{start}.json").is_file()
+                for start in settings.starts
+                if (llm != KNOWS or start == "corrupted")
+                and not (out / f"{name}-{llm.replace(' ', '_')}-{start}.json").is_file()
             ]
             if not todo or time.monotonic() - began > 60 * settings.minutes:
                 continue
@@ -164,6 +170,8 @@ def main() -> None:
                     options = Options(base_url=url, timeout=600, concurrency=2, extra=extra)
                     backend = open_backend(f"openai:{llm}", bench.task, options)
                 for start in todo:
+                    if time.monotonic() - began > 60 * settings.minutes:
+                        break
                     _tell(f"{name}, {llm}, {start}")
                     found = {"task": name, "llm": llm, "start": start, **bench.measure(backend, start)}
                     files.write_json(out / f"{name}-{llm.replace(' ', '_')}-{start}.json", found)
@@ -178,7 +186,7 @@ def main() -> None:
 
 
 def _said(settings: Settings) -> dict[str, Any]:
-    names = ("levels", "test_levels", "samples", "questions")
+    names = ("levels", "test_parts", "samples", "questions")
     return {name: getattr(settings, name) for name in names}
 
 
@@ -191,7 +199,7 @@ def table(settings: Settings, runs: list[dict[str, Any]]) -> str:
     order = {name: at for at, name in enumerate(settings.tasks)}
     for one in sorted(runs, key=lambda one: (order.get(one["task"], 99), one["start"], one["llm"])):
         start = "half of its states wrong" if one["start"] == "corrupted" else f"recorded from {one['llm']}"
-        before, after = (_interval(one[when], settings.test_levels) for when in ("before", "after"))
+        before, after = (_interval(one[when], settings.levels * settings.test_parts) for when in ("before", "after"))
         lines.append(
             f"| {one['task']} | {start} | {one['llm']} | {before} | {after} | {one['questions']} | {one['kept']} | "
             f"{one['calls']} |"

@@ -17,7 +17,6 @@ from typing import Any, Literal
 import jax
 
 from l4t_jax import extensions, fine_tuning, imported, parallel
-from l4t_jax.agents.algorithms import get_algorithm
 from l4t_jax.config import MAY_CHANGE, MOST, Config, Settings, shallow, with_home
 from l4t_jax.envs import get_task
 from l4t_jax.envs.registry import is_brought_in
@@ -206,8 +205,6 @@ def _go_on(folder: Path, given: dict[str, Any], progress: Progress, stop: Stop) 
     if (folder / run_folder.SUMMARY).is_file():
         progress.notice(f"the run in {folder} is finished; there is nothing to do")
         return _finished(folder, config)
-    if get_algorithm(config.algo).uses_teacher and not listed(config.teacher, task):
-        raise ConfigError(f"{config.teacher} is asked while {task.name} is learned; such a run cannot be resumed yet")
     compilation.keep_compiled()
     lock = run_folder.Lock(folder)
     try:
@@ -288,6 +285,8 @@ def _teacher_again(trainer: Trainer, folder: Path, progress: Progress, stack: co
     Raises:
         RunFolderError: the folder's is not that one.
     """
+    if trainer.algorithm.uses_teacher and not listed(trainer.config.teacher, trainer.task, trainer.config.ask_when):
+        return _load_teacher(trainer, progress, stack)  # its answers are in the run's log
     path = folder / run_folder.TEACHER
     saved = checkpoint.newest_host(folder)
     if saved is None and not path.is_file():  # killed before its teacher was written down
@@ -329,7 +328,7 @@ def _load_teacher(trainer: Trainer, progress: Progress, stack: contextlib.ExitSt
     if jax.process_count() > 1 and asks_llm(spec):
         raise ConfigError(f"many processes cannot share {spec}: `teacher record` first, and pass `teacher=file:PATH`")
     how = Ask.of(config), Options.of(config), config.cache, progress.notice, Ledger.of(config)
-    if not listed(spec, task):
+    if not listed(spec, task, config.ask_when):
         live = stack.enter_context(open_live(spec, task, *how))
         return RunTeacher(f"{spec} (asked while training)", live.content, trainer.put(live.table), live)
     if asks_llm(spec):

@@ -148,6 +148,9 @@ class Config:
     ask: Literal["score", "sample"] | None = None
     """An LLM as the teacher: score: the exact likelihood of every plan. sample: draw answers and parse them. By
     default, score where it can."""
+    ask_when: Literal["auto", "before", "met"] = "auto"
+    """When an LLM is asked. before: about all symbolic states, before training. met: while training, about those that
+    were met. auto: before, if the task has at most 4096 of them."""
     samples: int = 10
     """Answers drawn from an LLM for each symbolic state (where answers are drawn)."""
     temperature: float = 1.0

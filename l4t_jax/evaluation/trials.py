@@ -37,21 +37,24 @@ class Trials:
         levels: number of levels of a trial.
         seed: of the actions; every trial on the same levels uses the same random numbers.
         plans: most plans a state of any teacher to be played.
-        split: of the levels: "validation" or "test".
     """
 
-    def __init__(
-        self, task: Task, levels: int, seed: int = 0, plans: int = LEAST_PLANS, split: str = "validation"
-    ) -> None:
+    def __init__(self, task: Task, levels: int, seed: int = 0, plans: int = LEAST_PLANS) -> None:
         self.task, self.levels = task, levels
         self._plans = max(plans, LEAST_PLANS)
         self._key = jax.random.key(seed)
         with jax.enable_x64(False):
             self._env = make_env(task)
-            drawn = heldout_levels(self._env, 2 * levels, split)
-            halves = (jax.tree.map(lambda leaf: leaf[:levels], drawn), jax.tree.map(lambda leaf: leaf[levels:], drawn))
-            self._starts = [jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), half) for half in halves]
             self._play = jax.jit(self._episodes)
+        self._parts = self._levels("validation", 2)
+
+    def _levels(self, split: str, parts: int) -> list[State]:
+        """The first levels of a split, in parts of the size of a trial; each level twice, for the noisy episode."""
+        with jax.enable_x64(False):
+            drawn = heldout_levels(self._env, parts * self.levels, split)
+        size = self.levels
+        each = [jax.tree.map(lambda leaf, at=at: leaf[at : at + size], drawn) for at in range(0, parts * size, size)]
+        return [jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), part) for part in each]
 
     def _episodes(self, table: TeacherTable, key: jax.Array, levels: State) -> tuple[jax.Array, playing.Episodes]:
         """(states `int32[T, 2 N]`, episodes) of N levels: with the teacher's own actions, then with noise."""
@@ -83,10 +86,10 @@ class Trials:
         row = np.where(row == have - 1, rows - 1, row)
         return table.replace(plans=jnp.asarray(codes), probability=jnp.asarray(weights), row=jnp.asarray(row))
 
-    def _trial(self, content: dict[str, Any], which: int) -> Trial:
+    def _trial(self, table: TeacherTable, number: int, levels: State) -> Trial:
         with jax.enable_x64(False):
-            key = jax.random.fold_in(self._key, which)
-            states, episodes = jax.device_get(self._play(self._table(content), key, self._starts[which]))
+            key = jax.random.fold_in(self._key, number)
+            states, episodes = jax.device_get(self._play(table, key, levels))
         own = slice(0, self.levels)
         return Trial(
             success=episodes.success[own],
@@ -97,9 +100,15 @@ class Trials:
         )
 
     def decide(self, content: dict[str, Any]) -> Trial:
-        """The teacher on the split's first levels."""
-        return self._trial(content, 0)
+        """The teacher on the first validation levels."""
+        return self._trial(self._table(content), 0, self._parts[0])
 
     def confirm(self, content: dict[str, Any]) -> Trial:
-        """The teacher on as many further levels."""
-        return self._trial(content, 1)
+        """The teacher on as many further validation levels."""
+        return self._trial(self._table(content), 1, self._parts[1])
+
+    def test(self, content: dict[str, Any], parts: int) -> float:
+        """The teacher's success on the first `parts` times as many test levels, which play no part in refining."""
+        table = self._table(content)
+        played = [self._trial(table, i, levels) for i, levels in enumerate(self._levels("test", parts))]
+        return float(np.mean([trial.success.mean() for trial in played]))

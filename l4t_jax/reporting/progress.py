@@ -33,6 +33,15 @@ class Progress:
     def evaluated(self, record: dict[str, Any]) -> None:
         """A block of updates and its evaluation are done; `record` is the line of `metrics.jsonl`."""
 
+    def asked(self, met: int, asked: int, waiting: int) -> None:
+        """Symbolic states so far, if an LLM is asked while a student learns.
+
+        Args:
+            met: by the students.
+            asked: of these, those that the LLM was asked about.
+            waiting: of these, those without an answer yet.
+        """
+
     def notice(self, words: str) -> None:
         """A message for the user."""
 
@@ -47,12 +56,16 @@ class Lines(Progress):
         self._stream = stream or sys.stderr
         self._every, self._last, self._total = every, 0.0, 0
         self._teacher: float | None = None
+        self._asked: tuple[int, int, int] | None = None
 
     def phase(self, words: str) -> None:
         self.notice(words)
 
     def notice(self, words: str) -> None:
         print(words, file=self._stream, flush=True)
+
+    def asked(self, met: int, asked: int, waiting: int) -> None:
+        self._asked = met, asked, waiting
 
     def begin(self, total_steps: int, teacher: float | None, run_dir: str) -> None:
         self._total, self._teacher, self._last = total_steps, teacher, time.monotonic()
@@ -68,6 +81,7 @@ class Lines(Progress):
         self.notice(
             f"{record['steps']:,} of {self._total:,} steps, {record['time']['env_steps_per_s']:,.0f} steps/s, "
             f"validation success {success:.3f}{beside}, distillation weight {record['train']['distill_weight']:.3g}"
+            f"{_states(self._asked)}"
         )
 
 
@@ -93,6 +107,7 @@ class Bar(Progress):
         self._task = self._bar.add_task("starting", total=None, right="")
         self._teacher: float | None = None
         self._total = 0
+        self._asked: tuple[int, int, int] | None = None
         self._bar.start()
 
     def phase(self, words: str) -> None:
@@ -100,6 +115,10 @@ class Bar(Progress):
 
     def notice(self, words: str) -> None:
         self._bar.console.print(words, markup=False, highlight=False)
+
+    def asked(self, met: int, asked: int, waiting: int) -> None:
+        self._asked = met, asked, waiting
+        self._bar.update(self._task, description=f"asking{_states(self._asked)}" if waiting else "training")
 
     def begin(self, total_steps: int, teacher: float | None, run_dir: str) -> None:
         self._teacher, self._total = teacher, total_steps
@@ -116,7 +135,8 @@ class Bar(Progress):
             self._task,
             completed=steps,
             right=f"{_short(steps)} of {_short(self._total)} steps  {_short(clock['env_steps_per_s'])}/s  "
-            f"{_clock(left)} left{self._gap}success [bold]{success:.3f}[/bold]{beside}  distillation {weight:.2g}",
+            f"{_clock(left)} left{self._gap}success [bold]{success:.3f}[/bold]{beside}  distillation {weight:.2g}"
+            f"{_states(self._asked)}",
         )
 
     def close(self) -> None:
@@ -128,6 +148,10 @@ def make(stream: TextIO | None = None) -> Progress:
     out = stream or sys.stderr
     live = out.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
     return Bar(out) if live else Lines(out)
+
+
+def _states(asked: tuple[int, int, int] | None) -> str:
+    return "" if asked is None else f", {asked[0]} states met, {asked[1]} asked, {asked[2]} waiting"
 
 
 def _short(number: float) -> str:

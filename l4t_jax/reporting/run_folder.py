@@ -21,6 +21,7 @@ from l4t_jax.errors import RunFolderError, WandbError
 from l4t_jax.files import dumps, write_whole
 
 CONFIG, METRICS, SUMMARY, TEACHER = "config.json", "metrics.jsonl", "summary.json", "teacher.json"
+ASKED = "asked.jsonl"  # of a run whose LLM is asked while it learns: `teacher.live_log`
 LEVELS = "levels.json"  # of a run whose held-out levels are a file's
 LOCK = ".lock"
 

@@ -81,14 +81,20 @@ def asks_llm(spec: str) -> bool:
     return spec not in ("none", "shipped") and not spec.startswith("file:")
 
 
-def listed(spec: str, task: Task) -> bool:
+def listed(spec: str, task: Task, when: str = "auto") -> bool:
     """Whether all plans of a teacher are available before training.
 
-    They are not if the teacher is an LLM and the task has too many symbolic states to ask about all of them.
+    They are not if the teacher is an LLM that is to be asked during training.
+
+    Args:
+        spec: the teacher.
+        task: the task.
+        when: "before", "met" (during training, about the states that were met), or "auto": before training, unless the
+            task has too many symbolic states to ask about all of them.
     """
     from l4t_jax.teacher.grammar import enumerable
 
-    return not asks_llm(spec) or enumerable(task)
+    return not asks_llm(spec) or when == "before" or (when == "auto" and enumerable(task))
 
 
 @contextlib.contextmanager

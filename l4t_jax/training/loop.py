@@ -30,6 +30,7 @@ from l4t_jax.reporting.progress import Progress
 from l4t_jax.reporting.result import Result
 from l4t_jax.reporting.run_folder import resume_command
 from l4t_jax.teacher import file as teacher_file
+from l4t_jax.teacher.live_log import LiveLog
 from l4t_jax.training import checkpoint, programs
 from l4t_jax.training.best import BestParams
 from l4t_jax.training.run_teacher import RunTeacher
@@ -94,6 +95,7 @@ class Run:
         config, trainer = self.config, self.trainer
         self._checkpoints = checkpoint.Checkpoints(self.folder, config)
         done = self._restore() if self._resumed else 0
+        self._follow(sum(end <= done for end in self.ends))
         self._writer = run_folder.Writer(self.folder, self.records)
         with self._timed("evaluate"):
             self.evaluator.use(self._compiled)
@@ -200,13 +202,23 @@ class Run:
             self.wandb.write(record)
         self.progress.evaluated(record)
         if met is not None:
-            self._ask(np.flatnonzero(np.asarray(met).any(axis=(0, 1))))
+            self._ask(index, np.flatnonzero(np.asarray(met).any(axis=(0, 1))))
 
-    def _ask(self, met: np.ndarray) -> None:
-        """Asks a teacher that grows for the symbolic states just met, `int[states]`."""
+    def _follow(self, blocks: int) -> None:
+        """A teacher that grows goes on from its log as it was after so many blocks, and writes it from now on."""
+        live = self.teacher.live
+        if live is None:
+            return
+        live.show = self.progress.asked
+        live.follow(LiveLog(self.folder / run_folder.ASKED), blocks)
+        self.table = self.evaluator.table = self.trainer.put(live.table)
+        files.write_json(self.folder / run_folder.TEACHER, live.content)
+
+    def _ask(self, index: int, met: np.ndarray) -> None:
+        """Asks a teacher that grows for the symbolic states that block `index` met, `int[states]`."""
         live = self.teacher.live
         assert live is not None
-        if live.meet(met.tolist()):
+        if live.meet(index, met.tolist()):
             self.table = self.evaluator.table = self.trainer.put(live.table)
         files.write_json(self.folder / run_folder.TEACHER, live.content)
 
