@@ -1,6 +1,7 @@
 """Answers that are of no use: what is counted, what is kept, and that a file of them is no teacher."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -135,3 +136,15 @@ def test_answers_of_no_use_among_others_are_told_of_by_their_fault() -> None:
 def test_a_wrong_setting_is_named(settings: Ask, said: str) -> None:
     with pytest.raises(BackendError, match=said):
         asking.record(TASK, Fake(scores=False), settings)
+
+
+def test_every_line_of_the_table_of_behaviours_names_its_test() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "teachers.md").read_text(encoding="utf-8")
+    _, _, table = page.partition("| server or model | what was tried | what happens | test |\n")
+    lines = table.partition("\n\n")[0].splitlines()[1:]
+    named = [re.fullmatch(r".*\| `(\w+)` \|", line) for line in lines]
+    assert len(lines) >= 60
+    here = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    assert [
+        line for line, name in zip(lines, named, strict=True) if not name or f"def test_{name[1]}(" not in here
+    ] == []

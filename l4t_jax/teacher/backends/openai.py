@@ -288,7 +288,9 @@ class OpenAIBackend:
                 raise _Passing(f"answers 200 with an error{_in_brackets(f'{status} {words}')}")
             raise Refused(status if status else 200, words)
         answer = completion.read(said, request.sampling.max_tokens)
-        call.book(completion.usage(said), request.size, 0 if answer is None else len(answer.text))
+        used = completion.usage(said)
+        if answer is not None or used is not None:
+            call.book(used, request.size, 0 if answer is None else len(answer.text))
         if answer is None:
             raise _Passing(f"sends an answer without choices[0].message.content{self._shown(raw)}")
         text = final(answer.text)  # before truncation, because the reasoning comes first and can be long
