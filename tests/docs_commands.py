@@ -54,6 +54,7 @@ SMALL = {
     "python -m l4t_jax.evaluate": "--levels 8",
     "python -m l4t_jax.export": "",
     "python -m l4t_jax.teacher record": "--samples 2 --cache cache",
+    "python -m l4t_jax.teacher refine": "--levels 16 --questions 1 --cache cache",
     "python -m l4t_jax.teacher prompt": "",
     "python -m l4t_jax.teacher show": "",
     "python -m l4t_jax.teacher evaluate": "--levels 16",
@@ -70,9 +71,13 @@ SMALL = {
     "for i in 0 1; do": TINY,
 }
 # Those that train or measure: the full tier. The others run always, and so does the first command of the README.
-SLOW = {"python -m l4t_jax.run", "l4t", "python -m l4t_jax.tasks gallery", "for i in 0 1; do"} | {
-    entry for entry in SMALL if "benchmarks/" in entry
-}
+SLOW = {
+    "python -m l4t_jax.run",
+    "python -m l4t_jax.teacher refine",
+    "l4t",
+    "python -m l4t_jax.tasks gallery",
+    "for i in 0 1; do",
+} | {entry for entry in SMALL if "benchmarks/" in entry}
 FIRST = "python -m l4t_jax.run --env DoorKey"
 # What has a command of the full tier, or one inside a command that cannot be run here, only look through its options.
 DRY = {

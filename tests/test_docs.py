@@ -144,7 +144,13 @@ def test_the_options_that_are_named_exist(monkeypatch: pytest.MonkeyPatch) -> No
     names = ("l4t_jax.run", "l4t_jax.evaluate", "l4t_jax.export", "reproduce")
     commands = [importlib.import_module(name).Command for name in names]
     commands += [tasks.Show, tasks.Check, tasks.Export, tasks.Bring]
-    classes = (*commands, teacher_commands.Record, recording.Ask, importlib.import_module("throughput").Settings)
+    classes = (
+        *commands,
+        teacher_commands.Record,
+        teacher_commands.Refine,
+        recording.Ask,
+        importlib.import_module("throughput").Settings,
+    )
     known = {commandline.flag(field.name) for one in classes for field in dataclasses.fields(one)} | {"--import"}
     for page in PAGES:
         for code in re.findall(r"`(--[^`]+)`", (ROOT / page).read_text()):
