@@ -149,7 +149,8 @@ def _unknown(name: str) -> str:
     prefixed = re.match(f"({MINIGRID}|{NAVIX})(.+?)(-v\\d+)?$", name, flags=re.IGNORECASE)
     wanted = (prefixed[2] if prefixed else name).lower()
     near = difflib.get_close_matches(wanted, short, n=3, cutoff=0.5)
-    hint = " or ".join(short[n] for n in near) if near else ", ".join(list_tasks())
+    found = " or ".join(short[n] for n in near)
+    hint = f"did you mean {found}?" if near else "`python -m l4t_jax.tasks` lists all there are"
     if prefixed and prefixed[1].lower() == NAVIX.lower():
-        return f"{name} has no counterpart among MiniGrid's environments; did you mean {hint}?"
-    return f"there is no task named {name!r}; did you mean {hint}?"
+        return f"{name} has no counterpart among MiniGrid's environments; {hint}"
+    return f"there is no task named {name!r}; {hint}"
