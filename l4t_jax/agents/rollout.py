@@ -107,7 +107,8 @@ def where_done(done: jax.Array, fresh: Any, old: Any) -> Any:
     """Selects whole tree rows: `fresh` where `done` `bool[N]`, else `old`."""
 
     def select(new: jax.Array, kept: jax.Array) -> jax.Array:
-        return jnp.where(done.reshape(-1, *([1] * (new.ndim - 1))), new, kept)
+        rows = jnp.where(done[:, None], new.reshape(len(done), -1), kept.reshape(len(done), -1))
+        return rows.reshape(kept.shape)
 
     return jax.tree.map(select, fresh, old)
 

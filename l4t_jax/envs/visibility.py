@@ -99,10 +99,13 @@ def know(state: State) -> MemoryMap:
     Cells show what they held when they were last seen. That is what they hold now, unless things move by themselves.
     """
     width, height = state.cells.shape
-    here = (jnp.arange(width)[:, None] == state.agent[0]) & (jnp.arange(height)[None, :] == state.agent[1])
+    # All cells in one row: a CPU takes a third longer to go through the short rows of a map.
+    place = state.agent[0].astype(jnp.uint16) * height + state.agent[1].astype(jnp.uint16)
+    here = jnp.arange(width * height, dtype=jnp.uint16) == place
     own = jnp.where(state.carrying != 0, state.carrying, jnp.uint8(EMPTY_CODE))
-    known = jnp.where(state.seen, state.cells, jnp.uint8(0)) if state.last_seen is None else state.last_seen
-    cells = jnp.where(here, own, known)
+    seen, cells = state.seen.reshape(-1), state.cells.reshape(-1)
+    known = jnp.where(seen, cells, jnp.uint8(0)) if state.last_seen is None else state.last_seen.reshape(-1)
+    cells = jnp.where(here, own, known).reshape(width, height)
     targets = None
     if state.targets is not None and state.last_seen is None:
         targets = jnp.where(state.seen, state.targets, jnp.uint8(0))

@@ -66,8 +66,10 @@ def visible(clear: jax.Array, agent: jax.Array, view: int) -> jax.Array:
     along, across = jnp.where(along_x, x, y), jnp.where(along_x, y, x)
 
     bit = jnp.left_shift(jnp.uint32(1), jnp.arange(span, dtype=jnp.uint32))
-    columns = jnp.sum(jnp.where(clear, bit[None, :height], 0), axis=1, dtype=jnp.uint32)
-    rows = jnp.sum(jnp.where(clear, bit[:width, None], 0), axis=0, dtype=jnp.uint32)
+    rows = jax.lax.optimization_barrier(jnp.sum(jnp.where(clear, bit[:width, None], 0), axis=0, dtype=jnp.uint32))
+    columns = jnp.zeros(width, jnp.uint32)
+    for row in range(height):  # from words to words: a sum along the last axis of the map takes three times as long
+        columns = columns | (rows[row] >> jnp.arange(width, dtype=jnp.uint32) & 1) << row
     lines = jnp.where(along_x, jnp.pad(columns, (0, span - width)), jnp.pad(rows, (0, span - height)))
     # The barriers here and below keep XLA from computing the same words again for every reader.
     lines = jax.lax.optimization_barrier(lines)
@@ -85,5 +87,4 @@ def visible(clear: jax.Array, agent: jax.Array, view: int) -> jax.Array:
     seen = seen >> left << right
 
     line = jnp.where(along_x, seen[:width, None], seen[None, :height])  # the word of each cell
-    place = jnp.where(along_x, jnp.arange(height)[None, :], jnp.arange(width)[:, None])  # its bit in the word
-    return line >> place.astype(jnp.uint32) & 1 == 1
+    return line & jnp.where(along_x, bit[None, :height], bit[:width, None]) != 0
