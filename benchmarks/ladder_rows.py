@@ -81,20 +81,20 @@ _ROWS = (
     Row("DoorKey-16x16", 0.99, 500_000, (
         Point(15_000_000, 0.988, "count bonus with the rules of a frozen LLM"), Point(15_000_000, 0.0, "PPO"),
     )),
-    Row("MultiRoom-N4-S5", 0.99, 1_000_000),
-    Row("KeyCorridorS4R3", 0.99, 1_000_000, (Point(15_000_000, 0.996, _RULES), Point(15_000_000, 0.502, _COUNTS))),
-    Row("KeyCorridorS5R3", 0.99, 1_500_000, (
+    Row("MultiRoom-N4-S5", 0.99, 300_000),
+    Row("KeyCorridorS4R3", 0.99, 600_000, (Point(15_000_000, 0.996, _RULES), Point(15_000_000, 0.502, _COUNTS))),
+    Row("KeyCorridorS5R3", 0.99, 800_000, (
         Point(15_000_000, 0.984, _RULES), Point(15_000_000, 0.0, _COUNTS),
         Point(20_000_000, 0.0, "recurrent PPO (a user)"),
     )),
-    Row("KeyCorridorS6R3", 0.99, 2_000_000, (Point(15_000_000, 0.490, _RULES), Point(15_000_000, 0.0, _COUNTS))),
-    Row("LockedRoom", 0.98, 3_000_000, (Point(10_000_000, 0.0, "PPO (SB3's zoo)"),)),
-    Row("MultiRoom-N6", 0.99, 2_000_000, (Point(5_000_000, 0.956, _RULES), Point(5_000_000, 0.0, "PPO"))),
-    Row("ObstructedMaze-2Dlhb", 0.97, 3_000_000, (Point(60_000_000, 0.0, _EXPLORERS),)),
-    Row("BabyAI-GoToLocal-v0", 0.98, 2_000_000, teacher="BabyAI-GoToLocal.json"),
-    Row("BabyAI-PickupLoc-v0", 0.97, 2_000_000, teacher="BabyAI-PickupLoc.json"),
-    Row("BabyAI-PutNextLocal-v0", 0.95, 5_000_000, teacher="BabyAI-PutNextLocal.json"),
-    Row("ObstructedMaze-Full", 0.95, 10_000_000, (Point(100_000_000, 0.0, _EXPLORERS),)),
+    Row("KeyCorridorS6R3", 0.99, 1_200_000, (Point(15_000_000, 0.490, _RULES), Point(15_000_000, 0.0, _COUNTS))),
+    Row("LockedRoom", 0.98, 1_000_000, (Point(10_000_000, 0.0, "PPO (SB3's zoo)"),)),
+    Row("MultiRoom-N6", 0.99, 1_000_000, (Point(5_000_000, 0.956, _RULES), Point(5_000_000, 0.0, "PPO"))),
+    Row("ObstructedMaze-2Dlhb", 0.97, 1_000_000, (Point(60_000_000, 0.0, _EXPLORERS),)),
+    Row("BabyAI-GoToLocal-v0", 0.98, 500_000, teacher="BabyAI-GoToLocal.json"),
+    Row("BabyAI-PickupLoc-v0", 0.97, 500_000, teacher="BabyAI-PickupLoc.json"),
+    Row("BabyAI-PutNextLocal-v0", 0.95, 1_000_000, teacher="BabyAI-PutNextLocal.json"),
+    Row("ObstructedMaze-Full", 0.95, 3_000_000, (Point(100_000_000, 0.0, _EXPLORERS),)),
 )  # fmt: skip
 ROWS = {row.task: row for row in _ROWS}
 COMPARED = (

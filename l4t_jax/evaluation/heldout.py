@@ -129,7 +129,7 @@ class Evaluator:
         own, level_id = parallel.shard((levels, jnp.arange(self.chunk)), self._axis)
 
         def play(policy: playing.Policy) -> Episodes:
-            found = playing.play(env, policy, (), key, own, level_id=level_id)
+            found = playing.play(env, policy, (), key, own, level_id=level_id, policy_of=lambda _: policy)
             return parallel.all_gather(found, self.chunk, self._axis, rows=-1)
 
         random = play(playing.random_policy)

@@ -7,10 +7,13 @@ import pytest
 
 from l4t_jax.agents.policy import student_policy
 from l4t_jax.agents.students import make_student
+from l4t_jax.config import Config
 from l4t_jax.envs import get_task, minigrid
 from l4t_jax.envs.cells import NUM_ACTIONS, decode_cells
 from l4t_jax.envs.navix import make_env
-from l4t_jax.evaluation.playing import play, random_policy, teacher_policy
+from l4t_jax.evaluation import playing
+from l4t_jax.evaluation.playing import Episodes, play, random_policy, teacher_policy
+from l4t_jax.training.trainer import Trainer
 
 NAME, LEVELS = "LavaDoorKey", 48
 
@@ -61,6 +64,23 @@ def test_greedy_takes_the_most_probable_and_sampling_does_not(draw):
     sampled, other = run(jax.random.key(0), False), run(jax.random.key(1), False)
     assert (np.asarray(sampled.length) != np.asarray(other.length)).any()
     jax.tree.map(np.testing.assert_array_equal, run(jax.random.key(0), False), sampled)
+
+
+@pytest.mark.parametrize("algo", ["ppo", "hrl"])
+def test_the_last_levels_play_on_in_a_smaller_group_as_they_would_with_all(algo, draw, monkeypatch):
+    """hrl's students carry options, and draw by the levels' ids."""
+    trainer = Trainer.create(Config(env=NAME, algo=algo, hidden=16, teacher="none"))
+    levels = draw(NAME, jax.random.key(3), LEVELS)  # in lava an episode ends sooner or later, as chance will have it
+    monkeypatch.setattr(playing, "SHARE", 2)
+    params = jax.jit(trainer.init)(jax.random.key(5)).params
+
+    def run(long: int) -> Episodes:
+        monkeypatch.setattr(playing, "LONG", long)
+        return jax.jit(lambda: playing.play_student(trainer.players, params, jax.random.key(0), levels))()
+
+    together, in_groups = run(1000), run(150)
+    assert np.unique(np.sort(np.asarray(together.length))[LEVELS // 2 :]).size > 1  # how long the second half plays
+    jax.tree.map(np.testing.assert_array_equal, together, in_groups)
 
 
 def test_the_random_policy_rarely_opens_the_door(draw):
