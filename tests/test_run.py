@@ -187,11 +187,13 @@ def test_progress_is_plain_and_rare_outside_a_terminal(monkeypatch: pytest.Monke
     shown = progress.make(out)
     assert isinstance(shown, progress.Lines)
     shown.begin(1000, 0.99, "runs/x")
+    shown.asked(12, 10, 2)
     for steps in (250, 500, 750, 1000):
         shown.evaluated(record(steps))
     lines = out.getvalue().splitlines()
     assert len(lines) == 2 and "\x1b" not in out.getvalue()
     assert "validation success 0.600 (teacher 0.990), distillation weight 0.25" in lines[1]
+    assert lines[1].endswith(", 12 states met, 10 asked about, 2 waiting")
 
 
 def test_a_terminal_gets_a_live_bar_unless_under_ci(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +222,7 @@ def test_the_live_bar_is_whole_in_a_terminal_of_80_columns(monkeypatch: pytest.M
     out = io.StringIO()
     shown = progress.Bar(out)
     shown.begin(1_234_567, 0.992, "runs/x")
+    shown.asked(1234, 1000, 234)
     shown.evaluated({**record(503_000), "time": dict(train_s=900.0, evaluate_s=1.0, env_steps_per_s=123_456.0)})
     table = shown._bar.get_renderable()
     wide = Console(file=io.StringIO(), width=80)
@@ -227,4 +230,5 @@ def test_the_live_bar_is_whole_in_a_terminal_of_80_columns(monkeypatch: pytest.M
     text = wide.file.getvalue()  # pyright: ignore
     shown.close()
     assert "…" not in text and "━" in text
+    assert "1234 states met, 1000 asked about, 234 waiting" in text
     assert "503k of 1.23M steps" in text and "success 0.600 (teacher 0.992)  distillation 0.25" in text

@@ -81,7 +81,7 @@ class Lines(Progress):
         self.notice(
             f"{record['steps']:,} of {self._total:,} steps, {record['time']['env_steps_per_s']:,.0f} steps/s, "
             f"validation success {success:.3f}{beside}, distillation weight {record['train']['distill_weight']:.3g}"
-            f"{_states(self._asked)}"
+            + ("" if self._asked is None else f", {_states(*self._asked)}")
         )
 
 
@@ -118,7 +118,7 @@ class Bar(Progress):
 
     def asked(self, met: int, asked: int, waiting: int) -> None:
         self._asked = met, asked, waiting
-        self._bar.update(self._task, description=f"asking{_states(self._asked)}" if waiting else "training")
+        self._bar.update(self._task, description="asking" if waiting else "training")
 
     def begin(self, total_steps: int, teacher: float | None, run_dir: str) -> None:
         self._teacher, self._total = teacher, total_steps
@@ -136,7 +136,7 @@ class Bar(Progress):
             completed=steps,
             right=f"{_short(steps)} of {_short(self._total)} steps  {_short(clock['env_steps_per_s'])}/s  "
             f"{_clock(left)} left{self._gap}success [bold]{success:.3f}[/bold]{beside}  distillation {weight:.2g}"
-            f"{_states(self._asked)}",
+            + ("" if self._asked is None else f"\n{_states(*self._asked)}"),
         )
 
     def close(self) -> None:
@@ -150,8 +150,8 @@ def make(stream: TextIO | None = None) -> Progress:
     return Bar(out) if live else Lines(out)
 
 
-def _states(asked: tuple[int, int, int] | None) -> str:
-    return "" if asked is None else f", {asked[0]} states met, {asked[1]} asked, {asked[2]} waiting"
+def _states(met: int, asked: int, waiting: int) -> str:
+    return f"{met} states met, {asked} asked about, {waiting} waiting"
 
 
 def _short(number: float) -> str:
