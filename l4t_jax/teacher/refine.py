@@ -8,9 +8,9 @@ of the teacher alone measures it. A run's own worth of the states can take its p
 
 *What is kept.* The teacher is played on the same levels with each new advice: all answers together, and each of the
 most frequent plans alone. Advice is kept only if no success is lost and significantly more levels are solved, with the
-teacher's own actions or with a share of them random. The random share matters where several states are wrong: the
-success of such a teacher is 0 whichever of them is mended, but not if random actions help past the others. At the end
-the refined teacher must not be below the first one on levels that played no part.
+teacher's own actions or with a share of them random. Where several states are wrong, success is 0 whichever of them is
+mended. There the random actions help past the others, and the advice for all states that were asked in vain is tried
+together. At the end the refined teacher must not be below the first one on levels that played no part.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import dataclasses
 import datetime
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,6 @@ from l4t_jax.teacher.recording import Asker, summary
 
 Content = dict[str, Any]
 SIGNIFICANT = 2.0  # standard deviations by which more levels must be solved
-TRIES = 2  # questions in a row about a state that may change nothing
 MOST_NEXT = 3  # following states that an LLM is told of
 
 
@@ -187,8 +186,7 @@ class Refiner:
         self.report = self.asker.report
         self._situations: dict[Symbolic, Situation] = {}  # of the states met
         self._log: list[dict[str, Any]] = []
-        self._vain: Counter[Symbolic] = Counter()  # questions in a row that changed nothing
-        self._asked: set[Symbolic] = set()  # since the teacher last changed
+        self._vain: dict[Symbolic, dict[str, Any]] = {}  # answers since the teacher last changed, none of them kept
 
     def refine(self, content: Content) -> Content:
         """The refined teacher: the content of a teacher file, with what was asked and why in `source.refined`.
@@ -221,7 +219,7 @@ class Refiner:
         losses = {
             state: share
             for state, share in lost(self.task, trial).items()
-            if share >= self.how.least and self._open(state)
+            if share >= self.how.least and state not in self._vain
         }
         if not losses:
             return None
@@ -229,40 +227,58 @@ class Refiner:
         state = min(losses, key=lambda state: (worth.get(state, 0.0), -losses[state]))
         return self._situations[state], losses[state]
 
-    def _open(self, state: Symbolic) -> bool:
-        """Whether asking about a state may still help: not right after it was in vain, and not again and again."""
-        return self._vain[state] < TRIES and state not in self._asked
-
     def _improve(self, best: Content, trial: Trial, asked: Situation, share: float) -> tuple[Content, Trial]:
         """Asks about one state. Returns the best teacher and its trial."""
         before = {_key(state): state for state in best["states"]}.get(asked.state)
         entry = self.asker.state(asked, question(self.task, trial, before, asked.state))
         found, now = best, trial
-        for one in variants(entry, self.how.plans):
-            if before is not None and one["plans"] == before["plans"]:
-                continue
-            tried = replaced(best, one)
+        for tried in self._candidates(best, before, entry):
             mine = self.measure(tried)
             if better(mine, trial) and (now is trial or _sum(mine) > _sum(now)):
                 found, now = tried, mine
         kept = now is not trial
-        if kept:
-            self._asked.clear()  # what happens in the other states is new
-        self._asked.add(asked.state)
-        self._vain[asked.state] = 0 if kept else self._vain[asked.state] + 1
-        after = {_key(state): state for state in found["states"]}.get(asked.state)
+        after = {_key(state): state for state in found["states"]}
+        changed = [_key(one) for one in found["states"] if one not in best["states"]]
         self._log.append(
             {
                 "sees": list(asked.state.sees), "holds": asked.state.holds, "lost": round(share, 4),
-                "why": happened(self.task, trial, asked.state), "kept": kept,
-                "from": _written(before), "to": _written(after) if kept else _written(entry),
+                "why": happened(self.task, trial, asked.state), "kept": kept, "from": _written(before),
+                "to": _written(after[asked.state] if kept else entry),
                 "success": [_mean(trial.success), _mean(now.success)],
                 "noisy": [_mean(trial.noisy), _mean(now.noisy)],
             }
         )  # fmt: skip
-        said = f"{summary(after)}: {_scores(now)}" if kept and after else "nothing better found"
-        self.report(f"{asked.state.sentence} lost {share:.3f}; {said}")
+        if kept:
+            others = [self._log[self._place(state)] for state in changed if state != asked.state]
+            for one in others:
+                one["kept"] = True
+            if others:
+                self._log[-1]["together_with"] = [state.sentence for state in changed if state != asked.state]
+            self._vain.clear()  # what happens in the other states is new
+            said = "; ".join(f"{state.sentence} {summary(after[state])}" for state in changed)
+            self.report(f"{asked.state.sentence} lost {share:.3f}: {said}; {_scores(now)}")
+        else:
+            self._vain[asked.state] = entry
+            self.report(f"{asked.state.sentence} lost {share:.3f}: nothing better found")
         return found, now
+
+    def _candidates(self, best: Content, before: Mapping[str, Any] | None, entry: dict[str, Any]) -> Iterator[Content]:
+        """The teachers to try: with each variant of the new advice, and with that of all states asked in vain besides.
+
+        Together they may succeed where none does alone, because the others' advice is wrong.
+        """
+        for one in variants(entry, self.how.plans):
+            if before is None or one["plans"] != before["plans"]:
+                yield replaced(best, one)
+        if self._vain:
+            together = replaced(best, entry) if entry["plans"] else best
+            for other in self._vain.values():
+                together = replaced(together, other) if other["plans"] else together
+            yield together
+
+    def _place(self, state: Symbolic) -> int:
+        """The last line of the log about a state."""
+        return max(i for i, one in enumerate(self._log) if _key(one) == state)
 
     def _finished(self, content: Content, best: Content, first: Trial, last: Trial) -> Content:
         """The better of both teachers on new levels, with its provenance."""

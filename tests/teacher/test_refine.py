@@ -1,5 +1,6 @@
 """Refining: which states are asked about, in what words, and that only what measures better is kept."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -145,7 +146,7 @@ def test_advice_that_does_not_measure_better_changes_nothing_and_is_not_asked_fo
     before = table()
     found = refiner(llm).refine(before)
     assert found["states"] == before["states"]
-    assert 1 <= len(llm.asked) <= 2 * len(RIGHT)
+    assert 1 <= len(llm.asked) <= len(RIGHT)
     assert not any(one["kept"] for one in found["source"]["refined"][0]["states"])
 
 
@@ -192,3 +193,44 @@ def test_a_refined_teacher_can_be_refined_again_and_says_both() -> None:
     once = refiner(Knows(), questions=1).refine(table())
     twice = refiner(Knows()).refine(once)
     assert [len(one["states"]) for one in twice["source"]["refined"]] == [1, 1]
+
+
+def test_advice_that_helps_only_together_is_kept_together() -> None:
+    """Even random actions do not help past the other state."""
+
+    def hard(content: dict[str, Any]) -> Trial:
+        played = measure(content)
+        return dataclasses.replace(played, noisy=played.success, states=np.full_like(played.states, IDS[KEY]))
+
+    def path(content: dict[str, Any]) -> Trial:
+        played = hard(content)
+        if not played.success.all():
+            played.states[: STEPS // 3] = IDS[HOLDS]
+        return played
+
+    asker = Asker(TASK, Knows(), Ask(ask="sample", samples=2))
+    found = Refiner(asker, path, measure).refine(table())
+    first, second = found["source"]["refined"][0]["states"]
+    assert first["kept"] and second["kept"]
+    assert first["success"] == [0.0, 0.0] and second["success"] == [0.0, 1.0]
+    assert second["together_with"] == [KEY.sentence]
+    assert measure(found).success.all()
+
+
+def test_a_state_asked_in_vain_is_asked_again_once_another_is_mended() -> None:
+    class Slow(Knows):
+        def sample(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
+            self.says = "drop <key>" if request.state == HOLDS and len(self.asked) == 0 else None
+            yield from super().sample(request, numbers)
+
+    def both(content: dict[str, Any]) -> Trial:
+        played = measure(content)
+        if not played.success.all():
+            played.states[:] = IDS[KEY]
+            played.states[: 2 * STEPS // 3] = IDS[HOLDS]
+        return played
+
+    llm = Slow()
+    found = Refiner(Asker(TASK, llm, Ask(ask="sample", samples=2)), both, measure).refine(table())
+    assert [request.state for request in llm.asked] == [HOLDS, KEY, HOLDS]
+    assert measure(found).success.all()
