@@ -24,7 +24,7 @@ from l4t_jax.training.checkpoint import Checkpoints
 
 RUN, CACHE = sys.argv[1:3]
 MOMENT, LEFT = (sys.argv[3], [int(sys.argv[4])]) if len(sys.argv) > 3 else ("", [0])
-TASK = get_task("KeyCorridorS3R3")
+TASK = get_task("ColoredDoorKey")
 
 
 def passed(moment: str) -> None:
