@@ -45,6 +45,23 @@ def test_an_option_may_be_repeated_and_one_may_take_two_values() -> None:
     assert commandline.given(Command, ["here", "--import=x", "--model", "m"]) == ["model", "imports"]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Several:
+    """For the tests."""
+
+    places: tuple[str, ...] = dataclasses.field(metadata={"positional": True})
+    """Where."""
+    imports: tuple[str, ...] = ()
+    """Files."""
+
+
+def test_a_positional_field_may_take_one_word_or_more() -> None:
+    found = commandline.parse(Several, ["a", "--import", "x", "b", "--import=y"], "test", "")
+    assert found == Several(places=("a", "b"), imports=("x", "y"))
+    with pytest.raises(errors.OptionError, match="PLACES is missing"):
+        commandline.parse(Several, ["--import", "x"], "test", "")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

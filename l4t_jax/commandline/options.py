@@ -92,7 +92,7 @@ def parse[T](
     Args:
         cls: dataclass of words, numbers, choices, flags (False by default), tuples of a fixed length, and tuples of
             any length, whose option may be given again and again; a field marked with `metadata={"positional": True}`
-            takes no option. A field without a default is one that must be given.
+            takes no option, and if it is of any length, one word or more. A field without a default must be given.
         argv: without the program's name.
         prog: how the command is called.
         description: stands above the options.
@@ -109,7 +109,10 @@ def parse[T](
     for field in fields:
         default, plain = field.default, _plain(hints[field.name])
         if field.metadata.get("positional"):
-            extras = [tyro.conf.arg(help=said.get(field.name), metavar=field.name.upper()), tyro.conf.Positional]
+            hint = "(one or more)" if _repeats(plain) else None
+            metavar = field.name.upper()
+            shown_as = tyro.conf.arg(help=said.get(field.name), metavar=metavar, help_behavior_hint=hint)
+            extras = [shown_as, tyro.conf.Positional]
         else:
             extras = [tyro.conf.arg(**_shown(field, plain, said.get(field.name), defaults))]
         annotated: Any = hints[field.name]
@@ -159,6 +162,7 @@ def _checked(argv: Sequence[str], kinds: dict[str, Any], fields: Sequence[datacl
     needed = [field for field in fields if field.default is dataclasses.MISSING]
     options = {flag(name): name for name in kinds if name not in positional}
     words: list[str] = []
+    positions: list[str] = []
     repeated: dict[str, list[str]] = {}
     left, waiting, used = list(argv), list(positional), set()
     if any(word in ("-h", "--help") for word in left):
@@ -168,8 +172,10 @@ def _checked(argv: Sequence[str], kinds: dict[str, Any], fields: Sequence[datacl
         if not word.startswith("-") or word == "-":
             if not waiting:
                 raise OptionError(f"{word!r} is not an option; options begin with --, see --help")
-            used.add(waiting.pop(0))
-            words.append(with_home(word))
+            used.add(waiting[0])
+            positions.append(with_home(word))
+            if not _repeats(kinds[waiting[0]]):
+                waiting.pop(0)
             continue
         option, equals, value = word.partition("=")
         option = _known("--" + option.lstrip("-").replace("_", "-").lower(), list(options))
@@ -180,7 +186,7 @@ def _checked(argv: Sequence[str], kinds: dict[str, Any], fields: Sequence[datacl
                 raise OptionError(f"{option} takes no value")
             words.append(option)
             continue
-        if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
+        if _repeats(kind):
             repeated.setdefault(option, []).append(with_home(_next(option, kind, value if equals else None, left)))
             continue
         parts = get_args(kind) if get_origin(kind) is tuple else (kind,)
@@ -190,7 +196,12 @@ def _checked(argv: Sequence[str], kinds: dict[str, Any], fields: Sequence[datacl
         if field.name not in used:
             what = field.name.replace("_", " ").upper() if field.name in positional else flag(field.name)
             raise OptionError(f"{what} is missing; see --help")
-    return words + [word for option, values in repeated.items() for word in (option, *values)]
+    return positions + words + [word for option, values in repeated.items() for word in (option, *values)]
+
+
+def _repeats(kind: Any) -> bool:
+    """Whether a field takes any number of values."""
+    return get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis
 
 
 def _known(option: str, options: list[str]) -> str:
