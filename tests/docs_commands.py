@@ -53,6 +53,7 @@ SMALL = {
     "l4t": TINY,
     "python -m l4t_jax.evaluate": "--levels 8",
     "python -m l4t_jax.export": "",
+    "python -m l4t_jax.play": "--levels 4",
     "python -m l4t_jax.teacher record": "--samples 2 --cache cache",
     "python -m l4t_jax.teacher refine": "--levels 16 --questions 1 --cache cache",
     "python -m l4t_jax.teacher prompt": "",
@@ -67,6 +68,7 @@ SMALL = {
     "python benchmarks/peers.py": "--num-envs 8 --num-steps 8 --rounds 2 --only l4t_env,navix_env --out out",
     "python benchmarks/time_to_result.py": f"--repeats 1 --more='{TINY}' --out out",
     "python benchmarks/weak_teachers.py": "--steps 4096 --seeds 2 --out out",
+    "python benchmarks/player_parity.py": "--episodes 4",
     "python benchmarks/minigrid_simulator.py": "--tasks SimpleDoorKey --levels 8 --out out.json",
     "for i in 0 1; do": TINY,
 }

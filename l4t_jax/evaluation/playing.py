@@ -170,11 +170,15 @@ def teacher_policy(task: Task, table: TeacherTable, kernel: Kernels = PORTABLE) 
     """The teacher as a policy: samples from the mixture of its plans' actions; uniform in states without plans."""
 
     def policy(carry: Any, env_state: State, reset: jax.Array) -> tuple[Any, jax.Array]:
-        distribution = teacher_output(task, table, jax.vmap(know)(env_state), kernel).distribution
-        known_state = jnp.sum(distribution, axis=-1, keepdims=True) > 0
-        return carry, jnp.log(jnp.where(known_state, distribution, 1.0 / NUM_ACTIONS))
+        return carry, teacher_logits(teacher_output(task, table, jax.vmap(know)(env_state), kernel).distribution)
 
     return policy
+
+
+def teacher_logits(distribution: jax.Array) -> jax.Array:
+    """A teacher's distributions over actions `float32[..., 7]` as logits; rows of zeros, without a plan, as uniform."""
+    known_state = jnp.sum(distribution, axis=-1, keepdims=True) > 0
+    return jnp.log(jnp.where(known_state, distribution, 1.0 / NUM_ACTIONS))
 
 
 def random_policy(carry: Any, env_state: State, reset: jax.Array) -> tuple[Any, jax.Array]:
