@@ -31,7 +31,7 @@ AT_LEAST_1 = (
 )  # fmt: skip
 ABOVE_0 = ("learning_rate", "clip", "max_grad_norm")
 NOT_BELOW_0 = ("save_every", "learning_rate_end", "entropy_coef", "value_coef", "distill_coef", "distill_floor")
-FROM_0_TO_1 = ("gamma", "gae_lambda", "distill_fall", "distill_off")
+FROM_0_TO_1 = ("gamma", "gae_lambda", "greedy_share", "distill_fall", "distill_off")
 # Settings that do not decide what a run comes to.
 MAY_CHANGE = ("run_dir", "save_every", "devices", "wandb", "price", "max_calls", "max_cost")
 
@@ -87,6 +87,9 @@ class Config:
     """Environments that run side by side."""
     num_steps: int | None = None
     """Steps each environment takes between updates; at most the task's max_steps."""
+    greedy_share: float | None = None
+    """Share of the environments in which the student takes its most probable action while training, so that it meets
+    its own loops and leaves them. In the others its actions are drawn."""
     learning_rate: float | None = None
     """Adam's learning rate at the start."""
     learning_rate_end: float | None = None
@@ -228,6 +231,7 @@ class Settings(Config):
     total_steps: int
     num_envs: int
     num_steps: int
+    greedy_share: float
     learning_rate: float
     learning_rate_end: float
     epochs: int
@@ -392,7 +396,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fast": dict(
         student="ego", total_steps=1_000_000, num_envs=128, num_steps=32, learning_rate=2e-3, learning_rate_end=2e-4,
         epochs=2, minibatches=8, gae_lambda=0.95, entropy_coef=0.001, distill_coef=1.0, distill_floor=0.0,
-        anneal="success", distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=20,
+        anneal="success", distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=20, greedy_share=0.125,
     ),
     # python -m l4t_jax.run --env SimpleDoorKey --preset frugal
     #   26 s on two CPU cores. To 0.90: SimpleDoorKey 7 thousand steps, LavaDoorKey 40, ColoredDoorKey 104,
@@ -402,7 +406,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "frugal": dict(
         student="ego", total_steps=500_000, num_envs=64, num_steps=16, learning_rate=1e-3, learning_rate_end=1e-4,
         epochs=8, minibatches=4, gae_lambda=0.95, entropy_coef=0.001, distill_coef=1.0, distill_floor=0.0,
-        anneal="success", distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=100,
+        anneal="success", distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=100, greedy_share=0.125,
     ),
     # python -m l4t_jax.run --env SimpleDoorKey --preset paper
     #   Its 4 million steps take half an hour of training on two CPU cores (3 thousand steps a second) and were not run
@@ -410,7 +414,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": dict(
         student="cnn", total_steps=4_000_000, num_envs=10, num_steps=128, learning_rate=1e-3, learning_rate_end=1e-3,
         epochs=3, minibatches=8, gae_lambda=1.0, entropy_coef=0.001, distill_coef=10.0, distill_floor=0.1,
-        anneal="clock", distill_fall=0.66, distill_off=1.0, hidden=64, evaluations=40,
+        anneal="clock", distill_fall=0.66, distill_off=1.0, hidden=64, evaluations=40, greedy_share=0.0,
     ),
 }  # fmt: skip
 

@@ -49,7 +49,7 @@ class Rollout(struct.PyTreeNode):
     """T steps of N environments, time-major, leading axes (T, N) unless said otherwise.
 
     Attributes:
-        observation: what the student observed before the action.
+        observation: what the student observed before the action, as `prepare` made it.
         reset: `bool` the step is the first of its episode.
         action: `int32` which of its outputs the student chose: an action, or an option.
         log_prob: `float32` of that choice, as it was made.
@@ -62,8 +62,8 @@ class Rollout(struct.PyTreeNode):
         truncated: `bool` it was cut off and did not end by itself.
         carry: the student's before the first step, leading axis N.
         option_boundary, action_mask: as in `controllers.Choice`.
-        kept_memory: the memory map before the action, where it was asked for and is not the observation.
-        observes_memory: whether the observation is the memory map.
+        kept_memory: the memory map before the action, where it was asked for and is not `observation`.
+        observes_memory: whether `observation` is the memory map.
     """
 
     observation: Any
@@ -113,17 +113,17 @@ def where_done(done: jax.Array, fresh: Any, old: Any) -> Any:
     return jax.tree.map(select, fresh, old)
 
 
+def is_greedy(env_id: jax.Array, share: float) -> jax.Array:
+    """Which environments belong to a share of them, `int32[N]` ids -> `bool[N]`: with 1/8, ids 7, 15, 23, ..."""
+    return jnp.floor((env_id + 1) * share) > jnp.floor(env_id * share)
+
+
 def rollout(
-    env: GridTask,
-    act: Act,
-    key: jax.Array,
-    envs: Envs,
-    pool: State,
-    num_steps: int,
+    env: GridTask, act: Act, key: jax.Array, envs: Envs, pool: State, num_steps: int,
     controller: Controller = Primitive(),  # noqa: B008 (frozen)
-    observation: Observation = MAP,
-    keep_memory: bool = True,
-) -> tuple[Envs, Rollout]:
+    observation: Observation = MAP, keep_memory: bool = True, prepare: Callable[[Any], Any] | None = None,
+    greedy_share: float = 0.0,
+) -> tuple[Envs, Rollout]:  # fmt: skip
     """Runs every environment for `num_steps` steps.
 
     Args:
@@ -136,6 +136,9 @@ def rollout(
         controller: turns the student's logits into actions.
         observation: what the student observes.
         keep_memory: store memory maps beside the observations; where those are memory maps, they are stored once.
+        prepare: of observations (T, N), what the student reads; it is found once, and is what is stored.
+        greedy_share: of the environments, evenly spread over their ids, where the most probable choices are taken.
+            `log_prob` is the student's own there too, as if they had been drawn.
 
     Returns:
         The environments afterwards, and the rollout.
@@ -145,14 +148,22 @@ def rollout(
     num_envs = envs.t.shape[0]
     first_carry = envs.carry
     know, observe, reads_map = jax.vmap(know_one), observation.of(env), observation is MAP
+    stores_map = reads_map and prepare is None
+    greedy = is_greedy(envs.env_id, greedy_share) if greedy_share else False
+
+    def as_read(seen: Any) -> Any:
+        return _one_step(seen) if prepare is None else env.kernel.once(prepare(_one_step(seen)))
 
     def step(state: tuple[Envs, Any, Any], key: jax.Array) -> tuple[tuple[Envs, Any, Any], dict[str, Any]]:
         envs, cut_seen, cut_carry = state
         choice_bits, level_bits = per_env_bits(key, envs.env_id, 2).T
         memory = env.kernel.once(know(envs.env_state))  # else a student's features find it anew, many times
         seen = memory if reads_map else env.kernel.once(observe(envs.env_state))
-        carry, logits, value = act(envs.carry, _one_step(seen), envs.reset[None])
-        option_state, choice = controller.choose(envs.option_state, choice_bits, memory, envs.reset, logits[0])
+        ready = as_read(seen)
+        carry, logits, value = act(envs.carry, ready, envs.reset[None])
+        option_state, choice = controller.choose(
+            envs.option_state, choice_bits, memory, envs.reset, logits[0], greedy
+        )  # fmt: skip
         env_state, outcome = step_envs(env, key, envs.env_id, envs.env_state, envs.t, choice.action)
         terminated, truncated = outcome.terminated, outcome.truncated & ~outcome.terminated
         done = terminated | truncated
@@ -162,10 +173,10 @@ def rollout(
         index = (level_bits % pool.agent.shape[0]).astype(jnp.int32)
         level = jax.tree.map(itemgetter(index), pool)
         row = dict(
-            observation=seen, reset=envs.reset, action=choice.index, log_prob=choice.log_prob, value=value[0],
-            reward=outcome.reward, success=outcome.success, age=envs.t, terminated=terminated, truncated=truncated,
-            option_boundary=choice.option_boundary,
-            action_mask=choice.action_mask, kept_memory=memory if keep_memory and not reads_map else None,
+            observation=jax.tree.map(itemgetter(0), ready), reset=envs.reset, action=choice.index,
+            log_prob=choice.log_prob, value=value[0], reward=outcome.reward, success=outcome.success, age=envs.t,
+            terminated=terminated, truncated=truncated, option_boundary=choice.option_boundary,
+            action_mask=choice.action_mask, kept_memory=memory if keep_memory and not stores_map else None,
         )  # fmt: skip
         envs = Envs(
             env_state=where_done(done, level, env_state),
@@ -181,11 +192,11 @@ def rollout(
     (envs, cut_seen, cut_carry), rows = jax.lax.scan(step, start, jax.random.split(key, num_steps))
 
     no_reset = jnp.zeros((1, num_envs), bool)
-    _, _, last_value = act(envs.carry, _one_step(observe(envs.env_state)), envs.reset[None])
-    _, _, cut_value = act(cut_carry, _one_step(cut_seen), no_reset)
+    _, _, last_value = act(envs.carry, as_read(observe(envs.env_state)), envs.reset[None])
+    _, _, cut_value = act(cut_carry, as_read(cut_seen), no_reset)
     next_value = jnp.concatenate([rows["value"][1:], last_value])
     next_value = jnp.where(rows["truncated"], cut_value, next_value)
-    return envs, Rollout(next_value=next_value, carry=first_carry, observes_memory=reads_map, **rows)
+    return envs, Rollout(next_value=next_value, carry=first_carry, observes_memory=stores_map, **rows)
 
 
 def step_envs(

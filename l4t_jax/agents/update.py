@@ -155,7 +155,7 @@ def update(
         Parameters, optimizer state, and the loss terms averaged over all minibatches.
     """
     by_env = is_recurrent(student)
-    batch = batch.replace(observation=prepare(student, batch.observation))  # once, not in every epoch
+    batch = batch.replace(observation=prepare(student, batch.observation))  # of a rollout, it is found already
 
     def loss_of(params: Any, minibatch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
         return loss(student, params, minibatch, weights)

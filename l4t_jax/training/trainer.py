@@ -21,7 +21,15 @@ from l4t_jax.agents.algorithms import Algorithm, Axes, Progress, Setup, get_algo
 from l4t_jax.agents.controllers import Controller
 from l4t_jax.agents.observations import MAP, Observation, get_observation
 from l4t_jax.agents.rollout import Envs, begin, rollout
-from l4t_jax.agents.students import StudentNetwork, apply_student, get_student, is_recurrent, make_student
+from l4t_jax.agents.students import (
+    StudentNetwork,
+    apply_student,
+    get_student,
+    is_recurrent,
+    make_student,
+    prepare,
+    prepares,
+)
 from l4t_jax.agents.success import SuccessByAge
 from l4t_jax.config import PRESETS, Config, Settings
 from l4t_jax.envs import GridTask, Task, draw_levels, get_task
@@ -283,9 +291,10 @@ class Trainer:
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         key, rollout_key, update_key = jax.random.split(state.key, 3)
         act = functools.partial(apply_student, self.student, state.params)
+        ready = functools.partial(prepare, self.student) if prepares(self.student) else None
         envs, rows = rollout(
             self.env, act, rollout_key, state.envs, pool, self.config.steps, self.controller, self.observation,
-            keep_memory=self.algorithm.uses_teacher,
+            keep_memory=self.algorithm.uses_teacher, prepare=ready, greedy_share=self.config.greedy_share,
         )  # fmt: skip
 
         ends = rows.terminated | rows.truncated

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax.agents.rollout import Envs, begin, rollout
+from l4t_jax.agents.rollout import Envs, begin, is_greedy, rollout
 from l4t_jax.envs import get_task, minigrid
-from l4t_jax.envs.cells import FORWARD, NUM_ACTIONS, TOGGLE, decode_cells
+from l4t_jax.envs.cells import FORWARD, LEFT, NUM_ACTIONS, TOGGLE, decode_cells
 from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import MemoryMap, as_observation
 
@@ -160,6 +160,45 @@ def test_new_episodes_begin_on_levels_of_the_pool(draw):
     assert (
         bool(after.reset.all()) and not np.asarray(after.t).any() and (np.asarray(after.env_state.carrying) == 0).all()
     )
+
+
+def test_a_share_of_the_environments_takes_the_most_probable_action(draw):
+    """Left has twice the probability of each other action; environments 3 and 7 of 8 always take it."""
+    logits = jnp.log(jnp.array([2.0, *[1.0] * (NUM_ACTIONS - 1)]))
+
+    def act(carry, memory, reset):
+        return carry, jnp.broadcast_to(logits, (1, 8, NUM_ACTIONS)), jnp.zeros((1, 8))
+
+    envs = begin(jax.random.key(0), draw(NAME, jax.random.key(8), 8), 8, ())
+    run = jax.jit(partial(rollout, make_env(get_task(NAME)), act, num_steps=20, greedy_share=0.25))
+    _, rows = run(jax.random.key(2), envs, draw(NAME, jax.random.key(8), 8))
+    always_left = (np.asarray(rows.action) == LEFT).all(axis=0)
+    assert always_left.tolist() == [False, False, False, True] * 2
+    np.testing.assert_allclose(rows.log_prob[:, [3, 7]], np.log(2 / 8), rtol=1e-6)  # the student's own
+
+
+@pytest.mark.parametrize(("share", "number"), [(0.0, 0), (0.125, 16), (0.3, 38), (1.0, 128)])
+def test_a_share_is_spread_over_the_environments(share, number):
+    chosen = np.asarray(is_greedy(jnp.arange(128), share))
+    assert chosen.sum() == number
+    assert abs(chosen[:64].sum() - chosen[64:].sum()) <= 1
+
+
+def test_a_student_that_prepares_its_observations_finds_them_in_the_rollout(draw):
+    pool = draw(NAME, jax.random.key(8), 4)
+
+    def act(carry, ready, reset):
+        value = jnp.sum(ready, axis=(-2, -1), dtype=jnp.float32)
+        return carry, jnp.zeros((1, 4, NUM_ACTIONS)), value
+
+    def prepare(memory):
+        return memory.cells % 7
+
+    run = partial(rollout, make_env(get_task(NAME)), act, num_steps=3, prepare=prepare)
+    _, rows = jax.jit(run)(jax.random.key(2), begin(jax.random.key(0), pool, 4, ()), pool)
+    np.testing.assert_array_equal(rows.observation, rows.memory.cells % 7)
+    np.testing.assert_array_equal(rows.value, np.asarray(rows.observation).sum(axis=(-2, -1)))
+    np.testing.assert_array_equal(rows.next_value[:-1], rows.value[1:])
 
 
 def test_a_rollout_longer_than_an_episode_is_refused():

@@ -12,6 +12,7 @@ from l4t_jax.agents.students.base import (
     is_recurrent,
     make_student,
     prepare,
+    prepares,
     register_student,
     student_names,
 )
@@ -20,7 +21,7 @@ from l4t_jax.agents.students.paper import PaperCNN, PaperLSTM
 
 __all__ = [
     "Carry", "RegisteredStudent", "StudentNetwork", "apply_student", "get_student", "is_recurrent", "make_student",
-    "prepare", "register_student", "student_names",
+    "prepare", "prepares", "register_student", "student_names",
 ]  # fmt: skip
 
 register_student("ego", EgoMLP)

@@ -52,13 +52,18 @@ class StudentNetwork(nn.Module):
         return ()
 
     def prepare(self, observation: Any) -> Any:
-        """What the network reads of observations; `__call__` takes it in their place. An update finds it once."""
+        """What the network reads of observations; `__call__` takes it in their place, and so does this."""
         return observation
 
 
 def prepare(student: StudentNetwork, observation: Any) -> Any:
     """What a student reads of observations; the observations themselves, where it does not say."""
     return student.prepare(observation) if hasattr(student, "prepare") else observation
+
+
+def prepares(student: StudentNetwork) -> bool:
+    """Whether a student reads something else than its observations as they are."""
+    return getattr(type(student), "prepare", StudentNetwork.prepare) is not StudentNetwork.prepare
 
 
 def apply_student(
