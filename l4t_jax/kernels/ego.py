@@ -60,18 +60,21 @@ def frame(agent: jax.Array, span: int, window: int, ranges: Sequence[Range], ker
     return kernel.once(Frame(along_x, (lines_of(d), lines_of((d + 1) & 3)), is_ahead, aside))
 
 
-def places(columns: jax.Array, rows: jax.Array, frame: Frame, kernel: Kernels) -> tuple[jax.Array, jax.Array]:
+def places(
+    columns: jax.Array, rows: jax.Array, frame: Frame, distant: int, kernel: Kernels
+) -> tuple[jax.Array, jax.Array]:
     """Planes of the map in the agent's frame, all at once: a CPU then runs a few long loops and not many short ones.
 
     Args:
         columns, rows: P planes as bits, `[W, P, B]` a column each and `[H, P, B]` a row each.
         frame: of the batch.
+        distant: of how many planes, the first ones, rows and columns are found.
         kernel: how it is computed.
 
     Returns:
-        Two arrays of `bool`. `[2 * len(ranges), P, B]`: for each range, whether a row of cells in that range ahead has
-        any set cell; then the same for columns to the right. `[window * window, P, B]`: the cells near the agent, row
-        by row, the row furthest behind first, each row from left to right.
+        Two arrays of `bool`. `[2 * len(ranges), distant, B]`: for each range, whether a row of cells in that range
+        ahead has any set cell; then the same for columns to the right. `[window * window, P, B]`: the cells near the
+        agent, row by row, the row furthest behind first, each row from left to right.
     """
     window, span, _ = frame.is_ahead.shape
     line_word = bits.word_type(span)
@@ -83,7 +86,7 @@ def places(columns: jax.Array, rows: jax.Array, frame: Frame, kernel: Kernels) -
         place = jnp.arange(len(lines), dtype=line_word)[:, None, None]
         return jnp.sum((lines != 0).astype(line_word) << place, axis=0, dtype=line_word)
 
-    by_x, by_y = kernel.once((filled(columns), filled(rows)))
+    by_x, by_y = kernel.once((filled(columns[:, :distant]), filled(rows[:, :distant])))
     met = [
         jnp.where(flat, by_x, by_y)[None] & lines[:, None] != 0
         for flat, lines in zip((frame.along_x, ~frame.along_x), frame.ranges, strict=True)

@@ -11,6 +11,7 @@ import pytest
 
 from l4t_jax.abstraction.scene import Scene
 from l4t_jax.agents.students.features import ego_features, places
+from l4t_jax.agents.students.ways import ways
 from l4t_jax.envs import get_task
 from l4t_jax.envs.state import State
 from l4t_jax.envs.task import Role, Task
@@ -60,9 +61,16 @@ def planes_in_frame(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
     return places(Scene.of(wide_task(size), memory, kernel), 5)
 
 
+def ways_found(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
+    scene = Scene.of(wide_task(size), memory, kernel)
+    return ways(scene, [scene.unseen, scene.movable])
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("kernel", TUNED)
-@pytest.mark.parametrize("function", [states_and_actions, features, what_is_seen, seen_now, planes_in_frame])
+@pytest.mark.parametrize(
+    "function", [states_and_actions, features, what_is_seen, seen_now, planes_in_frame, ways_found]
+)
 def test_the_tuned_form_is_the_reference(
     function: Callable[..., Any], kernel: Kernels, size: tuple[int, int], random_known: Any, rng: Any
 ) -> None:

@@ -19,22 +19,24 @@ from l4t_jax.kernels import bits
 class EgoMLP(StudentNetwork):
     """The fast default: an MLP on the map centred on the agent and turned with it.
 
-    Its input is a window of cells near the agent, and for each sort of cell (`features.planes`) which rows and columns
-    of the whole map hold one, relative to the agent. So what it learns holds wherever the agent stands and whichever
-    way it faces.
+    Its input is a window of cells near the agent, for each sort of cell (`features.planes`) which rows and columns of
+    the whole map hold one, and the ways to the nearest unseen cell and to the nearest of each object (`ways`): where
+    they start and about how long they are. All of it is relative to the agent. So what it learns holds wherever the
+    agent stands and whichever way it faces.
     """
 
     window: int = 7
 
-    def prepare(self, observation: MemoryMap) -> jax.Array:
+    def prepare(self, observation: MemoryMap | jax.Array) -> jax.Array:
+        if not isinstance(observation, MemoryMap):
+            return observation
         return ego_words(self.task, observation, self.window, self.kernel)
 
     @nn.compact
     def __call__(
         self, carry: Carry, memory: MemoryMap | jax.Array, reset: jax.Array
     ) -> tuple[Carry, jax.Array, jax.Array]:
-        words = self.prepare(memory) if isinstance(memory, MemoryMap) else memory
-        x = spread(self.task, bits.features_first(words, self.kernel), self.window).astype(self.dtype)
+        x = spread(self.task, bits.features_first(self.prepare(memory), self.kernel), self.window).astype(self.dtype)
         for _ in range(2):
             x = nn.relu(Dense(self.hidden, dtype=self.dtype, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
         x = x.astype(jnp.float32)

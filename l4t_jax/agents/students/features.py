@@ -2,8 +2,8 @@
 
 Device module. Nothing in it depends on the size of the map, so that a student plays maps of any size. What the student
 tells apart are planes of cells (`planes`): what is unseen, the edge of the known, obstacles, lava, and the task's
-objects. Of each it reads the cells near the agent, and of all but obstacles and lava, whether a row or a column of
-cells at some distance holds any.
+objects. Of each it reads the cells near the agent; of the first two also whether a row or a column of cells at some
+distance holds any; and of what is unseen and of each object the way to the nearest (`ways`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,29 @@ import jax
 import jax.numpy as jnp
 
 from l4t_jax.abstraction.scene import Mask, Scene, around
-from l4t_jax.envs.cells import DOOR_OPEN, EMPTY, FLOOR, GOAL, LAVA, one_of
+from l4t_jax.agents.students.ways import BITS_OF_A_WAY, ways
+from l4t_jax.envs.cells import (
+    BOX,
+    DIR_X,
+    DIR_Y,
+    DOOR_CLOSED,
+    DOOR_LOCKED,
+    DOOR_OPEN,
+    DROP,
+    EMPTY,
+    FLOOR,
+    FORWARD,
+    GOAL,
+    KEY,
+    LAVA,
+    PICKUP,
+    TOGGLE,
+    colour_of,
+    kind_of,
+    one_of,
+)
 from l4t_jax.envs.state import MemoryMap
-from l4t_jax.envs.task import DOORS, Role, Task
+from l4t_jax.envs.task import DOORS, PORTABLE, Role, Task
 from l4t_jax.kernels import Kernels, bits, ego
 
 CHUNK = 128  # maps whose features are found at a time on a CPU
@@ -26,6 +46,8 @@ NEAR = 5  # rows and columns up to here are told apart
 FAR = ((6, 7), (8, 10), (11, 15), (16, 31))
 RANGES = (*((-last, -first) for first, last in reversed(FAR)), *((i, i) for i in range(-NEAR, NEAR + 1)), *FAR)
 MOST_PLANES = 32  # bits of a word
+DISTANT = 2  # planes, the first ones, that are read at a distance too
+EFFECTS = (FORWARD, PICKUP, DROP, TOGGLE)  # actions of which the student reads whether they would change anything
 
 
 def _distinct(task: Task) -> list[Role]:
@@ -37,7 +59,7 @@ def _distinct(task: Task) -> list[Role]:
 
 
 def planes(scene: Scene) -> list[Mask]:
-    """What the default student tells apart, `bool[W, H, *B]` each; the first two and those of objects are distant.
+    """What the default student tells apart, `bool[W, H, *B]` each; the first `DISTANT` are read at a distance.
 
     Unseen cells; those of them beside a cell that the agent could walk on; obstacles: walls and things that no object
     of the task names; lava and unnamed goals; and the objects. An object that is a door in any state means a door that
@@ -78,9 +100,9 @@ def _plane(scene: Scene, role: Role) -> Mask:
     return scene.matching(dataclasses.replace(role, kinds=kinds, nth=None))
 
 
-def is_distant(plane: int) -> bool:
-    """Whether a plane of that number is read at a distance too."""
-    return plane not in (2, 3)
+def has_way(plane: int) -> bool:
+    """Whether of a plane of that number the way to its nearest cell is read: what is unseen, and objects."""
+    return plane == 0 or plane > 3
 
 
 def number_of_planes(task: Task) -> int:
@@ -103,6 +125,26 @@ def number_of_carried(task: Task) -> int:
     return 1 + sum(role.portable for role in task.objects)
 
 
+def effects(scene: Scene) -> list[jax.Array]:
+    """Whether each of `EFFECTS` would change anything, as far as the agent knows, `bool[B]` each."""
+    width, height, batch = scene.kinds.shape
+    x, y, d = scene.agent
+    x, y = x + jnp.asarray(DIR_X)[d], y + jnp.asarray(DIR_Y)[d]
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    place = jnp.clip(x, 0, width - 1) * height + jnp.clip(y, 0, height - 1)
+    kinds, colours = (leaf.reshape(width * height, batch) for leaf in (scene.kinds, scene.colours))
+    kind, colour = (jnp.take_along_axis(leaf, place[None], axis=0)[0] for leaf in (kinds, colours))
+    carried = scene.memory.carrying
+    fits = (kind_of(carried) == KEY) & (colour_of(carried) == colour)
+    changes = [
+        one_of(kind, EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA),
+        (carried == 0) & one_of(kind, *PORTABLE),
+        (carried != 0) & (kind == EMPTY),
+        one_of(kind, DOOR_OPEN, DOOR_CLOSED, BOX) | ((kind == DOOR_LOCKED) & fits),
+    ]
+    return [does & inside for does in changes]
+
+
 def ego_features(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> jax.Array:
     """The input of the default student: `bool[*B, F]`."""
     words = bits.features_first(ego_words(task, memory, window, kernel), kernel)
@@ -117,23 +159,28 @@ def spread(task: Task, words: jax.Array, window: int) -> jax.Array:
         bit = jnp.arange(number, dtype=words.dtype).reshape(-1, *[1] * words.ndim)
         return (words[None] >> bit & 1 == 1).reshape(-1, *words.shape[1:])
 
-    distant, near = 2 * len(RANGES), window * window
-    parts = [
-        lit(words[:distant], sum(is_distant(plane) for plane in range(number_of_planes(task)))),
-        lit(words[distant : distant + near], number_of_planes(task)),
-        lit(words[distant + near : distant + near + 1], number_of_carried(task)),
+    kinds = range(number_of_planes(task))
+    groups = [
+        (2 * len(RANGES), DISTANT),
+        (BITS_OF_A_WAY, sum(has_way(plane) for plane in kinds)),
+        (window * window, len(kinds)),
+        (1, number_of_carried(task)),
+        (1, len(EFFECTS)),
+        *((1, size) for size in (task.mission.sizes if task.mission else ())),
     ]
-    for i, size in enumerate(task.mission.sizes if task.mission else ()):
-        parts.append(lit(words[distant + near + 1 + i :][:1], size))
+    parts, at = list[jax.Array](), 0
+    for number, size in groups:
+        parts.append(lit(words[at : at + number], size))
+        at += number
     return jnp.concatenate(parts)
 
 
 def ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> jax.Array:
     """What the default student reads, packed: `uint16[*B, P]` (`uint32` where a word has more than 16 bits).
 
-    A word a place, a bit a plane: the ranges of rows ahead and of columns beside the agent, then the cells near it; a
-    word for what is carried, and one a field of the mission, the drawn value's bit set. So a rollout keeps them in a
-    few bytes.
+    A word a place, a bit a plane: the ranges of rows ahead and of columns beside the agent, the bits of ways, then the
+    cells near the agent; a word for what is carried, one for `EFFECTS`, and one a field of the mission, the drawn
+    value's bit set. So a rollout keeps them in a few bytes.
     """
     batch = memory.carrying.shape
 
@@ -149,33 +196,33 @@ def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> j
     """`ego_words` with a single batch axis."""
     scene = Scene.of(task, memory, kernel)
     sizes = task.mission.sizes if task.mission else ()
-    most = max(number_of_planes(task), number_of_carried(task), *sizes, 1)
+    most = max(len(EFFECTS), number_of_planes(task), number_of_carried(task), *sizes, 1)
     word = jnp.uint16 if most <= 16 else jnp.uint32
-    distant: list[jax.Array] = []
-    near: list[jax.Array] = []
-    number = 0
-    for plane, (by_row, cells) in enumerate(places(scene, window)):
-        near.append(cells.astype(word) << plane)
-        if is_distant(plane):
-            distant.append(by_row.astype(word) << number)
-            number += 1
+    by_row, cells = places(scene, window)
+    distant = [rows.astype(word) << i for i, rows in enumerate(by_row)]
+    near = [mask.astype(word) << i for i, mask in enumerate(cells)]
     carried = [~scene.hands_free, *(scene.carries(role) for role in task.objects if role.portable)]
     held = functools.reduce(jnp.bitwise_or, [has.astype(word) << i for i, has in enumerate(carried)])
-    parts = [functools.reduce(jnp.bitwise_or, distant), functools.reduce(jnp.bitwise_or, near), held[None]]
+    found = ways(scene, [scene.unseen, *(_plane(scene, role) for role in _distinct(task))])
+    way = [found[:, i].astype(word) << i for i in range(found.shape[1])]
+    would_do = functools.reduce(jnp.bitwise_or, [does.astype(word) << i for i, does in enumerate(effects(scene))])
+    parts = [functools.reduce(jnp.bitwise_or, group) for group in (distant, way, near)]
+    parts += [held[None], would_do[None]]
     for i in range(len(sizes)):
         assert memory.mission is not None
         parts.append((jnp.ones((), word) << memory.mission[:, i].astype(word))[None])
     return bits.batch_first(jnp.concatenate(parts), kernel)
 
 
-def places(scene: Scene, window: int) -> list[tuple[jax.Array, jax.Array]]:
-    """Of each plane, what `kernels.ego.places` finds."""
+def places(scene: Scene, window: int) -> tuple[list[jax.Array], list[jax.Array]]:
+    """What `kernels.ego.places` finds: the rows and columns of each distant plane, and the cells of each plane."""
     if scene.kernel.reference:
-        return [reference_places(mask, scene.agent, window) for mask in planes(scene)]
+        found = [reference_places(mask, scene.agent, window) for mask in planes(scene)]
+        return [rows for rows, _ in found[:DISTANT]], [cells for _, cells in found]
     frame = ego.frame(scene.agent, max(scene.kinds.shape[:2]), window, RANGES, scene.kernel)
     by_column, by_row = packed_planes(scene, rows=False), packed_planes(scene, rows=True)
-    by_row, cells = ego.places(by_column, by_row, frame, scene.kernel)
-    return [(by_row[:, i], cells[:, i]) for i in range(by_row.shape[1])]
+    rows, cells = ego.places(by_column, by_row, frame, DISTANT, scene.kernel)
+    return [rows[:, i] for i in range(DISTANT)], [cells[:, i] for i in range(cells.shape[1])]
 
 
 def reference_places(plane: Mask, agent: jax.Array, window: int) -> tuple[jax.Array, jax.Array]:

@@ -4,13 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l4t_jax.agents.students.features import RANGES, ego_features, number_of_planes
+from l4t_jax.abstraction.scene import Scene
+from l4t_jax.agents.students.features import DISTANT, EFFECTS, RANGES, effects, ego_features, number_of_planes
+from l4t_jax.agents.students.ways import BITS_OF_A_WAY
 from l4t_jax.envs import get_task
 from l4t_jax.envs.cells import BALL, BOX, DIR_X, DIR_Y, EMPTY_CODE, RED, WALL_CODE, code
+from l4t_jax.envs.dynamics import act
 from l4t_jax.envs.navix import make_env
-from l4t_jax.envs.state import MemoryMap
+from l4t_jax.envs.state import MemoryMap, State
 from l4t_jax.envs.visibility import know
-from l4t_jax.kernels import CPU
+from l4t_jax.kernels import CPU, REFERENCE
 
 
 def quarter_turn(memory: MemoryMap, size: int) -> MemoryMap:
@@ -63,8 +66,10 @@ def test_the_default_students_input_moves_with_the_world(rng):
     # What is unseen reaches to the map's edge, so its own share of the features differs; the rest may not.
     differing = np.flatnonzero((here != there).any(axis=0))
     rows, window, planes = 2 * len(RANGES), 7 * 7, number_of_planes(task)
-    assert here.shape[1] == rows * (planes - 2) + window * planes + 1 + sum(role.portable for role in task.objects)
-    of_unseen = {*range(rows), *range(rows * (planes - 2), rows * (planes - 2) + window)}
+    cells = rows * DISTANT + BITS_OF_A_WAY * (planes - 3)
+    carried = 1 + sum(role.portable for role in task.objects)
+    assert here.shape[1] == cells + window * planes + carried + len(EFFECTS)
+    of_unseen = {*range(rows), *range(cells, cells + window)}
     assert set(differing.tolist()) <= of_unseen and len(differing) > 0
 
 
@@ -72,8 +77,9 @@ def test_the_input_is_as_large_on_maps_of_any_size():
     shapes = set()
     for name in ("DoorKey-5x5", "DoorKey-8x8", "DoorKey-16x16"):
         task = get_task(name)
-        memory = know(make_env(task).initial(jax.random.key(0)))
-        shapes.add(ego_features(task, memory, 7, CPU).shape)
+        memory = jax.eval_shape(lambda key, task=task: know(make_env(task).initial(key)), jax.random.key(0))
+        found = jax.eval_shape(lambda memory, task=task: ego_features(task, memory, 7, CPU), memory)
+        shapes.add(found.shape)
     assert len(shapes) == 1
 
 
@@ -82,8 +88,34 @@ def test_things_that_no_object_names_are_seen_as_obstacles():
     env = make_env(task)
     state = env.initial(jax.random.key(0))
     x, y = (int(state.agent[i]) + step[int(state.agent[2])] for i, step in enumerate((DIR_X, DIR_Y)))
+    features = jax.jit(lambda memory: ego_features(task, memory, 7, CPU))
     seen = [
-        np.asarray(ego_features(task, know(state.replace(cells=state.cells.at[x, y].set(what))), 7, CPU))
+        np.asarray(features(know(state.replace(cells=state.cells.at[x, y].set(what)))))
         for what in (EMPTY_CODE, code(BALL, RED), code(BOX, RED), WALL_CODE)
     ]
-    assert (seen[0] != seen[1]).any() and (seen[1] == seen[2]).all() and (seen[1] == seen[3]).all()
+    cells, would_change = zip(*((one[: -len(EFFECTS)], one[-len(EFFECTS) :]) for one in seen), strict=True)
+    assert (cells[0] != cells[1]).any() and (cells[1] == cells[2]).all() and (cells[1] == cells[3]).all()
+    # walking on, picking up, dropping, toggling: onto floor, a ball, a box, a wall
+    assert [one.tolist() for one in would_change] == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]]
+
+
+def test_an_effect_is_what_the_action_would_change(random_known, rng):
+    memory = random_known(rng, (6, 9), 400, inside=False)
+    found = np.asarray(effects(Scene.of(get_task("DoorKey-8x8"), memory, REFERENCE)))
+
+    @jax.jit
+    @jax.vmap
+    def change(memory):
+        state = State(memory.cells, memory.cells > 0, memory.agent, memory.carrying, memory.pickup_position)
+
+        def changed(action):
+            after = act(state, jnp.int32(action), jnp.int32(0)).next_state
+            return jnp.stack([jnp.any(getattr(after, name) != getattr(state, name)) for name in SHOWN]).any()
+
+        return jnp.stack([changed(action) for action in EFFECTS])
+
+    np.testing.assert_array_equal(found, np.asarray(change(memory)).T)
+    assert (found.sum(axis=1) > 3).all()
+
+
+SHOWN = ("cells", "agent", "carrying")
