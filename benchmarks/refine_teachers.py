@@ -1,10 +1,11 @@
 """What `teacher refine` gains: `python benchmarks/refine_teachers.py --gguf smollm2=PATH.gguf`.
 
-Two kinds of teachers are refined on each task: the table that a small LLM gives, by that LLM; and the task's own table
-with half of its states wrong, by each small LLM and by one that knows (the task's own table answers for it). The LLMs
-run in llama.cpp's server (package xllamacpp), on one thread. Success is measured on test levels, which play no part in
-refining. One result a file under `--out`; what is there is not run again, and answers are kept, so the command can be
-stopped at any time. The result is `results/refined-teachers.json` with a table beside it.
+Three kinds of teachers are refined on each task: the table that a small LLM gives, by that LLM; the task's own table
+with half of its states wrong, by each small LLM and by one that knows (the task's own table answers for it); and the
+task's own table as it is, by each small LLM. The LLMs run in llama.cpp's server (package xllamacpp), on one thread.
+Success is measured on test levels, which play no part in refining. One result a file under `--out`; what is there is
+not run again, and answers are kept, so the command can be stopped at any time. The result is
+`results/refined-teachers.json` with a table beside it.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Settings:
     """Answers drawn for each question."""
     questions: int = 16
     """Questions of a refinement, at most."""
-    starts: tuple[str, ...] = ("corrupted", "recorded")
+    starts: tuple[str, ...] = ("corrupted", "recorded", "own")
     """Teachers that are refined."""
     minutes: float = 1e9
     """Nothing new is begun after this time."""
@@ -125,8 +126,10 @@ class Bench:
         cache, recording, ledger = Cache(Path(settings.out) / "answers"), Ledger(), Ledger()
         if start == "recorded":
             content = asking.record(task, backend, ask, cache, _tell, ledger=recording)
-        else:
+        elif start == "corrupted":
             content = corrupt.corrupt(file.shipped(task), task, 0.5, seed=0)
+        else:
+            content = file.shipped(task)
         asker = Asker(task, backend, ask, cache, _tell, ledger)
         began = time.perf_counter()
         refined = Refiner(asker, self.trials.decide, self.trials.confirm, How(questions=settings.questions)).refine(
@@ -135,7 +138,8 @@ class Bench:
         seconds = time.perf_counter() - began
         (how,) = refined["source"]["refined"]
         return dict(
-            before=self.success(content), after=self.success(refined), validation=how["success"],
+            before=self.success(content), after=self.success(refined), own=self.success(file.shipped(task)),
+            validation=how["success"],
             confirmed=how["confirmed"], fell_back=how["fell_back"], questions=len(how["states"]),
             kept=sum(one["kept"] for one in how["states"]), calls=ledger.calls + ledger.cached,
             tokens_in=ledger.tokens_in, tokens_out=ledger.tokens_out,
@@ -192,17 +196,16 @@ def _said(settings: Settings) -> dict[str, Any]:
 
 def table(settings: Settings, runs: list[dict[str, Any]]) -> str:
     """One line a refinement, in the order of the tasks."""
-    lines = [
-        "| task | teacher | refined by | success before (95 %) | after (95 %) | questions | changed | calls |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    columns = ("task", "teacher", "refined by", "success before (95 %)", "after (95 %)", "the task's own", "questions",
+               "kept", "calls")  # fmt: skip
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     order = {name: at for at, name in enumerate(settings.tasks)}
     for one in sorted(runs, key=lambda one: (order.get(one["task"], 99), one["start"], one["llm"])):
-        start = "half of its states wrong" if one["start"] == "corrupted" else f"recorded from {one['llm']}"
+        start = {"corrupted": "half of its states wrong", "own": "the task's own"}.get(one["start"], "the LLM's table")
         before, after = (_interval(one[when], settings.levels * settings.test_parts) for when in ("before", "after"))
         lines.append(
-            f"| {one['task']} | {start} | {one['llm']} | {before} | {after} | {one['questions']} | {one['kept']} | "
-            f"{one['calls']} |"
+            f"| {one['task']} | {start} | {one['llm']} | {before} | {after} | {one['own']:.3f} | {one['questions']} | "
+            f"{one['kept']} | {one['calls']} |"
         )
     return "\n".join([*lines, ""])
 

@@ -36,7 +36,7 @@ class Trials:
         task: the task.
         levels: number of levels of a trial.
         seed: of the actions; every trial on the same levels uses the same random numbers.
-        plans: most plans a state of any teacher to be played.
+        plans: plans a state that tables have room for; the least probable of others are left out.
     """
 
     def __init__(self, task: Task, levels: int, seed: int = 0, plans: int = LEAST_PLANS) -> None:
@@ -78,6 +78,10 @@ class Trials:
         table = file.to_table(self.task, content)
         rows = len(symbolic.enumerate_states(self.task)) + 1
         plans, probability, row = np.asarray(table.plans), np.asarray(table.probability), np.asarray(table.row)
+        order = np.argsort(-probability, axis=1, kind="stable")[:, : self._plans]
+        plans = np.take_along_axis(plans, order[..., None], axis=1)
+        probability = np.take_along_axis(probability, order, axis=1)
+        probability = probability / np.maximum(probability.sum(axis=1, keepdims=True), 1e-9)
         have, most, longest = plans.shape
         codes = np.full((rows, self._plans, MOST_STEPS), NOOP_CODE, np.int32)
         codes[: have - 1, :most, :longest] = plans[:-1, :, :MOST_STEPS]

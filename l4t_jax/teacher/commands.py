@@ -158,7 +158,7 @@ class Refine(Asking):
         backend = open_backend(self.teacher, task, Options.of(self))
         asker = Asker(task, backend, self.how(), self.answers(), _tell, Ledger.of(self))
         most = max((len(state["plans"]) for state in content["states"]), default=1)
-        trials = Trials(task, self.levels, plans=max(most, self.samples))
+        trials = Trials(task, self.levels, plans=min(MOST_PLANS, max(most, self.samples)))
         how = How(self.questions, self.least, self.plans)
         refined = Refiner(asker, trials.decide, trials.confirm, how, worth).refine(content)
         file.save(refined, out)
@@ -282,6 +282,9 @@ class Diff:
             for plan, d in sorted(change.items(), key=lambda item: -abs(item[1]))[: self.most]:
                 if abs(d) > 5e-5:
                     print(f"  {p.get(plan, 0.0):6.3f} -> {q.get(plan, 0.0):6.3f}  {plan}")
+
+
+MOST_PLANS = 64  # of a state, in a trial; a table with more takes long to compile
 
 
 def entropy(probabilities: list[float]) -> float:
