@@ -13,7 +13,7 @@ COMMANDS = {
     "run": ("l4t_jax.run", "train students under a teacher, and evaluate both on held-out levels"),
     "evaluate": ("l4t_jax.evaluate", "evaluate a saved run's students again"),
     "export": ("l4t_jax.export", "write a saved student as one file that acts without this package"),
-    "play": ("l4t_jax.play", "write a page in which a saved student plays beside its teacher"),
+    "play": ("l4t_jax.play.__main__", "write a page in which a saved student plays beside its teacher"),
     "teacher": ("l4t_jax.teacher.__main__", "record, show, evaluate or compare teachers"),
     "tasks": ("l4t_jax.tasks", "list the tasks"),
 }

@@ -68,7 +68,7 @@ SMALL = {
     "python benchmarks/peers.py": "--num-envs 8 --num-steps 8 --rounds 2 --only l4t_env,navix_env --out out",
     "python benchmarks/time_to_result.py": f"--repeats 1 --more='{TINY}' --out out",
     "python benchmarks/weak_teachers.py": "--steps 4096 --seeds 2 --out out",
-    "python benchmarks/player_parity.py": "--episodes 4",
+    "python benchmarks/play_parity.py": "--episodes 4",
     "python benchmarks/minigrid_simulator.py": "--tasks SimpleDoorKey --levels 8 --out out.json",
     "for i in 0 1; do": TINY,
 }

@@ -34,8 +34,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("saved",),
     ("student", "fine_tuning", "interfaces.gym_envs"),
-    ("player", "api"),
-    ("run", "evaluate", "export", "play", "tasks", "teacher.commands", "teacher.__main__"),
+    ("play", "api"),
+    ("run", "evaluate", "export", "play.__main__", "tasks", "teacher.commands", "teacher.__main__"),
     ("__main__",),
 )
 # Jittable code, and what has neither files nor clocks. The others are host modules, but for NEUTRAL.

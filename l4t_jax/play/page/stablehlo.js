@@ -1,4 +1,4 @@
-// Runs the programs that `player/stablehlo.py` writes: StableHLO operations on typed arrays.
+// Runs the programs that `play/stablehlo.py` writes: StableHLO operations on typed arrays.
 //
 // `StableHLO.link(program)` makes a function of {input name: typed array} that gives {output name: typed array}. Arrays
 // are flat, the last axis fastest; nobody may write into one that was passed in or came out, as results may share memory.

@@ -1,6 +1,6 @@
 """Whether the player's page plays as JAX does: the same levels and random numbers, compared step by step.
 
-    python benchmarks/player_parity.py RUN ... --episodes 1000 --engine node
+    python benchmarks/play_parity.py RUN ... --episodes 1000 --engine node
 
 Half of the episodes of each run are its student's, half its teacher's; a fifth of each take the most probable action.
 The page's code runs in node or in a headless Chromium. Every action and every state must be equal (states by a 32-bit
@@ -36,10 +36,10 @@ from l4t_jax.evaluation.playing import choose, teacher_policy
 from l4t_jax.files import dumps
 from l4t_jax.kernels import for_platform
 from l4t_jax.parallel import per_env_bits, per_env_keys
-from l4t_jax.player import game as games
-from l4t_jax.player import stablehlo
-from l4t_jax.player.game import Game
-from l4t_jax.player.webpage import ENGINE
+from l4t_jax.play import game as games
+from l4t_jax.play import stablehlo
+from l4t_jax.play.game import Game
+from l4t_jax.play.webpage import ENGINE
 
 HERE = Path(__file__).parent
 PAGE = Path(games.__file__).parent / "page"
@@ -85,7 +85,7 @@ def chromium_program() -> str | None:
 
 def script() -> str:
     """The page's code without what shows it, and this check's own."""
-    return "\n".join(path.read_text() for path in (*(PAGE / name for name in ENGINE), HERE / "player_parity.js"))
+    return "\n".join(path.read_text() for path in (*(PAGE / name for name in ENGINE), HERE / "play_parity.js"))
 
 
 def in_node(program: str, work: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class Traces:
 
 
 def hashes(state: Any) -> np.ndarray:
-    """`hashOf` of player_parity.js, of states with leading axes (T, N)."""
+    """`hashOf` of play_parity.js, of states with leading axes (T, N)."""
     leaves = stablehlo.named_leaves(dict(state=state))
     found = np.full(state.agent.shape[:2], 0x811C9DC5, np.uint32)
     for name in sorted(leaves):
@@ -282,7 +282,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str]) -> int:
-    command = commandline.parse(Command, argv, "python benchmarks/player_parity.py", DESCRIPTION)
+    command = commandline.parse(Command, argv, "python benchmarks/play_parity.py", DESCRIPTION)
     program = dict(node=node_program, chromium=chromium_program)[command.engine]()
     if program is None:
         raise OptionError(f"there is no {command.engine} on this machine")

@@ -1,4 +1,4 @@
-// Plays episodes with a game's programs (`player/programs.py`). Knows nothing of pages, so that node runs it too.
+// Plays episodes with a game's programs (`play/programs.py`). Knows nothing of pages, so that node runs it too.
 "use strict";
 
 /** A game's programs, parameters and levels, ready to run. */

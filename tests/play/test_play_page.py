@@ -13,9 +13,9 @@ from small_runs import saved_run
 
 from l4t_jax.abstraction import symbolic
 from l4t_jax.envs import get_task
-from l4t_jax.play import main, play
-from l4t_jax.player import webpage
-from l4t_jax.player.game import as_data, open_game
+from l4t_jax.play import play, webpage
+from l4t_jax.play.__main__ import main
+from l4t_jax.play.game import as_data, open_game
 from l4t_jax.reporting.pictures import plan_words
 from l4t_jax.teacher import file
 

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import player_parity
+import play_parity
 import pytest
 from jax import lax
 
 from l4t_jax.errors import ConfigError
-from l4t_jax.player import stablehlo
+from l4t_jax.play import stablehlo
 
 RNG = np.random.default_rng(0)
 RUN = """
@@ -179,7 +179,7 @@ def on_dict(function: Callable[..., Any]) -> Callable[[dict[str, Any]], dict[str
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    program = player_parity.node_program()
+    program = play_parity.node_program()
     if program is None:
         pytest.skip("there is no node on this machine")
     return program
@@ -192,7 +192,7 @@ def test_the_interpreter_gives_what_jax_gives(node: str) -> None:
         wanted[name] = stablehlo.named_leaves(jax.jit(on_dict(function))(inputs))
         data = {key: stablehlo.encoded(value) for key, value in inputs.items()}
         work[name] = dict(program=stablehlo.lower(on_dict(function), inputs), inputs=data)
-    code = player_parity.script() + RUN
+    code = play_parity.script() + RUN
     done = subprocess.run([node, "-e", code], input=json.dumps(work), text=True, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

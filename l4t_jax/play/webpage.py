@@ -17,7 +17,7 @@ from l4t_jax import files
 from l4t_jax.envs import cells
 from l4t_jax.envs.cells import ACTIONS, COLOURS
 from l4t_jax.errors import RunFolderError
-from l4t_jax.player.game import Game, as_data
+from l4t_jax.play.game import Game, as_data
 from l4t_jax.reporting import render
 
 ENGINE = ("arrays.js", "elements.js", "operations.js", "stablehlo.js", "game.js")  # what plays: also for node
@@ -61,9 +61,9 @@ def text(games: Sequence[dict[str, Any]]) -> str:
     import jinja2
     from markupsafe import Markup
 
-    folder = resources.files("l4t_jax.player") / "page"
+    folder = resources.files("l4t_jax.play") / "page"
     pages = jinja2.Environment(
-        loader=jinja2.PackageLoader("l4t_jax.player", "page"), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("l4t_jax.play", "page"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     packed = gzip.compress(files.dumps(list(games)).encode(), mtime=0)
     names = ", ".join(game["name"] for game in games)

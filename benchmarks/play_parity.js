@@ -1,4 +1,4 @@
-// Plays given episodes with the page's own code and prints what happened: see player_parity.py.
+// Plays given episodes with the page's own code and prints what happened: see play_parity.py.
 "use strict";
 
 /** A hash (FNV-1a) of the bytes of a state, leaf after leaf in the order of their names. */

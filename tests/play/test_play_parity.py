@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import player_parity
+import play_parity
 import pytest
-from player_parity import Engine
+from play_parity import Engine
 from small_runs import saved_run
 
-from l4t_jax.player.game import Game, open_game
+from l4t_jax.play.game import Game, open_game
 
 
 @pytest.fixture(scope="module", params=["node", pytest.param("chromium", marks=pytest.mark.slow)])
 def engine(request: pytest.FixtureRequest) -> Engine:
-    programs = dict(node=player_parity.node_program, chromium=player_parity.chromium_program)
-    plays = dict(node=player_parity.in_node, chromium=player_parity.in_chromium)
+    programs = dict(node=play_parity.node_program, chromium=play_parity.chromium_program)
+    plays = dict(node=play_parity.in_node, chromium=play_parity.in_chromium)
     program = programs[request.param]()
     if program is None:
         pytest.skip(f"there is no {request.param} on this machine")
@@ -50,7 +50,7 @@ def agrees(results: list[dict[str, Any]], episodes: int) -> int:
 # Moving obstacles draw random numbers in the page's own program.
 def test_a_few_episodes_agree_in_every_step(engine: Engine, folder: Path) -> None:
     game = game_of(folder, "Dynamic-Obstacles-5x5")
-    assert agrees(player_parity.check(game, 12, engine), 12) > 50
+    assert agrees(play_parity.check(game, 12, engine), 12) > 50
 
 
 @pytest.mark.slow
@@ -68,16 +68,16 @@ def test_a_thousand_episodes_agree(
 ) -> None:
     """A tenth of them each."""
     game = game_of(folder, task, student, observation)
-    assert agrees(player_parity.check(game, 100, engine), 100) > 500
+    assert agrees(play_parity.check(game, 100, engine), 100) > 500
 
 
 HALF = np.log([0.5, 0.25, 0.25, 1e-9, 1e-9, 1e-9, 1e-9]).astype(np.float32)
 LEFT, BORDER = 0x10000000, 0x80000000  # random words: a sixteenth, which draws left, and a half, its border to right
 
 
-def traces_of(bits: list[int], action: list[int]) -> player_parity.Traces:
+def traces_of(bits: list[int], action: list[int]) -> play_parity.Traces:
     """One episode of two steps, as JAX would have played it."""
-    return player_parity.Traces(
+    return play_parity.Traces(
         bits=np.array(bits, np.uint32)[:, None], keys=np.zeros((2, 1, 2), np.uint32),
         logits=np.stack([HALF, HALF])[:, None],
         action=np.array(action)[:, None], reward=np.array([[0.0], [0.5]], np.float32),
@@ -97,7 +97,7 @@ def traces_of(bits: list[int], action: list[int]) -> player_parity.Traces:
 )
 def test_a_difference_is_found(other: dict[str, Any], said: list[str]) -> None:
     page = dict(actions=[0, 0], rewards=[0.0, 0.5], hashes=[1, 2, 3], logits=[HALF.tolist()] * 2)
-    found = player_parity.compared(traces_of([LEFT, LEFT], [0, 0]), np.zeros(1, bool), [page | other])
+    found = play_parity.compared(traces_of([LEFT, LEFT], [0, 0]), np.zeros(1, bool), [page | other])
     assert [one["what"] for one in found["differences"]] == said
     assert found["near_ties_taken_otherwise"] == 0
 
@@ -105,8 +105,8 @@ def test_a_difference_is_found(other: dict[str, Any], said: list[str]) -> None:
 def test_a_near_tie_is_counted_and_ends_the_comparison() -> None:
     """At the border JAX took right; a page that takes left there, and then sees other states, is not wrong."""
     page = dict(actions=[0, 0], rewards=[0.0, 0.0], hashes=[1, 2, 9], logits=[HALF.tolist()] * 2)
-    found = player_parity.compared(traces_of([LEFT, BORDER], [0, 1]), np.zeros(1, bool), [page])
+    found = play_parity.compared(traces_of([LEFT, BORDER], [0, 1]), np.zeros(1, bool), [page])
     assert (found["differences"], found["near_ties_taken_otherwise"], found["steps"]) == ([], 1, 1)
-    assert player_parity.margins(HALF[None], np.array([BORDER], np.uint32), np.zeros(1, bool)) < 1e-6
-    assert player_parity.margins(HALF[None], np.array([LEFT], np.uint32), np.zeros(1, bool)) == pytest.approx(0.4375)
-    assert player_parity.margins(HALF[None], np.array([LEFT], np.uint32), np.ones(1, bool)) == pytest.approx(0.25)
+    assert play_parity.margins(HALF[None], np.array([BORDER], np.uint32), np.zeros(1, bool)) < 1e-6
+    assert play_parity.margins(HALF[None], np.array([LEFT], np.uint32), np.zeros(1, bool)) == pytest.approx(0.4375)
+    assert play_parity.margins(HALF[None], np.array([LEFT], np.uint32), np.ones(1, bool)) == pytest.approx(0.25)

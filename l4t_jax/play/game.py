@@ -20,8 +20,8 @@ from l4t_jax.abstraction import symbolic
 from l4t_jax.envs import Task
 from l4t_jax.envs.levels import heldout_levels, shares_levels
 from l4t_jax.envs.state import State
-from l4t_jax.player import stablehlo
-from l4t_jax.player.programs import environment, layout_of, programs
+from l4t_jax.play import stablehlo
+from l4t_jax.play.programs import environment, layout_of, programs
 from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.pictures import plan_words
 from l4t_jax.student import Student, load_student
