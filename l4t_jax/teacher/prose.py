@@ -77,6 +77,10 @@ _ANY_TAG = re.compile(rf"</?(?:{_TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _ITEM_TAG = re.compile(r"<(?:li|step|action|skill|item|task|move)[\s_]?\d*((?:\s[^<>]*?)?)/?>", re.IGNORECASE)
 _CLOSING_TAG = re.compile(r"</[\w ]{1,30}>")
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+_COMMENT = re.compile(r"(?<=\S)\s+(?:#|//)\s.*$")
+_YAML = re.compile(
+    r"(?m)^([ \t]*-[ \t]*)(?:skill|action|name)[ \t]*:([^\n]*)\n[ \t]+(?:object|target|arguments?|args)[ \t]*:"
+)
 _EMPHASIS = re.compile(r"\*\*(.+?)\*\*|\"(.+?)\"|“(.+?)”|`(.+?)`|(?<!\w)'(.+?)'(?!\w)|(?<!\*)\*([^*\n]+)\*(?!\*)")
 
 
@@ -121,6 +125,7 @@ def _unwrapped(text: str) -> str:
     text = _ITEM_TAG.sub(lambda tag: "\n- " + " ".join(re.findall(r"[\"']([^\"']*)[\"']", tag.group(1))), text)
     text = _CLOSING_TAG.sub(" ", _ANY_TAG.sub("\n", text))
     text = re.sub(r"\n\s*action input\s*:", " ", text, flags=re.IGNORECASE)
+    text = _YAML.sub(r"\1\2", text)  # "- skill: go_to" and "object: key" in two lines
     return "\n".join(line for line in text.split("\n") if not line.strip().startswith("```"))
 
 
@@ -128,7 +133,7 @@ def _lines(text: str) -> list[_Line]:
     """The lines with text, with their indentation and whether they are list items."""
     found = []
     for line in text.split("\n")[:MOST_LINES]:
-        line = line.expandtabs(4).rstrip()
+        line = _COMMENT.sub("", line.expandtabs(4)).rstrip()
         own = _OWN_SIDE.match(line)
         line = line[own.end() :] if own else line
         match = _ITEM.match(line) or _LETTER.match(line)

@@ -32,6 +32,8 @@ _TALK_FIELDS = re.compile(
     r"|index|status|order|number|probab|score|context|critique|memory|summary|error|message|justif|sees|holds|expected"
     r"|precondition|effect|priority|type"
 )
+# Between two values: tags of calls, code fences, numbers of a list.
+_GAP = re.compile(r"(?:[\s,;]|</?\w{1,30}>|```(?:json)?|\d{1,2}[.)]\s|[-*]\s|(?:and|then)\s)*(?=[\[{])")
 _NUMBERED = re.compile(r"(?:step|action|skill|task|move|subgoal|s)?_?(\d{1,3})")
 _ORDINALS = ("first", "second", "third", "fourth", "then", "next", "finally", "last")
 
@@ -76,7 +78,7 @@ def fragments(text: str, reader: Reads) -> list[Fragment]:
 
 def _next_value(text: str, at: int) -> int:
     """The position where the next value starts; the end of the text if there is none."""
-    gap = re.compile(r"[\s,;]*(?=[\[{])").match(text, at)
+    gap = _GAP.match(text, at)
     return gap.end() if gap is not None else len(text)
 
 
