@@ -29,7 +29,7 @@ def teacher_labels(
     kernel: Kernels,
     mesh_axis: str | None = None,
     seed_axis: str | None = None,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
     """Labels for every step of a rollout, and what there is to report.
 
     Args:
@@ -43,27 +43,30 @@ def teacher_labels(
         mesh_axis, seed_axis: names of the axes this runs under (`algorithms.Axes`).
 
     Returns:
-        Labels `float32[T, N, 7]`, rows of zeros where the teacher knows nothing or was not asked; and metrics:
-        `unguided` `float32[]`, the share of steps without a label, and, for a table that grows, `met` `bool[S]`.
+        Labels `float32[T, N, 7]`, rows of zeros where the teacher knows nothing or was not asked; the symbolic states
+        `int32[T, N]`, 0 where it was not asked; and metrics: `unguided` `float32[]`, the share of steps without a
+        label, and, for a table that grows, `met` `bool[S]`.
     """
     # The same for all seeds: under `vmap` a condition that differs between them would run both branches.
     most = weight if seed_axis is None else cast(jax.Array, jax.lax.pmax(weight, seed_axis))
     env_steps = memory.carrying.shape
 
-    def ask() -> tuple[jax.Array, jax.Array | None]:
+    def ask() -> tuple[jax.Array, jax.Array, jax.Array | None]:
         said = teacher_output(task, table, memory, kernel)
         soft = said.distribution
         met = jnp.zeros(table.row.shape[0], bool).at[said.state].set(True) if table.grows else None
-        return soft if hard_key is None else one_action(hard_key, soft, env_id), met
+        return soft if hard_key is None else one_action(hard_key, soft, env_id), said.state, met
 
-    nothing = jnp.zeros((*env_steps, NUM_ACTIONS))
     none = jnp.zeros(table.row.shape[0], bool) if table.grows else None
-    labels, met = cast(tuple[jax.Array, jax.Array | None], jax.lax.cond(most > 0, ask, lambda: (nothing, none)))
+    nothing = jnp.zeros((*env_steps, NUM_ACTIONS)), jnp.zeros(env_steps, jnp.int32), none
+    labels, state, met = cast(
+        tuple[jax.Array, jax.Array, jax.Array | None], jax.lax.cond(most > 0, ask, lambda: nothing)
+    )
     unguided = parallel.mean(jnp.mean(jnp.sum(labels, axis=-1) < 0.5), mesh_axis)
     metrics = {"unguided": jnp.where(weight > 0, unguided, 0.0)}
     if met is not None:
         metrics["met"] = parallel.sum_of(met, mesh_axis) > 0
-    return labels, metrics
+    return labels, state, metrics
 
 
 def one_action(key: jax.Array, distribution: jax.Array, env_id: jax.Array) -> jax.Array:

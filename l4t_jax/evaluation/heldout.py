@@ -191,10 +191,18 @@ class Evaluator:
         ]
         return _join(jax.device_get(parts), number)
 
-    def others(self, seed: int, split: str, number: int) -> tuple[Episodes, Episodes | None]:
-        """Plays the random policy and the teacher (None without one) in the same way; leading axis `number`."""
+    def others(
+        self, seed: int, split: str, number: int, table: TeacherTable | None = None
+    ) -> tuple[Episodes, Episodes | None]:
+        """Plays the random policy and the teacher (None without one) in the same way; leading axis `number`.
+
+        Args:
+            seed, split, number: as for `students`.
+            table: of the teacher, if it is not the evaluator's own; of the same shapes.
+        """
+        table = self.table if table is None else table
         parts = [
-            self._compiled["others"](self.table, np.int32(seed), np.int32(KEYS.index(split)), np.int32(i), levels)
+            self._compiled["others"](table, np.int32(seed), np.int32(KEYS.index(split)), np.int32(i), levels)
             for i, levels in enumerate(self._chunks(split, number))
         ]
         parts = jax.device_get(parts)

@@ -16,7 +16,7 @@ from l4t_jax import commandline, files
 from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.config import PRESETS, Config
 from l4t_jax.evaluation import intervals
-from l4t_jax.reporting import pictures, run_folder
+from l4t_jax.reporting import advice, pictures, run_folder
 from l4t_jax.reporting.result import Result
 
 NAME = "report.html"
@@ -117,14 +117,16 @@ def _teacher(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     content = run_folder.read(path)
+    learned = advice.of_run(folder) or [None] * len(content["states"])
     states = []
-    for state in content["states"]:
+    for state, worth in zip(content["states"], learned, strict=True):
         plans = []
         for plan in sorted(state["plans"], key=lambda plan: -plan["p"]):
             words = ", then ".join(" ".join(step).replace("_", " ") for step in plan["skills"] if step != ["noop"])
             plans.append(dict(p=plan["p"], words=words or "nothing"))
-        states.append(dict(sentence=Symbolic(tuple(state["sees"]), state["holds"]).sentence, plans=plans))
-    return dict(about=content.get("about", ""), states=states)
+        sentence = Symbolic(tuple(state["sees"]), state["holds"]).sentence
+        states.append(dict(sentence=sentence, plans=plans, worth=None if worth is None else advice.in_words(worth)))
+    return dict(about=content.get("about", ""), states=states, learned=learned[:1] not in ([], [None]))
 
 
 def _made(summary: dict[str, Any]) -> list[tuple[str, str]]:

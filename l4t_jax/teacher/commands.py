@@ -17,7 +17,7 @@ from l4t_jax.envs import Task, get_task
 from l4t_jax.errors import ConfigError, RunFolderError, TeacherFileError, UnknownTask
 from l4t_jax.evaluation.teachers import evaluate_teacher
 from l4t_jax.evaluation.trials import Trials
-from l4t_jax.reporting import run_folder
+from l4t_jax.reporting import advice, run_folder
 from l4t_jax.teacher import file
 from l4t_jax.teacher.backends import Options, open_backend
 from l4t_jax.teacher.cache import Cache, default_folder
@@ -194,7 +194,8 @@ class Show:
     """Prints a teacher in readable form: states, plans, probabilities, entropy, unusable answers."""
 
     teacher: str = dataclasses.field(default="SimpleDoorKey", metadata={"positional": True})
-    """A teacher file, or the name of a task with a teacher of its own."""
+    """A teacher file, the folder of a run, or the name of a task with a teacher of its own. Of a run, each state shows
+    what its advice was worth to the student."""
     imports: tuple[str, ...] = ()
     """A Python file or a module of yours that registers tasks; may be repeated."""
     most: int = 8
@@ -206,8 +207,11 @@ class Show:
         print(f"{name}: {content['task']}, {content['made']}. {content.get('about', '')}")
         for key, value in (content.get("source") or {}).items():
             print(f"  {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
-        for state in content["states"]:
-            print(f"\n{_sentence(state)}   {_counts(state)}")
+        folder = Path(self.teacher)
+        learned = (advice.of_run(folder) if folder.is_dir() else None) or [None] * len(content["states"])
+        for state, worth in zip(content["states"], learned, strict=True):
+            said = "" if worth is None else f", {advice.in_words(worth)}"
+            print(f"\n{_sentence(state)}   {_counts(state)}{said}")
             for entry in state["plans"][: self.most]:
                 print(f"  {entry['p']:7.4f}  {_written(entry)}")
             rest = state["plans"][self.most :]
@@ -295,6 +299,8 @@ def entropy(probabilities: list[float]) -> float:
 def _read(name: str) -> tuple[dict[str, Any], str]:
     """The teacher file at a path or `file:PATH`, or the teacher of the named task; and its name."""
     path = name.removeprefix("file:")
+    if (Path(path) / run_folder.TEACHER).is_file():
+        return file.load(Path(path) / run_folder.TEACHER), path
     if Path(path).exists() or name.startswith("file:"):
         return file.load(path), path
     try:

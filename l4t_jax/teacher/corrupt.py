@@ -1,6 +1,6 @@
 """Changes teacher files on purpose, to measure how much a student depends on its teacher's quality.
 
-Host module. Both functions return new content and do not change their argument.
+Host module. The functions return new content and do not change their argument.
 """
 
 from __future__ import annotations
@@ -49,6 +49,31 @@ def corrupt(content: dict[str, Any], task: Task, probability: float, seed: int) 
     return _changed(
         content, states, f"Corrupted on purpose: in {replaced} of {len(states)} states one random plan.", corrupted=how
     )
+
+
+def permuted(content: dict[str, Any], task: Task, seed: int) -> dict[str, Any]:
+    """A placebo: the plans of the symbolic states, permuted among the states.
+
+    So the plans are as many and as varied as before, and say nothing about the state. A step that names an object which
+    is not known in its new state becomes a noop.
+
+    Args:
+        content: of a teacher file.
+        task: has the skills and objects of the plans.
+        seed: of the permutation.
+    """
+    steps = {key: set(possible) for key, possible in _steps(task).items()}
+    order = np.random.default_rng(seed).permutation(len(content["states"]))
+    states = []
+    for state, index in zip(content["states"], order, strict=True):
+        source = content["states"][index]
+        possible = steps.get((tuple(state["sees"]), state["holds"]), set())
+        plans = [
+            {**plan, "skills": [step if tuple(step) in possible else ["noop"] for step in plan["skills"]]}
+            for plan in source["plans"]
+        ]
+        states.append({**source, "sees": state["sees"], "holds": state["holds"], "plans": plans})
+    return _changed(content, states, "A placebo: the plans are permuted among the states.", permuted={"seed": seed})
 
 
 def decided(content: dict[str, Any]) -> dict[str, Any]:

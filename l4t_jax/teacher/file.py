@@ -254,7 +254,11 @@ def pack_table(task: Task, rows: dict[int, list[tuple[float, list[int]]]]) -> Te
             codes[row, i, : len(steps)] = steps
             probability[row, i] = p / total
     return TeacherTable(
-        row=jnp.asarray(row_of), plans=jnp.asarray(codes), probability=jnp.asarray(probability), success=jnp.float32(1)
+        row=jnp.asarray(row_of),
+        plans=jnp.asarray(codes),
+        probability=jnp.asarray(probability),
+        success=jnp.float32(1),
+        follow=jnp.float32(1),
     )
 
 

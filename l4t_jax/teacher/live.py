@@ -74,6 +74,7 @@ class LiveTeacher:
             plans=jnp.asarray(self._codes),
             probability=jnp.asarray(self._probability),
             success=jnp.float32(1),
+            follow=jnp.float32(1),
             grows=True,
         )
 

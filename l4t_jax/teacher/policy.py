@@ -30,6 +30,8 @@ class TeacherTable(struct.PyTreeNode):
         success: `float32[]` the teacher's own success, by which the distillation weight is annealed
             (`losses.adaptive_coefficient`); 0 if it is not significantly better than a random policy, 1 if it was not
             measured.
+        follow: `float32[]` the share of the plans' action in a label; the rest is spread evenly over all actions. 1 but
+            for a teacher that does better so (`training.first_trust`).
         grows: static; the host adds rows between blocks, so the metrics must say which states were met.
     """
 
@@ -37,6 +39,7 @@ class TeacherTable(struct.PyTreeNode):
     plans: jax.Array
     probability: jax.Array
     success: jax.Array | float = 1.0
+    follow: jax.Array | float = 1.0
     grows: bool = struct.field(pytree_node=False, default=False)
 
 
@@ -94,7 +97,8 @@ def teacher_output(
 ) -> TeacherOutput:  # fmt: skip
     """The soft label: the mixture of the plans' actions, weighted by the plans' probabilities.
 
-    A hard label is a sample from this mixture, which is the same as sampling a plan and taking its action.
+    A hard label is a sample from this mixture, which is the same as sampling a plan and taking its action. With a
+    `follow` below 1, the mixture with actions at random.
     """
     found = skill_actions(task, memory, kernel)
     row = table.row[found.state]
@@ -104,4 +108,6 @@ def teacher_output(
     for plan in range(actions.shape[-1]):  # on a CPU a sum over the axis of plans takes ten times as long
         chosen = actions[..., plan, None] == jnp.arange(NUM_ACTIONS)
         distribution = distribution + jnp.where(chosen, weight[..., plan, None], 0.0)
+    spread = jnp.sum(weight, axis=-1, keepdims=True) * ((1.0 - table.follow) / NUM_ACTIONS)
+    distribution = table.follow * distribution + spread
     return TeacherOutput(distribution=distribution, state=found.state)

@@ -25,14 +25,16 @@ from l4t_jax.errors import DamagedCheckpoint, Diverged, Interrupted
 from l4t_jax.evaluation import intervals, level_file
 from l4t_jax.evaluation.heldout import Evaluator
 from l4t_jax.evaluation.playing import Episodes
-from l4t_jax.reporting import machine, pictures, run_folder, webpage
+from l4t_jax.reporting import advice, machine, pictures, run_folder, webpage
 from l4t_jax.reporting.progress import Progress
 from l4t_jax.reporting.result import Result
 from l4t_jax.reporting.run_folder import resume_command
 from l4t_jax.teacher import file as teacher_file
 from l4t_jax.teacher.live_log import LiveLog
+from l4t_jax.teacher.policy import TeacherTable
 from l4t_jax.training import checkpoint, programs
 from l4t_jax.training.best import BestParams
+from l4t_jax.training.first_trust import first_trust
 from l4t_jax.training.run_teacher import RunTeacher
 from l4t_jax.training.signals import Stop
 from l4t_jax.training.trainer import Trainer
@@ -104,13 +106,7 @@ class Run:
             teacher = None  # it was not asked yet, and knows nothing
         self.teacher_validation = None if teacher is None else intervals.averages(teacher)
         if self.table is not None and teacher is not None:
-            listen = intervals.better(teacher, random)
-            self.table = self.table.replace(success=np.float32(teacher.success.mean() if listen else 0.0))
-            if not listen and trainer.algorithm.follows_success(config):
-                self.progress.notice(
-                    f"the teacher succeeds on {teacher.success.mean():.3f} of the validation levels, no better than "
-                    f"the random policy ({random.success.mean():.3f}): it gets weight 0 (not so with `anneal=clock`)"
-                )
+            self._first_trust(self.table, teacher, random)
         if self.state is None:
             first = () if self._first is None else (self._first,)
             self.state = trainer.put(self._compiled["init"](np.int32(config.seed), *first))
@@ -140,6 +136,33 @@ class Run:
         if parallel.broadcast(self.stop.asked is not None):
             words = f"stopped after training; {resume_command(self.folder)} evaluates the student"
             raise Interrupted(words, self.stop.asked or signal.SIGTERM)
+
+    def _first_trust(self, table: TeacherTable, teacher: Episodes, random: Episodes) -> None:
+        """Decides how far the students follow the teacher at first, from what both achieve on the validation levels."""
+        config, follows = self.config, self.trainer.algorithm.follows_success(self.config)
+
+        def mixed(share: float) -> Episodes:
+            one = table.replace(follow=np.float32(share))
+            episodes = self.evaluator.others(config.seed, "validation", config.validation_levels, one)[1]
+            assert episodes is not None
+            return episodes
+
+        with self._timed("evaluate"):
+            first = first_trust(teacher, random, mixed if follows and config.trust == "state" else None)
+        self.table = table.replace(success=np.float32(first.success), follow=np.float32(first.follow))
+        if not follows:
+            return
+        alone = f"the teacher succeeds on {teacher.success.mean():.3f} of the validation levels"
+        if first.success == 0:
+            self.progress.notice(
+                f"{alone}, no better than the random policy ({random.success.mean():.3f}): it gets weight 0 (not so "
+                "with `anneal=clock`)"
+            )
+        elif first.follow < 1:
+            self.progress.notice(
+                f"{alone}, and on {first.success:.3f} with {1 - first.follow:.0%} of its actions at random: its labels "
+                "are mixed so (not so with `trust=run`)"
+            )
 
     def _restore(self) -> int:
         """Takes over the newest whole checkpoint, if there is one; the number of updates done."""
@@ -193,6 +216,9 @@ class Run:
                 env_steps_per_s=steps * self.seeds / self.seconds["train"],
             ),
         )
+        learned = trainer.algorithm.advice(self._kept.opt_state)
+        if learned is not None and self.teacher.content is not None and self.teacher.live is None:
+            record["advice"] = advice.by_state(trainer.task, self.teacher.content, learned)
         record = files.strict(record)
         self.records.append(record)
         self.best.keep(self._kept.params, record["validation"])

@@ -7,7 +7,7 @@ import pytest
 
 from l4t_jax.envs import get_task
 from l4t_jax.teacher import file
-from l4t_jax.teacher.corrupt import corrupt, decided
+from l4t_jax.teacher.corrupt import corrupt, decided, permuted
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.5, 1.0])
@@ -51,6 +51,23 @@ def test_about_a_share_of_the_states_is_replaced() -> None:
     ]
     # 60 x 24 draws at 0.25: standard error 0.011
     assert abs(float(np.mean(shares)) - 0.25) < 0.04
+
+
+@pytest.mark.parametrize("name", ["SimpleDoorKey", "ColoredDoorKey", "KeyCorridorS3R3"])
+def test_a_placebo_has_the_same_plans_in_other_states(name: str) -> None:
+    task = get_task(name)
+    before = file.shipped(task)
+    after = permuted(before, task, seed=1)
+    file.to_table(task, after)  # raises at a name that a state cannot know
+    assert "placebo" in after["about"] and after["source"]["permuted"] == {"seed": 1}
+    assert permuted(before, task, seed=1) == after != permuted(before, task, seed=2)
+    pairs = list(zip(before["states"], after["states"], strict=True))
+    assert all((a["sees"], a["holds"]) == (b["sees"], b["holds"]) for a, b in pairs)
+    assert sum(a["plans"] != b["plans"] for a, b in pairs) >= len(pairs) / 2
+    probabilities = [
+        sorted(plan["p"] for state in side for plan in state["plans"]) for side in zip(*pairs, strict=True)
+    ]
+    assert probabilities[0] == probabilities[1]
 
 
 def test_a_random_plan_names_colours_as_the_state_does() -> None:

@@ -21,6 +21,7 @@ from l4t_jax.agents.observations import Observation
 from l4t_jax.agents.policy import Policy, controlled_policy
 from l4t_jax.agents.rollout import Rollout
 from l4t_jax.agents.students import StudentNetwork
+from l4t_jax.agents.trust import Advice
 from l4t_jax.config import Config, Settings
 from l4t_jax.envs.navix import GridTask
 from l4t_jax.envs.task import Task
@@ -128,6 +129,10 @@ class Algorithm(abc.ABC):
             `distill_weight`, the teacher's weight, and `met` `bool[S]`, the symbolic states that a teacher that grows
             was asked for.
         """
+
+    def advice(self, kept: Any) -> Advice | None:
+        """What the teacher's advice has been worth, of what `init` or `update` gave; None where that is not learned."""
+        return None
 
     def policy(
         self, setup: Setup, params: Any, key: jax.Array, env_id: jax.Array, greedy: bool | jax.Array = False

@@ -19,9 +19,7 @@ class Distill(L4T):
     name, label, colour = "distill", "distillation alone", "#CC79A7"
     reward = 0.0
 
-    def distill_weight(
-        self, setup: Setup, progress: Progress, teacher_success: jax.Array | float = 1.0
-    ) -> jax.Array | float:
+    def linear(self, setup: Setup, progress: Progress) -> jax.Array | float:
         """1 throughout."""
         return jnp.float32(1)
 

@@ -11,7 +11,7 @@ import jax
 
 from l4t_jax.agents.algorithms.base import Algorithm, Axes, Progress, Setup
 from l4t_jax.agents.rollout import Rollout
-from l4t_jax.agents.update import Weights, make_batch, update
+from l4t_jax.agents.update import Batch, Weights, make_batch, update
 from l4t_jax.teacher.policy import TeacherTable
 
 
@@ -24,7 +24,16 @@ class PPO(Algorithm):
         self, setup: Setup, key: jax.Array, params: Any, kept: Any, rows: Rollout, env_id: jax.Array,
         table: TeacherTable | None, progress: Progress, axes: Axes,
     ) -> tuple[Any, Any, dict[str, jax.Array]]:  # fmt: skip
-        return learn(setup, key, params, kept, rows, None, env_id, reward=1.0, distill=0.0, mesh_axis=axes.mesh)
+        batch = batch_of(setup, rows, None, env_id, axes.mesh)
+        return learn(setup, key, params, kept, batch, reward=1.0, distill=0.0, mesh_axis=axes.mesh)
+
+
+def batch_of(
+    setup: Setup, rows: Rollout, labels: jax.Array | None, env_id: jax.Array, mesh_axis: str | None
+) -> Batch:  # fmt: skip
+    """A rollout as `learn` takes it, with the advantages of the run's settings; arguments as there."""
+    config = setup.config
+    return make_batch(rows, labels, env_id, config.gamma, config.gae_lambda, mesh_axis)
 
 
 def learn(
@@ -32,9 +41,7 @@ def learn(
     key: jax.Array,
     params: Any,
     opt_state: Any,
-    rows: Rollout,
-    labels: jax.Array | None,
-    env_id: jax.Array,
+    batch: Batch,
     reward: float,
     distill: jax.Array | float,
     mesh_axis: str | None,
@@ -45,9 +52,7 @@ def learn(
         setup: the run's.
         key: random key for the order of the minibatches.
         params, opt_state: before.
-        rows: the rollout, leading axes (T, N).
-        labels: of the teacher, `float32[T, N, 7]`, if any.
-        env_id: `int32[N]` the environments' own numbers.
+        batch: from `batch_of`.
         reward: weight of PPO's terms.
         distill: weight of the distillation loss, `float32[]`.
         mesh_axis: see `Axes`.
@@ -59,7 +64,6 @@ def learn(
     weights = Weights(
         reward=reward, distill=distill, entropy=config.entropy_coef, value=config.value_coef, clip=config.clip
     )
-    batch = make_batch(rows, labels, env_id, config.gamma, config.gae_lambda, mesh_axis)
     return update(
         setup.student, setup.optimizer, key, params, opt_state, batch, weights, config.epochs, config.minibatches,
         mesh_axis,

@@ -1,0 +1,64 @@
+"""What the teacher's advice was worth in each symbolic state, for `metrics.jsonl`, the report and `teacher show RUN`.
+
+Host module: numpy. The order is that of the teacher file's states.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l4t_jax.abstraction import symbolic
+from l4t_jax.agents.trust import Advice
+from l4t_jax.envs import Task
+from l4t_jax.reporting import run_folder
+
+
+def by_state(task: Task, content: dict[str, Any], advice: Advice) -> dict[str, list[Any]]:
+    """The sums of a run so far, over all its seeds, for each state of its teacher file.
+
+    Args:
+        task: of the run.
+        content: of the teacher file.
+        advice: numpy arrays, leading axis seeds.
+
+    Returns:
+        `steps` that were labelled there; `worth`, their mean gain (see `agents.trust`), and `trust`, the mean share of
+        the distillation weight that they got; the last two are None where there were no steps.
+    """
+    place = {(tuple(state["sees"]), state["holds"]): index for index, state in enumerate(content["states"])}
+    sums = np.zeros((3, len(place)))
+    totals = np.stack([np.asarray(x, np.float64) for x in (advice.total_steps, advice.total_gain, advice.total_trust)])
+    for number in symbolic.enumerate_states(task):
+        known, _ = symbolic.rename(task, symbolic.decode(task, number))
+        index = place.get((known.sees, known.holds))
+        if index is not None:
+            sums[:, index] += totals[:, :, number].sum(axis=1)
+    steps, gain, trust = sums
+
+    def mean(total: np.ndarray) -> list[float | None]:
+        return [round(float(x / n), 4) if n > 0 else None for x, n in zip(total, steps, strict=True)]
+
+    return dict(steps=steps.round().astype(int).tolist(), worth=mean(gain), trust=mean(trust))
+
+
+def of_run(folder: Path) -> list[dict[str, Any]] | None:
+    """What a run folder's last line of metrics says, a dict of `steps`, `worth` and `trust` for each state.
+
+    None where the run did not learn it.
+    """
+    if not (folder / run_folder.METRICS).is_file():
+        return None
+    found = next((line["advice"] for line in reversed(run_folder.read_records(folder)) if "advice" in line), None)
+    if found is None:
+        return None
+    return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+
+
+def in_words(state: dict[str, Any]) -> str:
+    """One state of `of_run`, as a report says it."""
+    if not state["steps"]:
+        return "not met"
+    return f"worth {state['worth']:+.2f}, trust {state['trust']:.2f}, {state['steps']:,} steps"

@@ -1,0 +1,61 @@
+"""How far a run follows its teacher at first: measured on the validation levels, before the first update.
+
+Host module, for `loop`. A teacher that is right in some states and wrong in others may never succeed alone: it walks to
+the key and then stands still. With some of its actions replaced by random ones it gets out of such a state by chance,
+and the states in which it is right still help. So a teacher that often fails is also played with a share of its
+actions, the others drawn evenly from all seven. The best share is what its labels say and what the student is compared
+with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from l4t_jax.evaluation import intervals
+from l4t_jax.evaluation.playing import Episodes
+
+SHARES = (0.75, 0.5, 0.25)  # of the teacher's actions, beside all of them
+GOOD = 0.9  # a teacher that succeeds as often is followed as it is
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstTrust:
+    """How a teacher is followed at first.
+
+    Attributes:
+        follow: the share of its actions in the labels.
+        success: what the teacher, followed so, achieves alone; 0 if that is no better than the random policy.
+    """
+
+    follow: float
+    success: float
+
+
+def first_trust(teacher: Episodes, random: Episodes, mixed: Callable[[float], Episodes] | None) -> FirstTrust:
+    """How far to follow a teacher.
+
+    Args:
+        teacher: its episodes on the validation levels, when it acts alone.
+        random: those of the random policy.
+        mixed: the teacher's with a share of its actions, the others at random; None to follow it wholly or not at all.
+
+    Returns:
+        The share 1 unless with another the success is significantly higher: the 95 % intervals do not overlap. The
+        same for its being better than the random policy.
+    """
+    found: Mapping[float, Episodes] = {1.0: teacher}
+    if mixed is not None and _success(teacher) < GOOD:
+        found = found | {share: mixed(share) for share in SHARES}
+    best = 1.0
+    for share, episodes in found.items():
+        if intervals.better(episodes, found[best]):
+            best = share
+    listen = intervals.better(found[best], random)
+    return FirstTrust(best, _success(found[best])) if listen else FirstTrust(1.0, 0.0)
+
+
+def _success(episodes: Episodes) -> float:
+    return float(np.mean(episodes.success))

@@ -1,0 +1,42 @@
+"""How far a teacher is followed at first: which share of its actions does best, and when none is any good."""
+
+from typing import Any
+
+import numpy as np
+
+from l4t_jax.evaluation.playing import Episodes
+from l4t_jax.training.first_trust import FirstTrust, first_trust
+
+
+def episodes(successes: int, levels: int = 512) -> Episodes:
+    won = np.arange(levels) < successes
+    return Episodes(success=won, reward=won.astype(np.float32), length=np.ones(levels, np.int32))  # pyright: ignore
+
+
+def followed(teacher: int, random: int, **mixed: int) -> FirstTrust:
+    """Successes of 512 of the teacher, of the random policy and with 0.75, 0.5 and 0.25 of the teacher's actions."""
+    asked: dict[float, int] = {0.75: mixed["most"], 0.5: mixed["half"], 0.25: mixed["some"]}
+    return first_trust(episodes(teacher), episodes(random), lambda share: episodes(asked[share]))
+
+
+def test_the_share_that_does_best_is_followed() -> None:
+    assert followed(40, 0, most=180, half=98, some=16) == FirstTrust(0.75, 180 / 512)
+    assert followed(0, 12, most=26, half=60, some=42) == FirstTrust(0.5, 60 / 512)
+
+
+def test_another_share_must_be_significantly_better() -> None:
+    # 300 of 512: 0.543 to 0.628; 320: 0.582 to 0.666; the intervals overlap.
+    assert followed(300, 0, most=320, half=310, some=200) == FirstTrust(1.0, 300 / 512)
+
+
+def test_a_teacher_that_helps_with_no_share_gets_no_weight() -> None:
+    assert followed(0, 12, most=4, half=10, some=14) == FirstTrust(1.0, 0.0)
+
+
+def test_a_good_teacher_is_not_mixed_and_without_shares_there_is_only_the_whole() -> None:
+    def never(share: float) -> Any:
+        raise AssertionError
+
+    assert first_trust(episodes(470), episodes(12), never) == FirstTrust(1.0, 470 / 512)
+    assert first_trust(episodes(40), episodes(0), None) == FirstTrust(1.0, 40 / 512)
+    assert first_trust(episodes(12), episodes(12), None) == FirstTrust(1.0, 0.0)
