@@ -30,7 +30,9 @@ AT_LEAST_1 = (
     "evaluations", "validation_levels", "heldout_levels",
 )  # fmt: skip
 ABOVE_0 = ("learning_rate", "clip", "max_grad_norm")
-NOT_BELOW_0 = ("save_every", "learning_rate_end", "entropy_coef", "value_coef", "distill_coef", "distill_floor")
+NOT_BELOW_0 = (
+    "save_every", "bonus", "learning_rate_end", "entropy_coef", "value_coef", "distill_coef", "distill_floor",
+)  # fmt: skip
 FROM_0_TO_1 = ("gamma", "gae_lambda", "greedy_share", "distill_fall", "distill_off")
 # Settings that do not decide what a run comes to.
 MAY_CHANGE = ("run_dir", "save_every", "devices", "wandb", "price", "max_calls", "max_cost")
@@ -106,6 +108,9 @@ class Config:
     """PPO's clipping range, of the policy ratio and of the value."""
     entropy_coef: float | None = None
     """Weight of the entropy bonus."""
+    bonus: float = 0.0
+    """Weight of an episodic count bonus, added to the reward while training: 1 / sqrt(n) at the n-th visit of a place
+    in an episode. 0: none. Returns are always the task's."""
     value_coef: float = 0.5
     """Weight of the value loss."""
     max_grad_norm: float = 0.5

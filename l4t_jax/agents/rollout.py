@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from l4t_jax.agents.bonus import visit
 from l4t_jax.agents.controllers import Controller, Primitive
 from l4t_jax.agents.observations import MAP, Observation
 from l4t_jax.envs.navix import GridTask, Outcome
@@ -35,6 +36,7 @@ class Envs(struct.PyTreeNode):
         carry: the student's, for N environments.
         env_id: `int32[N]` the environments' own numbers, from which their random numbers come.
         option_state: the controller's, such as the options under way.
+        visits: what the bonus counts, `bonus.no_visits`; empty without one.
     """
 
     env_state: State
@@ -43,6 +45,7 @@ class Envs(struct.PyTreeNode):
     carry: Any
     env_id: jax.Array
     option_state: Any = ()
+    visits: Any = ()
 
 
 class Rollout(struct.PyTreeNode):
@@ -55,7 +58,8 @@ class Rollout(struct.PyTreeNode):
         log_prob: `float32` of that choice, as it was made.
         value: `float32` V before the action.
         next_value: `float32` V of the state the action led to; of the true final state where truncated.
-        reward: `float32`.
+        reward: `float32` of the task.
+        bonus: `float32` for the place that the action led to (`agents.bonus`); None where there is none.
         success: `bool` the action ended the episode with success.
         age: `int32` steps taken in the episode before the action.
         terminated: `bool` the episode ended by itself.
@@ -80,6 +84,7 @@ class Rollout(struct.PyTreeNode):
     carry: Any
     option_boundary: jax.Array | None = None
     action_mask: jax.Array | None = None
+    bonus: jax.Array | None = None
     kept_memory: MemoryMap | None = None
     # flax's `field` has no types.
     observes_memory: bool = struct.field(pytree_node=False, default=True)  # pyright: ignore[reportUnknownVariableType]
@@ -90,7 +95,9 @@ class Rollout(struct.PyTreeNode):
         return self.observation if self.observes_memory else self.kept_memory
 
 
-def begin(key: jax.Array, pool: State, num_envs: int, carry: Any, option_state: Any = ()) -> Envs:
+def begin(
+    key: jax.Array, pool: State, num_envs: int, carry: Any, option_state: Any = (), visits: Any = ()
+) -> Envs:  # fmt: skip
     """`num_envs` environments at the start of an episode, on levels of the pool."""
     index = jax.random.randint(key, (num_envs,), 0, pool.agent.shape[0])
     return Envs(
@@ -100,6 +107,7 @@ def begin(key: jax.Array, pool: State, num_envs: int, carry: Any, option_state: 
         carry=carry,
         env_id=jnp.arange(num_envs, dtype=jnp.int32),
         option_state=option_state,
+        visits=visits,
     )
 
 
@@ -167,6 +175,7 @@ def rollout(
         env_state, outcome = step_envs(env, key, envs.env_id, envs.env_state, envs.t, choice.action)
         terminated, truncated = outcome.terminated, outcome.truncated & ~outcome.terminated
         done = terminated | truncated
+        visits, bonus = (envs.visits, None) if isinstance(envs.visits, tuple) else visit(envs.visits, env_state)
         # The only states whose value is not that of a later row: keep them aside, one an environment (see `num_steps`).
         cut_seen = where_done(truncated, observe(env_state), cut_seen)
         cut_carry = where_done(truncated, carry, cut_carry)
@@ -176,7 +185,7 @@ def rollout(
             observation=jax.tree.map(itemgetter(0), ready), reset=envs.reset, action=choice.index,
             log_prob=choice.log_prob, value=value[0], reward=outcome.reward, success=outcome.success, age=envs.t,
             terminated=terminated, truncated=truncated, option_boundary=choice.option_boundary,
-            action_mask=choice.action_mask, kept_memory=memory if keep_memory and not stores_map else None,
+            action_mask=choice.action_mask, bonus=bonus, kept_memory=memory if keep_memory and not stores_map else None,
         )  # fmt: skip
         envs = Envs(
             env_state=where_done(done, level, env_state),
@@ -185,6 +194,7 @@ def rollout(
             carry=carry,
             env_id=envs.env_id,
             option_state=option_state,
+            visits=where_done(done, jax.tree.map(jnp.zeros_like, visits), visits),
         )
         return (envs, cut_seen, cut_carry), row
 

@@ -18,6 +18,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from l4t_jax import kernels, parallel
 from l4t_jax.agents.algorithms import Algorithm, Axes, Progress, Setup, get_algorithm
+from l4t_jax.agents.bonus import no_visits
 from l4t_jax.agents.controllers import Controller
 from l4t_jax.agents.observations import MAP, Observation, get_observation
 from l4t_jax.agents.rollout import Envs, begin, rollout
@@ -218,7 +219,8 @@ class Trainer:
         params_key, level_key, env_key, run_key = jax.random.split(key, 4)
         pool = draw_levels(self.env, level_key, config.num_envs, "training")
         carry = self.student.initial_carry(config.num_envs)
-        envs = begin(env_key, pool, config.num_envs, carry, self.controller.begin(config.num_envs))
+        visits = no_visits(self.task, config.num_envs) if config.bonus > 0 else ()
+        envs = begin(env_key, pool, config.num_envs, carry, self.controller.begin(config.num_envs), visits)
         if params is None:
             one = jax.tree.map(lambda leaf: leaf[None, :1], self.observation.of(self.env)(envs.env_state))
             params = self.student.init(params_key, self.student.initial_carry(1), one, jnp.zeros((1, 1), bool))

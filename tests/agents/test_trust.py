@@ -22,7 +22,7 @@ def test_trust_by_hand():
     np.testing.assert_allclose(one.trust(jnp.float32(0.25)), [0.25, 0.25, 0.75, 0.0, 0.0], rtol=1e-6)
     np.testing.assert_allclose(one.trust(jnp.float32(1.0)), [1.0, 1.0, 1.0, 0.0, 0.0], rtol=1e-6)
     # Without evidence it is what the success leaves, to the bit.
-    np.testing.assert_array_equal(Advice.none(2).trust(jnp.float32(0.3)), np.float32([0.3, 0.3]))
+    np.testing.assert_array_equal(Advice.none(2).trust(jnp.float32(0.3)), np.array([0.3, 0.3], np.float32))
 
 
 def test_a_rollout_by_hand():

@@ -31,8 +31,13 @@ class PPO(Algorithm):
 def batch_of(
     setup: Setup, rows: Rollout, labels: jax.Array | None, env_id: jax.Array, mesh_axis: str | None
 ) -> Batch:  # fmt: skip
-    """A rollout as `learn` takes it, with the advantages of the run's settings; arguments as there."""
+    """A rollout as `learn` takes it, with the advantages of the run's settings; arguments as there.
+
+    The bonus, where there is one, is part of what the student learns from, and of nothing that is reported.
+    """
     config = setup.config
+    if rows.bonus is not None:
+        rows = rows.replace(reward=rows.reward + config.bonus * rows.bonus)
     return make_batch(rows, labels, env_id, config.gamma, config.gae_lambda, mesh_axis)
 
 
