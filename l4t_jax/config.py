@@ -27,9 +27,9 @@ MOST = {
 }  # fmt: skip
 AT_LEAST_1 = (
     "num_seeds", "total_steps", "num_envs", "num_steps", "epochs", "minibatches", "hidden", "level_pool",
-    "evaluations", "validation_levels", "heldout_levels",
+    "evaluations", "validation_levels", "heldout_levels", "distill_updates",
 )  # fmt: skip
-ABOVE_0 = ("learning_rate", "clip", "max_grad_norm")
+ABOVE_0 = ("learning_rate", "adam_eps", "clip", "max_grad_norm")
 NOT_BELOW_0 = (
     "save_every", "bonus", "learning_rate_end", "entropy_coef", "value_coef", "distill_coef", "distill_floor",
 )  # fmt: skip
@@ -96,6 +96,8 @@ class Config:
     """Adam's learning rate at the start."""
     learning_rate_end: float | None = None
     """Adam's learning rate at the end; it falls linearly."""
+    adam_eps: float | None = None
+    """Adam's epsilon."""
     epochs: int | None = None
     """Passes over a rollout in each update."""
     minibatches: int | None = None
@@ -122,13 +124,15 @@ class Config:
     anneal: Literal["clock", "success"] | None = None
     """clock: the distillation weight falls with the steps alone. success: also as the student's success in training
     nears the teacher's own; a teacher that is no better than a random policy gets weight 0."""
-    trust: Literal["run", "state"] = "state"
-    """With --anneal success. state: the weight also follows, in each symbolic state, what the advice there has been
+    trust: Literal["run", "state"] = "run"
+    """With `anneal=success`. state: the weight also follows, in each symbolic state, what the advice there has been
     worth to the student, and a weak teacher may be followed in part. run: one weight for all states."""
     distill_fall: float | None = None
     """Share of the run over which the weight falls."""
     distill_off: float | None = None
     """Share of the run after which the weight is 0."""
+    distill_updates: int | None = None
+    """Updates that these shares are of; all of the run's, except in preset paper."""
     hidden: int | None = None
     """Width of the student's hidden layers."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -242,6 +246,7 @@ class Settings(Config):
     greedy_share: float
     learning_rate: float
     learning_rate_end: float
+    adam_eps: float = 1e-5  # of the runs before it was a setting
     epochs: int
     minibatches: int
     gae_lambda: float
@@ -404,7 +409,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fast": dict(
         student="ego", total_steps=1_000_000, num_envs=128, num_steps=32, learning_rate=2e-3, learning_rate_end=2e-4,
         epochs=2, minibatches=8, gae_lambda=0.95, entropy_coef=0.001, distill_coef=1.0, distill_floor=0.0,
-        anneal="success", distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=20, greedy_share=0.125,
+        anneal="success", distill_fall=0.5, distill_off=0.5, adam_eps=1e-5, hidden=128, evaluations=20,
+        greedy_share=0.125,
     ),
     # python -m l4t_jax.run --env SimpleDoorKey --preset frugal
     #   26 s on two CPU cores. To 0.90: SimpleDoorKey 7 thousand steps, LavaDoorKey 40, ColoredDoorKey 104,
@@ -414,15 +420,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     "frugal": dict(
         student="ego", total_steps=500_000, num_envs=64, num_steps=16, learning_rate=1e-3, learning_rate_end=1e-4,
         epochs=8, minibatches=4, gae_lambda=0.95, entropy_coef=0.001, distill_coef=1.0, distill_floor=0.0,
-        anneal="success", distill_fall=0.5, distill_off=0.5, hidden=128, evaluations=100, greedy_share=0.125,
+        anneal="success", distill_fall=0.5, distill_off=0.5, adam_eps=1e-5, hidden=128, evaluations=100,
+        greedy_share=0.125,
     ),
     # python -m l4t_jax.run --env SimpleDoorKey --preset paper
     #   Its 4 million steps take half an hour of training on two CPU cores (3 thousand steps a second) and were not run
     #   to their end; after 60 thousand: 0.013, 0.006 (the reference system: 0.69 in training after 105 thousand).
     "paper": dict(
-        student="cnn", total_steps=4_000_000, num_envs=10, num_steps=128, learning_rate=1e-3, learning_rate_end=1e-3,
-        epochs=3, minibatches=8, gae_lambda=1.0, entropy_coef=0.001, distill_coef=10.0, distill_floor=0.1,
-        anneal="clock", distill_fall=0.66, distill_off=1.0, hidden=64, evaluations=40, greedy_share=0.0,
+        student="cnn", total_steps=2_000_000, num_envs=10, num_steps=65, learning_rate=1e-3, learning_rate_end=1e-3,
+        epochs=3, minibatches=5, gae_lambda=1.0, entropy_coef=0.001, distill_coef=10.0, distill_floor=0.1,
+        anneal="clock", distill_fall=0.66, distill_off=1.0, distill_updates=3000, adam_eps=1e-8, hidden=64,
+        evaluations=40, greedy_share=0.0,
     ),
 }  # fmt: skip
 

@@ -63,7 +63,7 @@ def test_a_preset_decides_what_is_left_open_and_no_more(preset: Any) -> None:
     for name, value in {**PRESETS[preset], "hidden": 17, "num_steps": 16}.items():
         if name != "total_steps":
             assert getattr(settings, name) == value
-    assert settings.total_steps == {"fast": 800_000, "frugal": 400_000, "paper": 4_000_000}[preset]
+    assert settings.total_steps == {"fast": 800_000, "frugal": 400_000, "paper": 2_000_000}[preset]
     assert settings.resolved(150) is settings
 
 

@@ -211,7 +211,7 @@ class Trainer:
         config = self.config
         steps = self.total_updates * config.epochs * config.minibatches
         rate = optax.linear_schedule(config.learning_rate, config.learning_rate_end, steps)
-        return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(rate, eps=1e-5))
+        return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(rate, eps=config.adam_eps))
 
     def init(self, key: jax.Array, params: Any = None) -> TrainState:
         """The state before the first update, with random parameters where none are given."""

@@ -49,7 +49,7 @@ class L4T(Algorithm):
         """The part of the distillation weight that the steps decide, `float32[]`."""
         config = setup.config
         return losses.linear_coefficient(
-            progress.updates / setup.total_updates,
+            progress.updates / (config.distill_updates or setup.total_updates),
             config.distill_coef, config.distill_floor, config.distill_fall, config.distill_off,
         )  # fmt: skip
 

@@ -91,6 +91,26 @@ def test_the_weight_of_distillation_follows_its_schedule():
     assert weights(trainer_of("distill", distill_off=0.8), (0, 25, 49), (0.0, 1.0)) == [1.0] * 6
 
 
+@pytest.mark.parametrize("total_steps", [60_000, 4_000_000])
+def test_the_papers_weight_falls_by_the_iteration_whatever_the_length_of_the_run(total_steps):
+    # 10 - 0.005 u down to 0.1 at iteration 1,980, where it rests, and 0 from iteration 3,000 on.
+    trainer = Trainer.create(Config(env="SimpleDoorKey", preset="paper", total_steps=total_steps))
+    found = weights(trainer, (0, 1, 100, 1000, 1979, 1980, 2999, 3000, 5000))
+    np.testing.assert_allclose(found, [10.0, 9.995, 9.5, 5.0, 0.105, 0.1, 0.1, 0.0, 0.0], rtol=1e-4)
+    config = trainer.config
+    assert config.num_envs * config.num_steps // config.minibatches == 130 and config.adam_eps == 1e-8
+
+
+def test_trust_by_state_is_part_of_the_state_and_only_where_the_weight_follows_success(teacher_of):
+    trainer = trainer_of(trust="state")
+    state = jax.eval_shape(trainer.init, jax.random.key(0))
+    assert trainer.algorithm.advice(state.opt_state).gain.shape == (64,)  # symbolic states of DoorKey-5x5
+    after, metrics = jax.eval_shape(lambda s: trainer.train_block(s, teacher_of("DoorKey-5x5"), 1), state)
+    assert like(after) == like(state) and {leaf.shape for leaf in metrics.values()} == {(1,)}
+    for other in (trainer_of(trust="run"), trainer_of(trust="state", anneal="clock"), trainer_of("distill")):
+        assert other.algorithm.advice(jax.eval_shape(other.init, jax.random.key(0)).opt_state) is None
+
+
 def test_the_weight_falls_with_the_students_success():
     settings = dict(distill_coef=4.0, distill_fall=1.0, distill_off=1.0)
     trainer = trainer_of(**settings)
