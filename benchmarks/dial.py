@@ -3,8 +3,8 @@
 Each state of a task's own teacher is right with probability 1, 0.75, 0.5, 0.25 or 0; else it has one random plan
 (`teacher.corrupt`). Beside these are a placebo (the plans permuted among the states) and a teacher that is right half
 of the way: with a key in hand it only explores. The students of all teachers of a task are trained in one program, each
-with a table of its own: with trust by state, with one trust for the run, and without a teacher. Every part is written
-to the result file when it is done, and not measured again.
+with a table of its own: with each setting of `trust`, and without a teacher. Every part is written to the result file
+when it is done, and not measured again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from l4t_jax.training.trainer import SEED_AXIS, SEEDS, Trainer
 
 RESULTS = Path(__file__).parent / "results"
 ACCURACIES = (1.0, 0.75, 0.5, 0.25, 0.0)
-Way = Literal["state", "run", "ppo"]
+Way = Literal["state", "part", "whole", "ppo"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Settings:
 
     tasks: str = "SimpleDoorKey,DoorKey-8x8,ColoredDoorKey"
     """Tasks, with commas between them."""
-    ways: str = "state,run,ppo"
-    """state, run: the setting `trust`; ppo: without a teacher."""
+    ways: str = "state,part,whole,ppo"
+    """state, part, whole: the setting `trust`; ppo: without a teacher."""
     draws: int = 3
     """Corrupted teachers of each accuracy; as many students of each of the others."""
     total_steps: int = 200_000
@@ -133,7 +133,7 @@ class Part:
                 played[share] = jax.device_get(self._play_teachers(self.table, jnp.float32(share)))
             return jax.tree.map(lambda leaf: leaf[index], played[share])
 
-        mixed = self.way == "state"
+        mixed = self.way != "whole"
         return [
             first_trust(of(1.0, i), random, (lambda share, i=i: of(share, i)) if mixed else None)
             for i in range(len(self.labels))

@@ -124,9 +124,10 @@ class Config:
     anneal: Literal["clock", "success"] | None = None
     """clock: the distillation weight falls with the steps alone. success: also as the student's success in training
     nears the teacher's own; a teacher that is no better than a random policy gets weight 0."""
-    trust: Literal["run", "state"] = "run"
-    """With `anneal=success`. state: the weight also follows, in each symbolic state, what the advice there has been
-    worth to the student, and a weak teacher may be followed in part. run: one weight for all states."""
+    trust: Literal["whole", "part", "state"] = "part"
+    """With `anneal=success`. whole: labels are the teacher's actions. part: they are mixed with random actions where
+    the teacher alone succeeds more often so. state: also, the weight follows in each symbolic state what the advice
+    there has been worth to the student."""
     distill_fall: float | None = None
     """Share of the run over which the weight falls."""
     distill_off: float | None = None

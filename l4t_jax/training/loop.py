@@ -148,7 +148,7 @@ class Run:
             return episodes
 
         with self._timed("evaluate"):
-            first = first_trust(teacher, random, mixed if follows and config.trust == "state" else None)
+            first = first_trust(teacher, random, mixed if follows and config.trust != "whole" else None)
         self.table = table.replace(success=np.float32(first.success), follow=np.float32(first.follow))
         if not follows:
             return
@@ -161,7 +161,7 @@ class Run:
         elif first.follow < 1:
             self.progress.notice(
                 f"{alone}, and on {first.success:.3f} with {1 - first.follow:.0%} of its actions at random: its labels "
-                "are mixed so (not so with `trust=run`)"
+                "are mixed so (not so with `trust=whole`)"
             )
 
     def _restore(self) -> int:

@@ -107,7 +107,7 @@ def test_trust_by_state_is_part_of_the_state_and_only_where_the_weight_follows_s
     assert trainer.algorithm.advice(state.opt_state).gain.shape == (64,)  # symbolic states of DoorKey-5x5
     after, metrics = jax.eval_shape(lambda s: trainer.train_block(s, teacher_of("DoorKey-5x5"), 1), state)
     assert like(after) == like(state) and {leaf.shape for leaf in metrics.values()} == {(1,)}
-    for other in (trainer_of(trust="run"), trainer_of(trust="state", anneal="clock"), trainer_of("distill")):
+    for other in (trainer_of(trust="part"), trainer_of(trust="state", anneal="clock"), trainer_of("distill")):
         assert other.algorithm.advice(jax.eval_shape(other.init, jax.random.key(0)).opt_state) is None
 
 
