@@ -96,6 +96,8 @@ class L4T(Algorithm):
         labels, state, asked = teacher_labels(
             setup.env.task, table, rows.memory, most, hard_key, env_id, setup.env.kernel, axes.mesh, axes.seeds
         )
+        if advice is not None:  # another seed may have asked, under `vmap`; a seed must not learn from that
+            labels = jnp.where(most > 0, labels, 0.0)
         batch = batch_of(setup, rows, labels, env_id, axes.mesh)
         shown = weight
         if advice is not None:
