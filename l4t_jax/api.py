@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import jax
 
-from l4t_jax import extensions, fine_tuning, imported, parallel
+from l4t_jax import extensions, imported, parallel
 from l4t_jax.config import MAY_CHANGE, MOST, Config, Settings, shallow, with_home
 from l4t_jax.envs import get_task
 from l4t_jax.envs.registry import is_brought_in
@@ -28,7 +28,7 @@ from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.progress import Progress
 from l4t_jax.reporting.result import Result
 from l4t_jax.reporting.run_folder import resume_command
-from l4t_jax.saved import open_run, player, read_settings
+from l4t_jax.saved import first_again, first_params, inherit, open_run, player, read_settings
 from l4t_jax.student import Student, load_student
 from l4t_jax.teacher import asks_llm, listed, open_live, open_teacher
 from l4t_jax.teacher import file as teacher_file
@@ -118,12 +118,12 @@ def with_extensions(config: Config) -> Config:
 def _train(config: Config, progress: Progress, stop: Stop) -> Result:
     """A new run, in a new folder."""
     compilation.keep_compiled()
-    config, saved = fine_tuning.inherit(config)
+    config, saved = inherit(config)
     config = with_extensions(config)
     if is_brought_in(config.env):
         imported.open_task(config.env, progress.phase)
     trainer, levels = _given_levels(Trainer.create(config).spread())
-    first = None if saved is None else fine_tuning.first_params(trainer, saved)
+    first = None if saved is None else first_params(trainer, saved)
     with contextlib.ExitStack() as stack:
         teacher = _load_teacher(trainer, progress, stack)
         config = trainer.config
@@ -211,7 +211,7 @@ def _go_on(folder: Path, given: dict[str, Any], progress: Progress, stop: Stop) 
         trainer = Trainer(config=config, task=task)
         trainer.check()
         trainer = trainer.spread()
-        first = fine_tuning.first_again(trainer, folder)
+        first = first_again(trainer, folder)
         with contextlib.ExitStack() as stack:
             teacher = _teacher_again(trainer, folder, progress, stack)
             return _run(Run(trainer, teacher, folder, progress, stop, resumed=True, first=first))

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from l4t_jax.errors import ConfigError
+from l4t_jax.presets import PRESETS, TOTAL_STEPS
 
 Preset = Literal["fast", "frugal", "paper"]
 LARGEST = 2**40  # of any number: what is beyond is a slip, and overflows somewhere
@@ -395,74 +396,3 @@ def _check_range(name: str, value: Any) -> None:
         raise ConfigError(f"`{name}` must be from 0 to 1, not {value:g}")
     if name == "seed" and not 0 <= value < 2**31:
         raise ConfigError(f"`seed` must be from 0 to {2**31 - 1}, not {value}")
-
-
-# The figures that decided are in docs/training.md, those to expect are from benchmarks/results: reproduce (five seeds,
-# 1,000 held-out levels each) and time-to-result-SimpleDoorKey-cpu.json. "To 0.90": environment steps until validation
-# success was 0.90 twice in a row, median.
-PRESETS: dict[str, dict[str, Any]] = {
-    # python -m l4t_jax.run --env SimpleDoorKey
-    #   21 s on two CPU cores, 11 s once its programs are kept; 2 s of them training.
-    #   Success and return to expect: SimpleDoorKey 0.999, 0.876 (to 0.90: 41 thousand); LavaDoorKey 0.999, 0.873 (82);
-    #   ColoredDoorKey 0.999, 0.876 (201); DivergedDoorKey 0.997, 0.752 (242); DoorKey-8x8 1.000, 0.976 (29).
-    # A rollout of 128 x 32 steps reaches 0.95 on SimpleDoorKey at 24 thousand steps, 256 x 32 at 46, 256 x 64 at 90
-    # (learning rate 0.002) or 140 (0.001); clipping gradients at 5 changes nothing.
-    "fast": dict(
-        student="ego", total_steps=1_000_000, num_envs=128, num_steps=32, learning_rate=2e-3, learning_rate_end=2e-4,
-        epochs=2, minibatches=8, gae_lambda=0.95, entropy_coef=0.001, distill_coef=1.0, distill_floor=0.0,
-        anneal="success", distill_fall=0.5, distill_off=0.5, adam_eps=1e-5, hidden=128, evaluations=20,
-        greedy_share=0.125,
-    ),
-    # python -m l4t_jax.run --env SimpleDoorKey --preset frugal
-    #   26 s on two CPU cores. To 0.90: SimpleDoorKey 7 thousand steps, LavaDoorKey 40, ColoredDoorKey 104,
-    #   DivergedDoorKey 352, DoorKey-8x8 6. At the end: SimpleDoorKey 0.995, 0.839; LavaDoorKey 0.996, 0.857;
-    #   ColoredDoorKey 0.995, 0.859; DivergedDoorKey 0.866, 0.630 (one seed of five at 0.336); DoorKey-8x8 1.000, 0.974.
-    # 64 x 16 steps reach 0.95 on SimpleDoorKey at 11 thousand with 4 epochs, at 7 with 8.
-    "frugal": dict(
-        student="ego", total_steps=500_000, num_envs=64, num_steps=16, learning_rate=1e-3, learning_rate_end=1e-4,
-        epochs=8, minibatches=4, gae_lambda=0.95, entropy_coef=0.001, distill_coef=1.0, distill_floor=0.0,
-        anneal="success", distill_fall=0.5, distill_off=0.5, adam_eps=1e-5, hidden=128, evaluations=100,
-        greedy_share=0.125,
-    ),
-    # python -m l4t_jax.run --env SimpleDoorKey --preset paper
-    #   Its 4 million steps take half an hour of training on two CPU cores (3 thousand steps a second) and were not run
-    #   to their end; after 60 thousand: 0.013, 0.006 (the reference system: 0.69 in training after 105 thousand).
-    "paper": dict(
-        student="cnn", total_steps=2_000_000, num_envs=10, num_steps=65, learning_rate=1e-3, learning_rate_end=1e-3,
-        epochs=3, minibatches=5, gae_lambda=1.0, entropy_coef=0.001, distill_coef=10.0, distill_floor=0.1,
-        anneal="clock", distill_fall=0.66, distill_off=1.0, distill_updates=3000, adam_eps=1e-8, hidden=64,
-        evaluations=40, greedy_share=0.0,
-    ),
-}  # fmt: skip
-
-# Environment steps by task, where a task needs fewer or more than its preset says.
-TOTAL_STEPS: dict[str, dict[str, int]] = {
-    "SimpleDoorKey": {"fast": 400_000, "frugal": 64_000},
-    "LavaDoorKey": {"fast": 800_000, "frugal": 400_000},
-    "ColoredDoorKey": {"fast": 1_000_000, "frugal": 400_000},
-    "DivergedDoorKey": {"fast": 1_200_000, "frugal": 800_000},
-    "DoorKey-5x5": {"fast": 200_000, "frugal": 64_000},
-    "DoorKey-6x6": {"fast": 200_000, "frugal": 64_000},
-    "DoorKey-8x8": {"fast": 300_000, "frugal": 64_000},
-    "DoorKey-16x16": {"fast": 600_000, "frugal": 200_000},
-    # Those of the ladder (benchmarks/ladder_rows.py), with the same steps for their smaller siblings.
-    "UnlockPickup": {"fast": 300_000, "frugal": 300_000},
-    "BlockedUnlockPickup": {"fast": 300_000, "frugal": 300_000},
-    "KeyCorridorS3R1": {"fast": 200_000, "frugal": 200_000},
-    "KeyCorridorS3R2": {"fast": 200_000, "frugal": 200_000},
-    "KeyCorridorS3R3": {"fast": 200_000, "frugal": 200_000},
-    "KeyCorridorS4R3": {"fast": 1_000_000, "frugal": 1_000_000},
-    "KeyCorridorS5R3": {"fast": 1_500_000, "frugal": 1_500_000},
-    "KeyCorridorS6R3": {"fast": 2_000_000, "frugal": 2_000_000},
-    "MultiRoom-N6": {"fast": 2_000_000, "frugal": 2_000_000},
-    "LockedRoom": {"fast": 3_000_000, "frugal": 3_000_000},
-    "ObstructedMaze-1Dl": {"fast": 200_000, "frugal": 200_000},
-    "ObstructedMaze-1Dlh": {"fast": 200_000, "frugal": 200_000},
-    "ObstructedMaze-1Dlhb": {"fast": 200_000, "frugal": 200_000},
-    "ObstructedMaze-2Dl": {"fast": 3_000_000, "frugal": 3_000_000},
-    "ObstructedMaze-2Dlh": {"fast": 3_000_000, "frugal": 3_000_000},
-    "ObstructedMaze-2Dlhb": {"fast": 3_000_000, "frugal": 3_000_000},
-    "ObstructedMaze-1Q": {"fast": 3_000_000, "frugal": 3_000_000},
-    "ObstructedMaze-2Q": {"fast": 5_000_000, "frugal": 5_000_000},
-    "ObstructedMaze-Full": {"fast": 10_000_000, "frugal": 10_000_000},
-}

@@ -138,11 +138,11 @@ def _list_tasks(command: Command) -> int:
 
 
 def _print_config(config: Config, as_json: bool) -> int:
-    from l4t_jax import fine_tuning
     from l4t_jax.api import with_extensions
+    from l4t_jax.saved import inherit
     from l4t_jax.training.trainer import Trainer
 
-    config, _ = fine_tuning.inherit(config)
+    config, _ = inherit(config)
     resolved = dataclasses.asdict(Trainer.create(with_extensions(config)).config)
     if resolved["run_dir"] is None:
         resolved["run_dir"] = f"runs/{resolved['env']}-{config.algo}-{config.seed}"

@@ -11,10 +11,10 @@ import pytest
 from small_runs import TINY, Spy, Stopper, lines, saved_run, timeless
 
 import l4t_jax
-from l4t_jax import api, errors, fine_tuning
+from l4t_jax import api, errors
 from l4t_jax.config import Config, ConfigError
 from l4t_jax.reporting import run_folder
-from l4t_jax.saved import open_run
+from l4t_jax.saved import first_params, inherit, open_run
 from l4t_jax.training import checkpoint
 from l4t_jax.training.trainer import Trainer
 
@@ -23,10 +23,10 @@ SMALL: dict[str, Any] = dict(num_envs=2, num_steps=8, minibatches=2)
 
 def start(student_from: Path, **settings: Any) -> tuple[Trainer, Any]:
     """The trainer of a run that starts from another, and its first parameters."""
-    config, saved = fine_tuning.inherit(Config(student_from=str(student_from), **{**SMALL, **settings}))
+    config, saved = inherit(Config(student_from=str(student_from), **{**SMALL, **settings}))
     assert saved is not None
     trainer = Trainer.create(config)
-    return trainer, fine_tuning.first_params(trainer, saved)
+    return trainer, first_params(trainer, saved)
 
 
 @pytest.fixture(scope="module")

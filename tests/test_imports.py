@@ -17,7 +17,7 @@ ROOT = Path(l4t_jax.__file__).parent
 # From the lowest layer up; a module may import its own layer and those below. The longest name decides.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "interfaces"),
-    ("files",),
+    ("files", "presets"),
     ("config",),
     ("commandline", "extensions"),
     ("parallel",),
@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reporting",),
     ("training",),
     ("saved",),
-    ("student", "fine_tuning", "interfaces.gym_envs"),
+    ("student", "interfaces.gym_envs"),
     ("play", "api"),
     ("run", "evaluate", "export", "play.__main__", "tasks", "teacher.commands", "teacher.__main__"),
     ("__main__",),
@@ -43,7 +43,8 @@ DEVICE = (
     "parallel", "kernels", "envs", "abstraction", "skills", "agents", "evaluation.playing", "teacher.policy",
     "training.trainer",
 )  # fmt: skip
-NEUTRAL = ("errors", "config", "extensions")  # a registry asks `extensions` who may register, before anything is traced
+# A registry asks `extensions` who may register, before anything is traced.
+NEUTRAL = ("errors", "presets", "config", "extensions")
 
 
 def module_name(path: Path) -> str:
