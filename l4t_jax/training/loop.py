@@ -205,7 +205,7 @@ class Run:
         steps = end * trainer.steps_per_update
         values = {name: value.mean(axis=1) for name, value in values.items()}  # (seeds,)
         weight = float(values.pop("distill_weight").mean())
-        record = dict(
+        record: dict[str, Any] = dict(
             steps=steps,
             updates=end,
             train=dict(distill_weight=weight, **{name: value.tolist() for name, value in values.items()}),
