@@ -130,10 +130,10 @@ def test_device_modules_import_no_host_module() -> None:
     assert not bad
 
 
-@pytest.mark.parametrize("lowest", ["errors", "files", "config", "parallel"])
+@pytest.mark.parametrize("lowest", ["errors", "files", "presets", "config", "parallel"])
 def test_the_lowest_modules_import_nothing_above_the_errors(lowest: str) -> None:
     mine = [name for name in graph() if within(name, (lowest,))]
-    assert set(itertools.chain.from_iterable(graph()[name] for name in mine)) <= {"errors", *mine}
+    assert set(itertools.chain.from_iterable(graph()[name] for name in mine)) <= {"errors", "presets", *mine}
 
 
 def test_importing_the_package_is_cheap_and_the_names_are_there() -> None:

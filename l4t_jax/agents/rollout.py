@@ -194,7 +194,7 @@ def rollout(
             carry=carry,
             env_id=envs.env_id,
             option_state=option_state,
-            visits=where_done(done, jax.tree.map(jnp.zeros_like, visits), visits),
+            visits=visits if bonus is None else where_done(done, jnp.zeros_like(visits), visits),
         )
         return (envs, cut_seen, cut_carry), row
 
