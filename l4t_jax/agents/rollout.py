@@ -36,7 +36,7 @@ class Envs(struct.PyTreeNode):
         carry: the student's, for N environments.
         env_id: `int32[N]` the environments' own numbers, from which their random numbers come.
         option_state: the controller's, such as the options under way.
-        visits: what the bonus counts, `bonus.no_visits`; empty without one.
+        visits: what the bonus counts, `bonus.no_visits`; None without one.
     """
 
     env_state: State
@@ -45,7 +45,7 @@ class Envs(struct.PyTreeNode):
     carry: Any
     env_id: jax.Array
     option_state: Any = ()
-    visits: Any = ()
+    visits: jax.Array | None = None
 
 
 class Rollout(struct.PyTreeNode):
@@ -96,7 +96,7 @@ class Rollout(struct.PyTreeNode):
 
 
 def begin(
-    key: jax.Array, pool: State, num_envs: int, carry: Any, option_state: Any = (), visits: Any = ()
+    key: jax.Array, pool: State, num_envs: int, carry: Any, option_state: Any = (), visits: jax.Array | None = None
 ) -> Envs:  # fmt: skip
     """`num_envs` environments at the start of an episode, on levels of the pool."""
     index = jax.random.randint(key, (num_envs,), 0, pool.agent.shape[0])
@@ -175,7 +175,7 @@ def rollout(
         env_state, outcome = step_envs(env, key, envs.env_id, envs.env_state, envs.t, choice.action)
         terminated, truncated = outcome.terminated, outcome.truncated & ~outcome.terminated
         done = terminated | truncated
-        visits, bonus = (envs.visits, None) if isinstance(envs.visits, tuple) else visit(envs.visits, env_state)
+        visits, bonus = (None, None) if envs.visits is None else visit(envs.visits, env_state)
         # The only states whose value is not that of a later row: keep them aside, one an environment (see `num_steps`).
         cut_seen = where_done(truncated, observe(env_state), cut_seen)
         cut_carry = where_done(truncated, carry, cut_carry)
@@ -194,7 +194,7 @@ def rollout(
             carry=carry,
             env_id=envs.env_id,
             option_state=option_state,
-            visits=visits if bonus is None else where_done(done, jnp.zeros_like(visits), visits),
+            visits=None if visits is None else where_done(done, jnp.zeros_like(visits), visits),
         )
         return (envs, cut_seen, cut_carry), row
 

@@ -219,7 +219,7 @@ class Trainer:
         params_key, level_key, env_key, run_key = jax.random.split(key, 4)
         pool = draw_levels(self.env, level_key, config.num_envs, "training")
         carry = self.student.initial_carry(config.num_envs)
-        visits = no_visits(self.task, config.num_envs) if config.bonus > 0 else ()
+        visits = no_visits(self.task, config.num_envs) if config.bonus > 0 else None
         envs = begin(env_key, pool, config.num_envs, carry, self.controller.begin(config.num_envs), visits)
         if params is None:
             one = jax.tree.map(lambda leaf: leaf[None, :1], self.observation.of(self.env)(envs.env_state))
