@@ -169,9 +169,7 @@ def rollout(
         seen = memory if reads_map else env.kernel.once(observe(envs.env_state))
         ready = as_read(seen)
         carry, logits, value = act(envs.carry, ready, envs.reset[None])
-        option_state, choice = controller.choose(
-            envs.option_state, choice_bits, memory, envs.reset, logits[0], greedy
-        )  # fmt: skip
+        option_state, choice = controller.choose(envs.option_state, choice_bits, memory, envs.reset, logits[0], greedy)
         env_state, outcome = step_envs(env, key, envs.env_id, envs.env_state, envs.t, choice.action)
         terminated, truncated = outcome.terminated, outcome.truncated & ~outcome.terminated
         done = terminated | truncated

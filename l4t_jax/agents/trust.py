@@ -76,7 +76,7 @@ class Advice(struct.PyTreeNode):
         self, state: jax.Array, label: jax.Array, action: jax.Array, log_prob: jax.Array, advantage: jax.Array,
         left: jax.Array, kept: float, mesh_axis: str | None = None,
     ) -> Advice:  # fmt: skip
-        """Counts a rollout. Where no row is labelled, nothing changes.
+        """Counts a rollout. Where no row is labelled, nothing changes. Greedy choices count as if they had been drawn.
 
         Args:
             state: `int32[T, N]` symbolic states.
