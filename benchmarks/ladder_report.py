@@ -32,7 +32,8 @@ def markdown(parts: Parts, command: str) -> str:
         "interval over seeds; *lowest* is the lowest seed, *greedy* takes the most probable action. Steps to 0.90: "
         "until success on validation levels was at least 0.90 twice in a row, median over seeds; - is never. Steps/s "
         "and seconds are those of all seeds in one program on one core, beside other work. Every student reads the map "
-        "of what it has seen, unless the table says otherwise.",
+        "of what it has seen, unless the table says otherwise; what others report is of MiniGrid's own view of 7 x 7, "
+        "so it is the harder problem.",
         "",
         *_ladder(parts),
     ]
@@ -42,6 +43,17 @@ def markdown(parts: Parts, command: str) -> str:
             text += ["", f"## {task}: ways to learn at {parts[task, ways[0]]['total_steps']:,} steps", "",
                      *_ways([parts[task, way] for way in ways])]  # fmt: skip
     return "\n".join(text) + "\n"
+
+
+def headline(parts: Parts) -> list[str]:
+    """The ladder in a small table, for pages: what the students come to, in how many steps, and what others report."""
+    rows = [("task", "steps", "teacher", "L4T", "greedy", "steps to 0.90", "what others report"),
+            ("---", *["---:"] * 5, "---")]  # fmt: skip
+    for task, row in ROWS.items():
+        if (part := parts.get((task, "l4t"))) is not None:
+            rows.append((task, f"{part['total_steps']:,}", f"{part['teacher_alone']['success']:.3f}",
+                         f"{part['success']['value']:.3f}", _greedy(part), _steps(part), _others(row)))  # fmt: skip
+    return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def _ladder(parts: Parts) -> list[str]:
@@ -99,7 +111,8 @@ def _steps(part: dict[str, Any]) -> str:
 
 
 def _others(row: Row) -> str:
-    return "; ".join(f"{one.success:g} at {_short(one.steps)} ({one.method}, {one.observation})" for one in row.others)
+    points = [f"{one.success:g} at {_short(one.steps)} ({one.method})" for one in row.others]
+    return "; ".join([*points, *([row.said] if row.said else [])])
 
 
 def _short(steps: int) -> str:

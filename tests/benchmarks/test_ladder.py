@@ -16,6 +16,9 @@ from ladder_rows import COMPARED, ROWS, WAYS, Row
 from PIL import Image
 
 from l4t_jax import errors, files
+from l4t_jax.config import TOTAL_STEPS
+from l4t_jax.envs import get_task
+from l4t_jax.envs.registry import is_brought_in
 from l4t_jax.reporting import run_folder
 from l4t_jax.training.trainer import Trainer
 
@@ -56,6 +59,13 @@ def test_every_row_is_learned_and_the_ways_are_compared_at_equal_steps() -> None
         assert {"l4t", "ppo", "hrl", "distill"} <= {one.way for one in every if one.row.task == task}
         assert len({Trainer.create(one.config).total_updates for one in every if one.row.task == task}) == 1
     assert all(one.config.num_seeds == 3 and one.config.heldout_levels == 1000 for one in every)
+
+
+def test_a_run_by_default_takes_as_many_steps_as_the_ladder_gives_it() -> None:
+    assert all(get_task(name).name == name for name in TOTAL_STEPS)
+    for row in ROWS.values():
+        if not is_brought_in(row.task):
+            assert TOTAL_STEPS[row.task]["fast"] >= row.steps
 
 
 def test_where_the_teacher_falls_short_a_hundredth_below_it_is_wanted() -> None:
