@@ -13,6 +13,7 @@ import numpy as np
 from ladder_rows import COMPARED, ROWS, WAYS, Row
 
 Parts = dict[tuple[str, str], dict[str, Any]]  # (task, way) -> part
+HARD = ("KeyCorridorS3R3", "KeyCorridorS6R3", "MultiRoom-N6", "LockedRoom")  # of the README
 FIRST = 4_000  # steps at the left edge of the pictures: the first update
 
 
@@ -33,7 +34,7 @@ def markdown(parts: Parts, command: str) -> str:
         "until success on validation levels was at least 0.90 twice in a row, median over seeds; - is never. Steps/s "
         "and seconds are those of all seeds in one program on one core, beside other work. Every student reads the map "
         "of what it has seen, unless the table says otherwise; what others report is of MiniGrid's own view of 7 x 7, "
-        "so it is the harder problem.",
+        "so it is the harder problem. *Code* is the start of a digest of the package's files that made the row.",
         "",
         *_ladder(parts),
     ]
@@ -58,12 +59,12 @@ def headline(parts: Parts) -> list[str]:
 
 def _ladder(parts: Parts) -> list[str]:
     rows = [("task", "wanted", "steps", "teacher alone", "L4T, sampled", "lowest", "greedy", "steps to 0.90", "steps/s",
-             "seconds", "what others report"),
-            ("---", *["---:"] * 9, "---")]  # fmt: skip
+             "seconds", "code", "what others report"),
+            ("---", *["---:"] * 9, "---", "---")]  # fmt: skip
     for task, row in ROWS.items():
         part = parts.get((task, "l4t"))
         if part is None:
-            rows.append((task, f"{row.wanted:.2f}", f"{row.steps:,}", *["not measured"] + [""] * 6, _others(row)))
+            rows.append((task, f"{row.wanted:.2f}", f"{row.steps:,}", *["not measured"] + [""] * 7, _others(row)))
             continue
         teacher = part["teacher_alone"] and part["teacher_alone"]["success"]
         goal = row.goal(teacher)
@@ -79,20 +80,21 @@ def _ladder(parts: Parts) -> list[str]:
             _steps(part),
             f"{part['env_steps_per_s']:,}",
             f"{sum(part['seconds'].values()):.0f}",
+            part["code"][:6],
             _others(row),
         ))  # fmt: skip
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def _ways(parts: list[dict[str, Any]]) -> list[str]:
-    rows = [("way", "reads", "success, sampled", "greedy", "area", "steps to 0.90", "steps/s", "seconds"),
-            ("---", "---", *["---:"] * 6)]  # fmt: skip
+    rows = [("way", "reads", "success, sampled", "greedy", "area", "steps to 0.90", "steps/s", "seconds", "code"),
+            ("---", "---", *["---:"] * 6, "---")]  # fmt: skip
     if teacher := parts[0]["teacher_alone"]:
-        rows.append(("the teacher alone", "map", f"{teacher['success']:.3f}", *[""] * 5))
+        rows.append(("the teacher alone", "map", f"{teacher['success']:.3f}", *[""] * 6))
     for part in parts:
         rows.append((
             part["label"], part["observation"], _cell(part["success"]), _greedy(part), _cell(part["area"]),
-            _steps(part), f"{part['env_steps_per_s']:,}", f"{sum(part['seconds'].values()):.0f}",
+            _steps(part), f"{part['env_steps_per_s']:,}", f"{sum(part['seconds'].values()):.0f}", part["code"][:6],
         ))  # fmt: skip
     return [f"| {' | '.join(row)} |" for row in rows]
 
@@ -127,13 +129,13 @@ def _seeds(part: dict[str, Any]) -> int:
 
 
 def draw(folder: Path, parts: Parts) -> list[Path]:
-    """Success against steps: `ladder.png` for every row, `compared.png` for those learned in several ways."""
+    """Success against steps: `ladder.png` for every row, `hard.png` for four of the hardest, `compared.png` for those
+    that were learned in several ways.
+    """
     every = [task for task in ROWS if any((task, way) in parts for way in WAYS)]
-    compared = [task for task in COMPARED if task in every]
-    drawn = [_panels(folder / "ladder.png", parts, every)]
-    if compared:
-        drawn.append(_panels(folder / "compared.png", parts, compared))
-    return drawn
+    several = [task for task in COMPARED if sum((task, way) in parts for way in WAYS) > 1]
+    named = {"ladder.png": every, "hard.png": [task for task in HARD if task in every], "compared.png": several}
+    return [_panels(folder / name, parts, tasks) for name, tasks in named.items() if tasks]
 
 
 def _panels(path: Path, parts: Parts, tasks: list[str]) -> Path:

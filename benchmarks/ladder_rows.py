@@ -104,7 +104,7 @@ COMPARED = (
     "DoorKey-16x16", "KeyCorridorS3R3", "KeyCorridorS6R3", "MultiRoom-N6", "LockedRoom", "ObstructedMaze-1Dlhb",
     "GoToObject-8x8-N2", "BabyAI-PickupLoc-v0",
 )  # fmt: skip
-TAUGHT_BY_LLMS = ("KeyCorridorS3R3", "MultiRoom-N4-S5")
+TAUGHT_BY_LLMS = ("MultiRoom-N4-S5",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +147,8 @@ WAYS = {
     "ppo": _algorithm("ppo", _ALONE),
     "hrl": _algorithm("hrl", COMPARED),
     "distill": _algorithm("distill", COMPARED),
+    "smollm2": _taught("L4T, SmolLM2-135M's plans", "#56B4E9", "smollm2-scored"),
+    "gemma3": _taught("L4T, Gemma 3 270M's plans", "#E69F00", "gemma3-sampled"),
 }
 
 

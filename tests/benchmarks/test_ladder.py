@@ -132,7 +132,7 @@ def test_the_table_and_the_pictures_say_what_the_parts_hold(tmp_path: Path, trai
     assert "| 0.560 (0.01 below the teacher) |" in text  # the made-up teacher is at 0.57
     assert f"| LockedRoom | 0.98 | {ROWS['LockedRoom'].steps:,} | not measured |" in text
     assert "## KeyCorridorS3R3: ways to learn" in text and "## GoToDoor-8x8" not in text
-    for name in ("ladder.png", "compared.png"):
+    for name in ("ladder.png", "hard.png", "compared.png"):
         pixels = np.asarray(Image.open(tmp_path / name).convert("L"))
         assert pixels.std() > 5 and (pixels[:, -2:] > 250).all()
 
@@ -161,3 +161,4 @@ def test_the_committed_table_is_that_of_the_committed_parts() -> None:
     assert parts and all(way in WAYS and task in WAYS[way].rows for task, way in parts)
     assert ladder_report.markdown(parts, ladder.COMMAND) == (COMMITTED / "table.md").read_text()
     assert all(part["success"] == comparison.over_seeds(part["success"]["seeds"]) for part in parts.values())
+    assert "\n".join(ladder_report.headline(parts)) in (COMMITTED.parents[2] / "docs" / "ladder.md").read_text()
