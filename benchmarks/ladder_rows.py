@@ -104,6 +104,7 @@ COMPARED = (
     "DoorKey-16x16", "KeyCorridorS3R3", "KeyCorridorS6R3", "MultiRoom-N6", "LockedRoom", "ObstructedMaze-1Dlhb",
     "GoToObject-8x8-N2", "BabyAI-PickupLoc-v0",
 )  # fmt: skip
+BONUS = 0.01  # a visit of a new place is worth a hundredth of a success
 TAUGHT_BY_LLMS = ("MultiRoom-N4-S5",)
 
 
@@ -145,6 +146,9 @@ _ALONE = (*COMPARED, *(task for task in TAUGHT_BY_LLMS if task not in COMPARED))
 WAYS = {
     "l4t": _algorithm("l4t", tuple(ROWS)),
     "ppo": _algorithm("ppo", _ALONE),
+    "bonus": Way(
+        "PPO with a count bonus", "#999999", COMPARED, lambda row: dict(algo="ppo", teacher="none", bonus=BONUS)
+    ),
     "hrl": _algorithm("hrl", COMPARED),
     "distill": _algorithm("distill", COMPARED),
     "smollm2": _taught("L4T, SmolLM2-135M's plans", "#56B4E9", "smollm2-scored"),

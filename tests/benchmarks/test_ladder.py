@@ -56,7 +56,7 @@ def test_every_row_is_learned_and_the_ways_are_compared_at_equal_steps() -> None
     every = experiments(Command())
     assert [one.row.task for one in every if one.way == "l4t"] == list(ROWS)
     for task in COMPARED:
-        assert {"l4t", "ppo", "hrl", "distill"} <= {one.way for one in every if one.row.task == task}
+        assert {"l4t", "ppo", "bonus", "hrl", "distill"} <= {one.way for one in every if one.row.task == task}
         assert len({Trainer.create(one.config).total_updates for one in every if one.row.task == task}) == 1
     assert all(one.config.num_seeds == 3 and one.config.heldout_levels == 1000 for one in every)
 
