@@ -30,7 +30,8 @@ WITHOUT_FAILURE = (
 WON_BY_CHANCE = ("Empty-Random-5x5", "GoToDoor-5x5", "Fetch-5x5-N2", "MemoryS7", "Dynamic-Obstacles-Random-5x5")
 FAMILIES = [get_task(name).family for name in TASKS]  # of each task; the paper's are together one
 STEPS = 100_000  # of a family, shared among its ids
-DEPENDS = ("envs", "evaluation/farama.py", "evaluation/parity.py")  # what a comparison is decided by
+# What a comparison is decided by.
+DEPENDS = ("envs", "kernels/visibility.py", "evaluation/farama.py", "evaluation/parity.py")
 
 
 def agreed(name: str, steps: int, teacher: bool) -> Comparison:
