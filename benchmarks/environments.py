@@ -251,7 +251,8 @@ def main() -> None:
     if settings.out is not None or not settings.json:
         folder = Path(settings.out) if settings.out is not None else RESULTS
         folder.mkdir(parents=True, exist_ok=True)
-        stem = folder / f"environments-{result['device'].partition(':')[0]}"
+        some = "" if len(result["tasks"]) == len(TASKS) else "-" + "-".join(result["tasks"])
+        stem = folder / f"environments{some}-{result['device'].partition(':')[0]}"
         stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
         stem.with_suffix(".md").write_text(table(result))
         timing.say(f"wrote {stem}.json and .md")
