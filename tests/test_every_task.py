@@ -22,7 +22,7 @@ from l4t_jax.training.trainer import Trainer
 
 STEPS = 20_000
 SMALL = (
-    f"--algo ppo --total-steps {STEPS} --num-envs 32 --num-steps 32 --epochs 1 --minibatches 2 --hidden 16 "
+    f"--algo ppo --total-steps {STEPS} --num-envs 32 --num-steps 16 --epochs 1 --minibatches 2 --hidden 16 "
     "--evaluations 2 --validation-levels 16 --heldout-levels 16 --level-pool 64 --devices 1 --json"
 ).split()
 Captured = pytest.CaptureFixture[str]
@@ -47,7 +47,7 @@ def ends_well(folder: Path, capfd: Captured, *words: str) -> dict[str, Any]:
     out, err = capfd.readouterr()
     summary = json.loads(out)
     assert "Traceback" not in err and summary == json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    assert STEPS <= summary["total_steps"] < STEPS + 32 * 32
+    assert STEPS <= summary["total_steps"] < STEPS + 32 * 16
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [record["steps"] for record in records][-1] == summary["total_steps"] and len(records) == 2
     for record in records:
