@@ -38,6 +38,7 @@ class Page {
     [...$("tasks").children].forEach((button, i) => button.setAttribute("aria-current", i === index));
     for (const panel of this.panels) panel.section.hidden = !this.playing.includes(panel);
     $("players").classList.toggle("one", !data.teacher);
+    $("players").style.setProperty("--cells", Math.max(data.width, data.height));
     $("about").textContent = data.about;
     $("figures").textContent = this.figures(data);
     this.editor.open(this.game);
