@@ -34,8 +34,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         greedy_share=0.125,
     ),
     # python -m l4t_jax.run --env SimpleDoorKey --preset paper
-    #   Its 4 million steps take half an hour of training on two CPU cores (3 thousand steps a second) and were not run
-    #   to their end; after 60 thousand: 0.013, 0.006 (the reference system: 0.69 in training after 105 thousand).
+    #   2 million steps are 3,077 iterations, the whole of its schedule; they were not run to their end. It follows the
+    #   reference system on SimpleDoorKey (docs/training.md).
+    # 10 x 65 rows an iteration: about the mean of the reference's 10 whole episodes. Minibatches of 130 rows.
     "paper": dict(
         student="cnn", total_steps=2_000_000, num_envs=10, num_steps=65, learning_rate=1e-3, learning_rate_end=1e-3,
         epochs=3, minibatches=5, gae_lambda=1.0, entropy_coef=0.001, distill_coef=10.0, distill_floor=0.1,
