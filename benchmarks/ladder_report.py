@@ -34,14 +34,15 @@ def markdown(parts: Parts, command: str) -> str:
         "until success on validation levels was at least 0.90 twice in a row, median over seeds; - is never. Steps/s "
         "and seconds are those of all seeds in one program on one core, beside other work. Every student reads the map "
         "of what it has seen, unless the table says otherwise; what others report is of MiniGrid's own view of 7 x 7, "
-        "so it is the harder problem. *Code* is the start of a digest of the package's files that made the row.",
+        "so it is the harder problem. *Code* is the start of a digest of the package's files that made the row; "
+        "† marks an earlier default student.",
         "",
         *_ladder(parts),
     ]
     for task in ROWS:
         ways = [way for way in WAYS if (task, way) in parts]
         if len(ways) > 1:
-            text += ["", f"## {task}: ways to learn at {parts[task, ways[0]]['total_steps']:,} steps", "",
+            text += ["", f"## {task}: ways to learn", "",
                      *_ways([parts[task, way] for way in ways])]  # fmt: skip
     return "\n".join(text) + "\n"
 
@@ -52,7 +53,7 @@ def headline(parts: Parts) -> list[str]:
             ("---", *["---:"] * 5, "---")]  # fmt: skip
     for task, row in ROWS.items():
         if (part := parts.get((task, "l4t"))) is not None:
-            rows.append((task, f"{part['total_steps']:,}", f"{part['teacher_alone']['success']:.3f}",
+            rows.append((task + _earlier(part), f"{part['total_steps']:,}", f"{part['teacher_alone']['success']:.3f}",
                          f"{part['success']['value']:.3f}", _greedy(part), _steps(part), _others(row)))  # fmt: skip
     return [f"| {' | '.join(row)} |" for row in rows]
 
@@ -70,7 +71,7 @@ def _ladder(parts: Parts) -> list[str]:
         goal = row.goal(teacher)
         there = part["success"]["value"] >= goal - 5e-5
         rows.append((
-            task,
+            task + _earlier(part),
             f"{row.wanted:.2f}" if goal == row.wanted else f"{goal:.3f} (0.01 below the teacher)",
             f"{part['total_steps']:,}",
             "" if teacher is None else f"{teacher:.3f}",
@@ -87,16 +88,23 @@ def _ladder(parts: Parts) -> list[str]:
 
 
 def _ways(parts: list[dict[str, Any]]) -> list[str]:
-    rows = [("way", "reads", "success, sampled", "greedy", "area", "steps to 0.90", "steps/s", "seconds", "code"),
-            ("---", "---", *["---:"] * 6, "---")]  # fmt: skip
+    rows = [("way", "steps", "reads", "success, sampled", "greedy", "area", "steps to 0.90", "steps/s", "seconds",
+             "code"),
+            ("---", "---:", "---", *["---:"] * 6, "---")]  # fmt: skip
     if teacher := parts[0]["teacher_alone"]:
-        rows.append(("the teacher alone", "map", f"{teacher['success']:.3f}", *[""] * 6))
+        rows.append(("the teacher alone", "", "map", f"{teacher['success']:.3f}", *[""] * 6))
     for part in parts:
         rows.append((
-            part["label"], part["observation"], _cell(part["success"]), _greedy(part), _cell(part["area"]),
-            _steps(part), f"{part['env_steps_per_s']:,}", f"{sum(part['seconds'].values()):.0f}", part["code"][:6],
+            part["label"] + _earlier(part), f"{part['total_steps']:,}", part["observation"], _cell(part["success"]),
+            _greedy(part), _cell(part["area"]), _steps(part), f"{part['env_steps_per_s']:,}",
+            f"{sum(part['seconds'].values()):.0f}", part["code"][:6],
         ))  # fmt: skip
     return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _earlier(part: dict[str, Any]) -> str:
+    """Marks what was made before environments acted greedily in training, with another input of the default student."""
+    return "" if "greedy_share" in part["settings"] else " †"
 
 
 def _cell(figure: dict[str, Any]) -> str:

@@ -96,7 +96,7 @@ _ROWS = (
     Row("BabyAI-GoToLocal-v0", 0.98, 300_000, teacher="BabyAI-GoToLocal.json"),
     Row("BabyAI-PickupLoc-v0", 0.97, 300_000, teacher="BabyAI-PickupLoc.json"),
     Row("BabyAI-PutNextLocal-v0", 0.95, 600_000, teacher="BabyAI-PutNextLocal.json"),
-    Row("ObstructedMaze-Full", 0.95, 2_000_000, (Point(100_000_000, 0.0, _EXPLORERS),),
+    Row("ObstructedMaze-Full", 0.95, 1_000_000, (Point(100_000_000, 0.0, _EXPLORERS),),
         said="DEIR's paper converges by about 50 M"),
 )  # fmt: skip
 ROWS = {row.task: row for row in _ROWS}
