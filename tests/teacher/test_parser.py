@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -149,10 +150,8 @@ def test_hostile_answers_are_only_read(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("piece", ["[", '{"a":', "go to ", "<think>", "- ", ",", "a:", "then ", "\n", "1.", "[1,"])
 def test_a_megabyte_costs_no_more_than_the_part_that_is_looked_at(piece: str) -> None:
-    start = time.perf_counter()
-    _survives(piece * (1_000_000 // len(piece)))
-    assert time.perf_counter() - start < 5
-    assert len(piece * LONGEST) >= LONGEST
+    part = _seconds(_survives, piece * (LONGEST // len(piece)))
+    assert _seconds(_survives, piece * (1_000_000 // len(piece))) < 4 * part + 0.2
 
 
 # Answers as people's models write them
@@ -180,10 +179,19 @@ def test_the_corpus_holds_two_hundred_answers_and_more() -> None:
 @pytest.mark.parametrize(
     "mark", ["<think>", "</think>", "[THINK]", "<|channel|>final", "assistantfinal", "```thinking "]
 )
-def test_eight_megabytes_of_marks_are_read_in_a_moment(mark: str) -> None:
-    start = time.perf_counter()
-    final(mark * (8_000_000 // len(mark)))
-    assert time.perf_counter() - start < 5
+def test_ten_times_the_marks_take_about_ten_times_as_long(mark: str) -> None:
+    few = mark * (100_000 // len(mark))
+    assert _seconds(final, few * 10) < 40 * _seconds(final, few) + 0.2  # a hundred times, if each is read anew
+
+
+def _seconds(read: Callable[[str], object], text: str) -> float:
+    """Seconds of the processor's time, which other processes take no part in; the least of three where they are few."""
+    taken: list[float] = []
+    while len(taken) < 3 and sum(taken) < 0.2:
+        start = time.process_time()
+        read(text)
+        taken.append(time.process_time() - start)
+    return min(taken)
 
 
 def test_what_follows_the_last_mark_counts_however_long_the_reasoning_was() -> None:

@@ -223,10 +223,10 @@ def test_a_network_that_has_changed_since_is_blamed_itself(two_saved: Path) -> N
     checkpoints = Checkpoints(two_saved, Config())
     wider = state(0).replace(params={"params": {"dense": {"kernel": jnp.zeros((2, 4))}}})
     with pytest.raises(
-        CheckpointError, match=r"another than this version's .*\['kernel'\] is \(2, 3\) there and \(2, 4\)"
+        CheckpointError, match=r"made another network from the same .*\['kernel'\] is \(2, 3\) there and \(2, 4\)"
     ):
         checkpoints.restore(wider)
-    with pytest.raises(CheckpointError, match="whose state of a run is another"):
+    with pytest.raises(CheckpointError, match="whose run state has another form than this version"):
         checkpoints.restore(state(0).replace(updates=jnp.zeros(3)))
     checkpoints.close()
 
