@@ -174,10 +174,11 @@ def _panel(panel: Any, task: str, parts: Parts) -> dict[str, Any]:
     for way, one in WAYS.items():
         if (task, way) not in parts:
             continue
-        curve = parts[task, way]["curve"]
-        steps, success = np.asarray(curve["steps"], float), curve["success"]
-        panel.fill_between(steps, success["low"], success["high"], color=one.colour, alpha=0.18, linewidth=0)
-        (shown[f"{one.label} (map)"],) = panel.plot(steps, success["value"], color=one.colour, linewidth=1.7, zorder=3)
+        curve, first = parts[task, way]["curve"]["success"], parts[task, way]["random"]["success"]
+        steps = np.asarray([FIRST, *parts[task, way]["curve"]["steps"]], float)
+        low, high, success = ([first, *curve[name]] for name in ("low", "high", "value"))  # it has learned nothing yet
+        panel.fill_between(steps, low, high, color=one.colour, alpha=0.18, linewidth=0)
+        (shown[f"{one.label} (map)"],) = panel.plot(steps, success, color=one.colour, linewidth=1.7, zorder=3)
         last = max(last, steps[-1])
         teacher = parts[task, way]["teacher_alone"]
         if way == "l4t" and teacher:
