@@ -13,7 +13,6 @@ import json
 import os
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ class Settings:
     """Print one JSON object and nothing else on standard output."""
 
 
-def ours(settings: Settings, name: str, drawing: bool) -> peers.Call:
+def ours(settings: Settings, name: str, drawing: bool) -> timing.Call:
     """Steps of a task as the trainer makes them; `drawing`: with the pool of levels."""
     import jax
     import jax.numpy as jnp
@@ -105,7 +104,7 @@ def ours(settings: Settings, name: str, drawing: bool) -> peers.Call:
     return once, settings.num_steps * number
 
 
-def navix(settings: Settings, name: str) -> peers.Call:
+def navix(settings: Settings, name: str) -> timing.Call:
     """Steps of navix's environment of the same name."""
     import jax
     import navix as package
@@ -122,7 +121,7 @@ def navix(settings: Settings, name: str) -> peers.Call:
     return peers.stepped(step, start, settings, peers.ACTIONS)
 
 
-def xland(settings: Settings, name: str) -> peers.Call:
+def xland(settings: Settings, name: str) -> timing.Call:
     """Steps of xland-minigrid's environment of the same family."""
     import jax
     import xminigrid
@@ -141,7 +140,7 @@ def xland(settings: Settings, name: str) -> peers.Call:
 
 
 OURS = ("l4t", "l4t_drawing")
-SIDES: dict[str, tuple[Callable[[Settings, str], peers.Call], dict[str, str] | None]] = {
+SIDES: dict[str, tuple[Callable[[Settings, str], timing.Call], dict[str, str] | None]] = {
     "l4t": (functools.partial(ours, drawing=False), None),
     "l4t_drawing": (functools.partial(ours, drawing=True), None),
     "navix": (navix, NAVIX),
@@ -151,35 +150,22 @@ SIDES: dict[str, tuple[Callable[[Settings, str], peers.Call], dict[str, str] | N
 
 def of_task(settings: Settings, name: str) -> dict[str, Any]:
     """What is measured of one task."""
-    calls: dict[str, peers.Call] = {}
+    calls: dict[str, timing.Call] = {}
     missing: dict[str, str] = {}
     for side, (build, has) in SIDES.items():
         if has is not None and name not in has:
             missing[side] = "has no such environment"
             continue
         timing.say(f"{name}: compiling {side} ...")
-        try:
-            calls[side] = build(settings, name)
-            calls[side][0]()
-        except Exception as error:
-            if side in OURS:
-                raise
-            calls.pop(side, None)
-            missing[side] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        call, why = timing.run_once(functools.partial(build, settings, name), must=side in OURS)
+        if call is None:
+            missing[side] = why
+        else:
+            calls[side] = call
     samples = timing.in_turns(calls, settings.rounds)
+    pairs = [(mine, side) for mine in OURS for side in samples if side not in OURS]
     return dict(
-        rates={side: one.rate for side, one in samples.items()},
-        spread={side: one.rates for side, one in samples.items()},
-        cpu_us_per_step={side: one.cpu_us for side, one in samples.items()},
-        ratios={
-            f"{mine}_over_{side}": {
-                **timing.ratio(samples[mine], samples[side]),
-                "cpu_median": timing.ratio(samples[mine], samples[side], cpu=True)["median"],
-            }
-            for mine in OURS
-            for side in samples
-            if side not in OURS
-        },
+        **timing.figures(samples, pairs),
         missing=missing,
     )
 
@@ -193,12 +179,7 @@ def measured(settings: Settings) -> dict[str, Any]:
     if unknown:
         raise SystemExit(f"there is no comparison of {unknown[0]}; there are {', '.join(TASKS)}")
     began, load = time.perf_counter(), timing.load()
-    versions = machine.versions()
-    for package in ("xminigrid",):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+    versions = timing.versions("xminigrid")
     tasks = {name: of_task(settings, name) for name in names}
     return dict(
         device=machine.device_name(),
@@ -214,7 +195,7 @@ def measured(settings: Settings) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
     s = result["settings"]
-    load = ", ".join("?" if one is None else f"{one:.1f}" for one in result["load_average"])
+    load = timing.load_words(result)
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
     lines = [
         f"# Environments, {result['device']}, kept to {s['cores']} core{'' if s['cores'] == 1 else 's'}",
@@ -250,11 +231,9 @@ def main() -> None:
     result = measured(settings)
     if settings.out is not None or not settings.json:
         folder = Path(settings.out) if settings.out is not None else RESULTS
-        folder.mkdir(parents=True, exist_ok=True)
         some = "" if len(result["tasks"]) == len(TASKS) else "-" + "-".join(result["tasks"])
         stem = folder / f"environments{some}-{result['device'].partition(':')[0]}"
-        stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-        stem.with_suffix(".md").write_text(table(result))
+        timing.keep(result, table(result), stem)
         timing.say(f"wrote {stem}.json and .md")
     print(json.dumps(result) if settings.json else table(result))
 

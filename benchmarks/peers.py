@@ -13,12 +13,12 @@ import json
 import os
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import timing
 import tyro
+from timing import Call
 
 from l4t_jax import parallel
 
@@ -71,9 +71,6 @@ class Settings:
     """Folder for the JSON file, the plot and the table; benchmarks/results by default, none with --json."""
     json: bool = False
     """Print one JSON object and nothing else on standard output."""
-
-
-Call = tuple[Callable[[], Any], int]
 
 
 def register_towers() -> None:
@@ -354,23 +351,15 @@ def measured(settings: Settings) -> dict[str, Any]:
     missing: dict[str, str] = {}
     for name in names:
         timing.say(f"compiling {name} ...")
-        try:
-            calls[name] = PEERS[name](settings)
-            calls[name][0]()
-        except Exception as error:
-            if name in OURS:
-                raise
-            calls.pop(name, None)
-            missing[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            timing.say(f"  does not run: {missing[name]}")
+        call, why = timing.run_once(functools.partial(PEERS[name], settings), must=name in OURS)
+        if call is None:
+            missing[name] = why
+            timing.say(f"  does not run: {why}")
+        else:
+            calls[name] = call
     timing.say("measuring in turns ...")
     samples = timing.in_turns(calls, settings.rounds)
-    versions = machine.versions()
-    for name in ("rejax", "xminigrid", "minigrid", "gymnax"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+    versions = timing.versions("rejax", "xminigrid", "minigrid", "gymnax")
     pairs = [(a, b) for a, b in RATIOS if a in samples and b in samples]
     return dict(
         device=machine.device_name(),
@@ -379,16 +368,7 @@ def measured(settings: Settings) -> dict[str, Any]:
         seconds=time.perf_counter() - began,
         settings=dataclasses.asdict(settings),
         task=TASK,
-        rates={name: one.rate for name, one in samples.items()},
-        spread={name: one.rates for name, one in samples.items()},
-        cpu_us_per_step={name: one.cpu_us for name, one in samples.items()},
-        ratios={
-            f"{a}_over_{b}": {
-                **timing.ratio(samples[a], samples[b]),
-                "cpu_median": timing.ratio(samples[a], samples[b], cpu=True)["median"],
-            }
-            for a, b in pairs
-        },
+        **timing.figures(samples, pairs),
         notes={name: NOTES[name] for name in samples},
         missing=missing,
     )
@@ -397,7 +377,7 @@ def measured(settings: Settings) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
     s = result["settings"]
-    load = ", ".join("?" if one is None else f"{one:.1f}" for one in result["load_average"])
+    load = timing.load_words(result)
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
     lines = [
         f"# Peers on {result['task']}, {result['device']}",
@@ -451,12 +431,10 @@ def main() -> None:
     result = measured(settings)
     if settings.out is not None or not settings.json:
         folder = Path(settings.out) if settings.out is not None else RESULTS
-        folder.mkdir(parents=True, exist_ok=True)
         words = result["device"].partition(":")
         device = words[0] if words[0] == "cpu" else "-".join(words[2].lower().split()[:3])
         stem = folder / f"peers-{TASK}-{device}"
-        stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-        stem.with_suffix(".md").write_text(table(result))
+        timing.keep(result, table(result), stem)
         plot(result, stem.with_suffix(".png"))
         timing.say(f"wrote {stem}.json, .md and .png")
     print(json.dumps(result) if settings.json else table(result))

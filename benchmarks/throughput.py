@@ -362,7 +362,7 @@ def measured(settings: Settings) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
-    load = ", ".join("?" if one is None else f"{one:.1f}" for one in result["load_average"])
+    load = timing.load_words(result)
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
     share = result["teacher_share_detail"]
     bound, memory = result["lower_bound"], result["peak_memory_bytes"]
@@ -447,13 +447,11 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 def write(result: dict[str, Any], folder: Path) -> Path:
     """Keeps a result as JSON, table and plot."""
-    folder.mkdir(parents=True, exist_ok=True)
     words = result["device"].partition(":")
     device = words[0] if words[0] == "cpu" else "-".join(words[2].lower().split()[:3])
     cores = f"-{result['cores']}core" if result["cores"] else ""
     stem = folder / f"throughput-{result['task']}-{result['student']}-{result['dtype']}-{device}{cores}"
-    stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    stem.with_suffix(".md").write_text(table(result))
+    timing.keep(result, table(result), stem)
     plot(result, stem.with_suffix(".png"))
     return stem
 

@@ -105,7 +105,7 @@ def measured(settings: Settings) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
-    load = ", ".join("?" if one is None else f"{one:.1f}" for one in result["load_average"])
+    load = timing.load_words(result)
     lines = [
         f"# From command to result: {result['task']}, {result['device']}",
         "",
@@ -133,10 +133,8 @@ def main() -> None:
     result = measured(settings)
     if settings.out is not None or not settings.json:
         folder = Path(settings.out) if settings.out is not None else RESULTS
-        folder.mkdir(parents=True, exist_ok=True)
         stem = folder / f"time-to-result-{settings.env}-cpu"
-        stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-        stem.with_suffix(".md").write_text(table(result))
+        timing.keep(result, table(result), stem)
         timing.say(f"wrote {stem}.json and .md")
     print(json.dumps(result) if settings.json else table(result))
 

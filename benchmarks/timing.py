@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import jax
 
+from l4t_jax.reporting import machine
 from l4t_jax.training.compilation import tuned
+
+Call = tuple[Callable[[], Any], int]  # a program, and how many steps (labels, ...) one call makes
 
 LEAST = 0.05  # seconds that one sample lasts at least: short programs are called several times
 
@@ -103,6 +109,34 @@ def ratio(over: Samples, under: Samples, cpu: bool = False) -> dict[str, Any]:
     return {"median": statistics.median(pairs), "quartiles": list(quartiles(pairs)), "rounds": len(pairs)}
 
 
+def figures(samples: Mapping[str, Samples], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """What a result says of samples: rates, quartiles and processor time, and the ratios of pairs of their names."""
+    return dict(
+        rates={name: one.rate for name, one in samples.items()},
+        spread={name: one.rates for name, one in samples.items()},
+        cpu_us_per_step={name: one.cpu_us for name, one in samples.items()},
+        ratios={
+            f"{a}_over_{b}": {
+                **ratio(samples[a], samples[b]),
+                "cpu_median": ratio(samples[a], samples[b], cpu=True)["median"],
+            }
+            for a, b in pairs
+        },
+    )
+
+
+def run_once(make: Callable[[], Call], must: bool) -> tuple[Call | None, str]:
+    """A program that has run once; None, and why, where it does not run here. With `must` the error is raised."""
+    try:
+        call = make()
+        call[0]()
+        return call, ""
+    except Exception as error:
+        if must:
+            raise
+        return None, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
 def compiled(function: Callable, *args: Any) -> tuple[Any, dict[str, float]]:
     """A program compiled for these arguments, and the seconds that tracing and compiling it took.
 
@@ -137,6 +171,27 @@ def use_cores(number: int | None) -> None:
     """Keeps this process to so many cores; call it before jax is first used."""
     if number is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:number]))
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of what a run's figures depend on, and of those of these packages that are installed."""
+    found = machine.versions()
+    for name in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def load_words(result: Mapping[str, Any]) -> str:
+    """The load averages of a result, before and after."""
+    return ", ".join("?" if one is None else f"{one:.1f}" for one in result["load_average"])
+
+
+def keep(result: Mapping[str, Any], text: str, stem: Path) -> None:
+    """Writes a result as STEM.json, and what a table says of it as STEM.md."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    stem.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    stem.with_suffix(".md").write_text(text)
 
 
 def say(*words: Any) -> None:
