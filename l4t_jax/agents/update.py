@@ -19,7 +19,7 @@ from l4t_jax import parallel
 from l4t_jax.agents import losses
 from l4t_jax.agents.controllers import IMPOSSIBLE
 from l4t_jax.agents.rollout import Rollout
-from l4t_jax.agents.students import StudentNetwork, apply_student, is_recurrent, prepare
+from l4t_jax.agents.students import StudentNetwork, apply_student, is_recurrent
 
 
 class Batch(struct.PyTreeNode):
@@ -155,7 +155,6 @@ def update(
         Parameters, optimizer state, and the loss terms averaged over all minibatches.
     """
     by_env = is_recurrent(student)
-    batch = batch.replace(observation=prepare(student, batch.observation))  # of a rollout, it is found already
 
     def loss_of(params: Any, minibatch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
         return loss(student, params, minibatch, weights)

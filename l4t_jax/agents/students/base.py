@@ -52,7 +52,7 @@ class StudentNetwork(nn.Module):
         return ()
 
     def prepare(self, observation: Any) -> Any:
-        """What the network reads of observations; `__call__` takes it in their place, and so does this."""
+        """What the network reads of observations; `__call__` takes it in their place. A rollout finds it once."""
         return observation
 
 

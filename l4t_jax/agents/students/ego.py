@@ -27,16 +27,15 @@ class EgoMLP(StudentNetwork):
 
     window: int = 7
 
-    def prepare(self, observation: MemoryMap | jax.Array) -> jax.Array:
-        if not isinstance(observation, MemoryMap):
-            return observation
+    def prepare(self, observation: MemoryMap) -> jax.Array:
         return ego_words(self.task, observation, self.window, self.kernel)
 
     @nn.compact
     def __call__(
         self, carry: Carry, memory: MemoryMap | jax.Array, reset: jax.Array
     ) -> tuple[Carry, jax.Array, jax.Array]:
-        x = spread(self.task, bits.features_first(self.prepare(memory), self.kernel), self.window).astype(self.dtype)
+        words = self.prepare(memory) if isinstance(memory, MemoryMap) else memory
+        x = spread(self.task, bits.features_first(words, self.kernel), self.window).astype(self.dtype)
         for _ in range(2):
             x = nn.relu(Dense(self.hidden, dtype=self.dtype, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
         x = x.astype(jnp.float32)
