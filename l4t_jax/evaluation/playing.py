@@ -176,9 +176,14 @@ def teacher_policy(task: Task, table: TeacherTable, kernel: Kernels = PORTABLE) 
 
 
 def teacher_logits(distribution: jax.Array) -> jax.Array:
-    """A teacher's distributions over actions `float32[..., 7]` as logits; rows of zeros, without a plan, as uniform."""
+    """A teacher's distributions over actions `float32[..., 7]` as logits; see `or_uniform`."""
+    return jnp.log(or_uniform(distribution))
+
+
+def or_uniform(distribution: jax.Array) -> jax.Array:
+    """A teacher's distributions over actions `float32[..., 7]`; rows of zeros, without a plan, as uniform."""
     known_state = jnp.sum(distribution, axis=-1, keepdims=True) > 0
-    return jnp.log(jnp.where(known_state, distribution, 1.0 / NUM_ACTIONS))
+    return jnp.where(known_state, distribution, 1.0 / NUM_ACTIONS)
 
 
 def random_policy(carry: Any, env_state: State, reset: jax.Array) -> tuple[Any, jax.Array]:

@@ -64,9 +64,7 @@ class Trials:
         def policy(carry: Any, env_state: State, reset: jax.Array) -> tuple[Any, jax.Array]:
             t, states = carry
             found = teacher_output(task, table, jax.vmap(know)(env_state), self._env.kernel)
-            known = jnp.sum(found.distribution, axis=-1, keepdims=True) > 0
-            own = jnp.where(known, found.distribution, 1.0 / NUM_ACTIONS)
-            mixed = (1 - noise) * own + noise / NUM_ACTIONS
+            mixed = (1 - noise) * playing.or_uniform(found.distribution) + noise / NUM_ACTIONS
             return (t + 1, states.at[t].set(found.state)), jnp.log(mixed)
 
         start = (jnp.int32(0), jnp.full((self._env.max_steps, number), -1, jnp.int32))
