@@ -14,6 +14,7 @@ from l4t_jax.abstraction import symbolic
 from l4t_jax.agents.trust import Advice
 from l4t_jax.envs import Task
 from l4t_jax.reporting import run_folder
+from l4t_jax.teacher import file
 
 
 def by_state(task: Task, content: dict[str, Any], advice: Advice) -> dict[str, list[Any]]:
@@ -28,12 +29,12 @@ def by_state(task: Task, content: dict[str, Any], advice: Advice) -> dict[str, l
         `steps` that were labelled there; `worth`, their mean gain (see `agents.trust`), and `trust`, the mean share of
         the distillation weight that they got; the last two are None where there were no steps.
     """
-    place = {(tuple(state["sees"]), state["holds"]): index for index, state in enumerate(content["states"])}
+    place = {file.state_of(entry): index for index, entry in enumerate(content["states"])}
     sums = np.zeros((3, len(place)))
     totals = np.stack([np.asarray(x, np.float64) for x in (advice.total_steps, advice.total_gain, advice.total_trust)])
     for number in symbolic.enumerate_states(task):
         known, _ = symbolic.rename(task, symbolic.decode(task, number))
-        index = place.get((known.sees, known.holds))
+        index = place.get(known)
         if index is not None:
             sums[:, index] += totals[:, :, number].sum(axis=1)
     steps, gain, trust = sums

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from l4t_jax import commandline, files
-from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.config import PRESETS, Config
 from l4t_jax.evaluation import intervals
 from l4t_jax.reporting import advice, pictures, run_folder
 from l4t_jax.reporting.result import Result
+from l4t_jax.teacher import file
 
 NAME = "report.html"
 TEMPLATE = "report.html.jinja"
@@ -124,7 +124,7 @@ def _teacher(folder: Path) -> dict[str, Any] | None:
         for plan in sorted(state["plans"], key=lambda plan: -plan["p"]):
             words = ", then ".join(" ".join(step).replace("_", " ") for step in plan["skills"] if step != ["noop"])
             plans.append(dict(p=plan["p"], words=words or "nothing"))
-        sentence = Symbolic(tuple(state["sees"]), state["holds"]).sentence
+        sentence = file.state_of(state).sentence
         states.append(dict(sentence=sentence, plans=plans, worth=None if worth is None else advice.in_words(worth)))
     return dict(about=content.get("about", ""), states=states, learned=learned[:1] not in ([], [None]))
 

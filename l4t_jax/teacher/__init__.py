@@ -67,8 +67,8 @@ def open_teacher(
         backend = _open(spec, task, options, stack)
         content = asking.record(task, backend, ask or asking.Ask(), _cache(cache), report, ledger=ledger)
     vain = file.missing(task, content)
-    entries = {(tuple(state["sees"]), state["holds"]) for state in content["states"]}
-    unasked = [state.sentence for state in vain if (state.sees, state.holds) not in entries]
+    entries = {file.state_of(entry) for entry in content["states"]}
+    unasked = [state.sentence for state in vain if state not in entries]
     if unasked:  # training must need no LLM: every state that can occur must have been asked about
         raise BackendError(f"the teacher {spec} was not asked for {'; '.join(unasked)}")
     if vain:

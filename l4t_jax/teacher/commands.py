@@ -327,15 +327,14 @@ def _worth(folder: Path) -> dict[Symbolic, float] | None:
     """
     if not (folder / run_folder.TEACHER).is_file() or not (folder / run_folder.METRICS).is_file():
         raise RunFolderError(f"{folder} is not the folder of a run with a teacher")
-    states = file.load(folder / run_folder.TEACHER)["states"]
-    records = [record["advice"] for record in run_folder.read_records(folder) if "advice" in record]
-    if not records:
+    states, learned = file.load(folder / run_folder.TEACHER)["states"], advice.of_run(folder)
+    if learned is None:
         _tell(
             f"the run in {folder} did not measure what its teacher's states are worth; a replay of the teacher decides"
         )
         return None
-    pairs = zip(states, records[-1]["worth"], strict=True)
-    return {Symbolic(tuple(state["sees"]), state["holds"]): worth for state, worth in pairs if worth is not None}
+    pairs = zip(states, learned, strict=True)
+    return {file.state_of(state): one["worth"] for state, one in pairs if one["worth"] is not None}
 
 
 def _writable(out: Path) -> Path:
@@ -350,7 +349,7 @@ def _writable(out: Path) -> Path:
 
 
 def _sentence(state: dict[str, Any]) -> str:
-    return Symbolic(tuple(state["sees"]), state["holds"]).sentence
+    return file.state_of(state).sentence
 
 
 def _written(entry: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from l4t_jax.abstraction import symbolic
+from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.envs.task import Task
 from l4t_jax.skills.base import get_skill
 from l4t_jax.skills.plan_codes import Step
@@ -39,7 +40,7 @@ def corrupt(content: dict[str, Any], task: Task, probability: float, seed: int) 
     states, replaced = [], 0
     for index, state in enumerate(content["states"]):
         rng = np.random.default_rng([seed, index])
-        possible = steps.get((tuple(state["sees"]), state["holds"]))
+        possible = steps.get(file.state_of(state))
         if rng.random() < probability and possible:
             plan = [list(possible[i]) for i in rng.integers(len(possible), size=rng.integers(1, LONGEST + 1))]
             state = {"sees": state["sees"], "holds": state["holds"], "plans": [{"p": 1.0, "skills": plan}]}
@@ -62,12 +63,12 @@ def permuted(content: dict[str, Any], task: Task, seed: int) -> dict[str, Any]:
         task: has the skills and objects of the plans.
         seed: of the permutation.
     """
-    steps = {key: set(possible) for key, possible in _steps(task).items()}
+    steps = {state: set(possible) for state, possible in _steps(task).items()}
     order = np.random.default_rng(seed).permutation(len(content["states"]))
     states = []
     for state, index in zip(content["states"], order, strict=True):
         source = content["states"][index]
-        possible = steps.get((tuple(state["sees"]), state["holds"]), set())
+        possible = steps.get(file.state_of(state), set())
         plans = [
             {**plan, "skills": [step if tuple(step) in possible else ["noop"] for step in plan["skills"]]}
             for plan in source["plans"]
@@ -85,20 +86,19 @@ def decided(content: dict[str, Any]) -> dict[str, Any]:
     return _changed(content, states, "Only the most probable plan of each state.", decided=True)
 
 
-def _steps(task: Task) -> dict[tuple[tuple[str, ...], str | None], list[Step]]:
-    """(objects seen, object held) -> the possible steps of a plan.
+def _steps(task: Task) -> dict[Symbolic, list[Step]]:
+    """The possible steps of a plan in each symbolic state.
 
     After colours are renamed, several ids can have the same sentence but know different objects. Only objects known
     under all of these ids are used.
     """
-    objects: dict[tuple[tuple[str, ...], str | None], list[str]] = {}
+    objects: dict[Symbolic, list[str]] = {}
     for state in symbolic.enumerate_states(task):
         renamed, names = symbolic.rename(task, symbolic.decode(task, state))
-        key = (renamed.sees, renamed.holds)
-        objects[key] = [name for name in objects.get(key, names) if name in names]
+        objects[renamed] = [name for name in objects.get(renamed, names) if name in names]
     bare: list[Step] = [(skill,) for skill in task.skills if not get_skill(skill).takes_object]
     skills = [skill for skill in task.skills if get_skill(skill).takes_object]
-    return {key: bare + [(skill, name) for skill in skills for name in names] for key, names in objects.items()}
+    return {state: bare + [(skill, name) for skill in skills for name in names] for state, names in objects.items()}
 
 
 def _changed(content: dict[str, Any], states: list[dict[str, Any]], about: str, **source: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -112,11 +112,16 @@ def save(content: dict[str, Any], path: str | Path) -> None:
         raise TeacherFileError(f"the teacher file {path} cannot be written: {error.strerror or error}") from error
 
 
+def state_of(entry: Mapping[str, Any]) -> Symbolic:
+    """The symbolic state that an entry of `states` is about, under the names used in prompts."""
+    return Symbolic(tuple(entry["sees"]), entry["holds"])
+
+
 def missing(task: Task, content: dict[str, Any]) -> list[Symbolic]:
     """The task's symbolic states for which the file has no plans, under the names used in prompts."""
-    known = {(tuple(s["sees"]), s["holds"]) for s in content["states"] if s["plans"]}
+    known = {state_of(entry) for entry in content["states"] if entry["plans"]}
     asked = (symbolic.rename(task, symbolic.decode(task, state))[0] for state in symbolic.enumerate_states(task))
-    return [state for state in dict.fromkeys(asked) if (state.sees, state.holds) not in known]
+    return [state for state in dict.fromkeys(asked) if state not in known]
 
 
 def digest(content: dict[str, Any]) -> str:
@@ -228,11 +233,11 @@ def to_rows(task: Task, content: dict[str, Any], states: Iterable[int]) -> dict[
     Raises:
         TeacherFileError: a plan names a skill or an object that the task does not have.
     """
-    entries = {(tuple(s["sees"]), s["holds"]): s["plans"] for s in content["states"]}
+    entries = {state_of(entry): entry["plans"] for entry in content["states"]}
     rows: dict[int, list[tuple[float, list[int]]]] = {}
     for state in states:
         renamed, objects = symbolic.rename(task, symbolic.decode(task, state))
-        plans = entries.get((renamed.sees, renamed.holds))
+        plans = entries.get(renamed)
         if plans is None:
             continue
         rows[state] = [(p["p"], [_code(task, step, objects, renamed) for step in p["skills"]]) for p in plans]

@@ -143,15 +143,12 @@ def question(task: Task, trial: Trial, entry: Mapping[str, Any] | None, state: S
 
 def replaced(content: Content, entry: Mapping[str, Any]) -> Content:
     """A teacher with another entry for the entry's state."""
-    key = _key(entry)
-    states = [dict(entry) if _key(state) == key else state for state in content["states"]]
-    if all(_key(state) != key for state in content["states"]):
-        states.append(dict(entry))
-    return {**content, "states": states}
+    return {**content, "states": [*(_by_state(content) | {file.state_of(entry): dict(entry)}).values()]}
 
 
-def _key(entry: Mapping[str, Any]) -> Symbolic:
-    return Symbolic(tuple(entry["sees"]), entry["holds"])
+def _by_state(content: Content) -> dict[Symbolic, dict[str, Any]]:
+    """The entries of a teacher by their states."""
+    return {file.state_of(entry): entry for entry in content["states"]}
 
 
 def variants(entry: Mapping[str, Any], most: int) -> list[dict[str, Any]]:
@@ -229,7 +226,7 @@ class Refiner:
 
     def _improve(self, best: Content, trial: Trial, asked: Situation, share: float) -> tuple[Content, Trial]:
         """Asks about one state. Returns the best teacher and its trial."""
-        before = {_key(state): state for state in best["states"]}.get(asked.state)
+        before = _by_state(best).get(asked.state)
         entry = self.asker.state(asked, question(self.task, trial, before, asked.state))
         found, now = best, trial
         for tried in self._candidates(best, before, entry):
@@ -237,8 +234,8 @@ class Refiner:
             if better(mine, trial) and (now is trial or _sum(mine) > _sum(now)):
                 found, now = tried, mine
         kept = now is not trial
-        after = {_key(state): state for state in found["states"]}
-        changed = [_key(one) for one in found["states"] if one not in best["states"]]
+        after = _by_state(found)
+        changed = [file.state_of(one) for one in found["states"] if one not in best["states"]]
         self._log.append(
             {
                 "sees": list(asked.state.sees), "holds": asked.state.holds, "lost": round(share, 4),
@@ -278,7 +275,7 @@ class Refiner:
 
     def _place(self, state: Symbolic) -> int:
         """The last line of the log about a state."""
-        return max(i for i, one in enumerate(self._log) if _key(one) == state)
+        return max(i for i, one in enumerate(self._log) if file.state_of(one) == state)
 
     def _finished(self, content: Content, best: Content, first: Trial, last: Trial) -> Content:
         """The better of both teachers on new levels, with its provenance."""

@@ -89,7 +89,7 @@ def table(**plans: str) -> dict[str, Any]:
 def measure(content: dict[str, Any]) -> Trial:
     """Where each of three states has the right plan, all is solved; random actions help past each wrong one."""
     plans = {
-        refine._key(state): ", ".join(text for _, text in refine._written(state)[:1]) for state in content["states"]
+        file.state_of(state): ", ".join(text for _, text in refine._written(state)[:1]) for state in content["states"]
     }
     wrong = [state for state, right in RIGHT.items() if plans.get(state) != right]
     solved = 0 if wrong else N

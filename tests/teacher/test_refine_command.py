@@ -93,4 +93,4 @@ def test_the_worth_that_a_run_measured_is_read_in_the_order_of_its_teacher(tmp_p
     found = _worth(tmp_path)
     states = file.shipped(TASK)["states"]
     assert found is not None and len(found) == 5
-    assert found[refine._key(states[2])] == -0.2
+    assert found[file.state_of(states[2])] == -0.2

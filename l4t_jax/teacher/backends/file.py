@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.envs.task import Task
 from l4t_jax.teacher import file
 from l4t_jax.teacher.backends import BackendError, Request
@@ -32,16 +33,16 @@ class FileBackend:
             raise BackendError(str(error)) from error
         self.identity: dict[str, Any] = {"backend": "file", "model": content["about"], "revision": file.digest(content)}
         self.made: str = content["made"]
-        self._plans: dict[tuple[Any, ...], dict[str, float]] = {}
+        self._plans: dict[Symbolic, dict[str, float]] = {}
         for state in content["states"]:
-            written = self._plans.setdefault((tuple(state["sees"]), state["holds"]), {})
+            written = self._plans.setdefault(file.state_of(state), {})
             for plan in state["plans"]:
                 text = write_plan(tuple(step) for step in plan["skills"])
                 written[text] = written.get(text, 0.0) + plan["p"]
 
     def _of(self, request: Request) -> dict[str, float]:
         state = request.state
-        return {} if state is None else self._plans.get((state.sees, state.holds), {})
+        return {} if state is None else self._plans.get(state, {})
 
     def sample(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
         plans = self._of(request)
