@@ -2,7 +2,8 @@
 
 Imports nothing of the package. The figures that decided are in docs/training.md, those to expect are from
 benchmarks/results: reproduce (five seeds, 1,000 held-out levels each) and time-to-result-SimpleDoorKey-cpu.json. "To
-0.90": environment steps until validation success was 0.90 twice in a row, median.
+0.90": environment steps until validation success was 0.90 twice in a row, median. Those files are of the default
+student before it read ways; docs/checks.md has what was measured since.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         greedy_share=0.125,
     ),
     # python -m l4t_jax.run --env SimpleDoorKey --preset paper
-    #   2 million steps are 3,077 iterations, the whole of its schedule; they were not run to their end. It follows the
-    #   reference system on SimpleDoorKey (docs/training.md).
+    #   2 million steps are 3,077 iterations, the whole of its schedule; they were not run to their end. Only earlier
+    #   settings of it were measured (docs/training.md).
     # 10 x 65 rows an iteration: about the mean of the reference's 10 whole episodes. Minibatches of 130 rows.
     "paper": dict(
         student="cnn", total_steps=2_000_000, num_envs=10, num_steps=65, learning_rate=1e-3, learning_rate_end=1e-3,
