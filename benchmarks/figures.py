@@ -151,16 +151,23 @@ def _corruption(path: Path, runs: list[Run]) -> Path:
 # --- Parts --------------------------------------------------------------------------------------------------------
 
 
-def panels(rows: int, columns: int, size: tuple[float, float], share: bool = False) -> tuple[Any, Any]:
+def panels(rows: int, columns: int, size: tuple[float, float], share: bool = False, dpi: int = DPI) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained", dpi=DPI)
+    figure = Figure(figsize=size, layout="constrained", dpi=dpi)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=share)
     for panel in axes.flat:
         panel.grid(alpha=0.25, linewidth=0.6)
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def curves_of(panel: Any, runs: list[Run], teacher: float) -> None:
+    """Draws the success of runs against their steps, and the teacher's own, each with its name at its end."""
+    _lines(panel, runs, "success", "steps")
+    panel.axhline(teacher, color=TEACHER, linestyle=(0, (4, 3)), linewidth=1.1, zorder=1)
+    _say(panel, [*_ends(runs, "success"), (teacher, "teacher", TEACHER)])
 
 
 def save(figure: Any, path: Path) -> Path:

@@ -276,12 +276,13 @@ def report(out: Path) -> dict[str, Any]:
     Returns:
         `parts`; and `other_code`, the names of those that were made by other code than today's.
     """
+    import ladder_pictures
     import ladder_report
 
     found, now = parts(out), code()
     if found:
         (out / "table.md").write_text(ladder_report.markdown(found, COMMAND), encoding="utf-8")
-        ladder_report.draw(out, found)
+        ladder_pictures.draw(out, found)
     others = sorted(f"{row}-{way}" for (row, way), part in found.items() if part["code"] != now)
     return dict(command=COMMAND, other_code=others, parts=list(found.values()))
 

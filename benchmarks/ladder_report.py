@@ -1,20 +1,12 @@
-"""The ladder's table and pictures, from its parts alone.
-
-Host module; matplotlib is imported where it is used.
-"""
+"""The ladder's tables, from its parts alone."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import figures
-import numpy as np
-from ladder_rows import COMPARED, ROWS, WAYS, Row
+from ladder_rows import HARD, ROWS, WAYS, Row
 
 Parts = dict[tuple[str, str], dict[str, Any]]  # (task, way) -> part
-HARD = ("KeyCorridorS3R3", "KeyCorridorS6R3", "MultiRoom-N6", "LockedRoom")  # of the README
-FIRST = 4_000  # steps at the left edge of the pictures: the first update
 
 
 def markdown(parts: Parts, command: str) -> str:
@@ -55,6 +47,18 @@ def headline(parts: Parts) -> list[str]:
         if (part := parts.get((task, "l4t"))) is not None:
             rows.append((task + _earlier(part), f"{part['total_steps']:,}", f"{part['teacher_alone']['success']:.3f}",
                          f"{part['success']['value']:.3f}", _greedy(part), _steps(part), _others(row)))  # fmt: skip
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def hardest(parts: Parts) -> list[str]:
+    """The table of the README: the hardest rows, PPO alone at equal steps beside them."""
+    rows = [("task", "environment steps", "teacher alone", "L4T student", "PPO alone, as many steps",
+             "what others report"), ("---", *["---:"] * 4, "---")]  # fmt: skip
+    for task in HARD:
+        part, alone = parts[task, "l4t"], parts.get((task, "ppo"))
+        rows.append((task, f"{part['total_steps']:,}", f"{part['teacher_alone']['success']:.3f}",
+                     f"**{part['success']['value']:.3f}**", f"{alone['success']['value']:.3f}" if alone else "not run",
+                     _others(ROWS[task])))  # fmt: skip
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
@@ -131,67 +135,3 @@ def _short(steps: int) -> str:
 
 def _seeds(part: dict[str, Any]) -> int:
     return len(part["success"]["seeds"])
-
-
-# --- Pictures -----------------------------------------------------------------------------------------------------
-
-
-def draw(folder: Path, parts: Parts) -> list[Path]:
-    """Success against steps: `ladder.png` for every row, `hard.png` for four of the hardest, `compared.png` for those
-    that were learned in several ways.
-    """
-    every = [task for task in ROWS if any((task, way) in parts for way in WAYS)]
-    several = [task for task in COMPARED if sum((task, way) in parts for way in WAYS) > 1]
-    named = {"ladder.png": every, "hard.png": [task for task in HARD if task in every], "compared.png": several}
-    return [_panels(folder / name, parts, tasks) for name, tasks in named.items() if tasks]
-
-
-def _panels(path: Path, parts: Parts, tasks: list[str]) -> Path:
-    columns = 4 if len(tasks) > 4 else len(tasks)
-    lines = -(-len(tasks) // columns)
-    figure, axes = figures.panels(lines, columns, (3.3 * columns, 0.9 + 2.3 * lines), share=True)
-    shown: dict[str, Any] = {}
-    for panel, task in zip(axes.flat, tasks, strict=False):
-        shown |= _panel(panel, task, parts)
-    for panel in axes.flat[len(tasks) :]:
-        panel.set_visible(False)
-    for line in axes:
-        line[0].set_ylabel("success")
-    figure.supxlabel("environment steps of a seed", fontsize=10)
-    figure.legend(
-        shown.values(), shown, loc="outside upper left", ncols=min(len(shown), columns), frameon=False, fontsize=9
-    )
-    return figures.save(figure, path)
-
-
-def _panel(panel: Any, task: str, parts: Parts) -> dict[str, Any]:
-    """One task's curves; gives what its legend needs."""
-    from matplotlib.ticker import EngFormatter
-
-    row, shown = ROWS[task], {}
-    panel.axhline(row.wanted, color=figures.FAINT, linewidth=0.8, zorder=1)
-    last = FIRST
-    for way, one in WAYS.items():
-        if (task, way) not in parts:
-            continue
-        curve, first = parts[task, way]["curve"]["success"], parts[task, way]["random"]["success"]
-        steps = np.asarray([FIRST, *parts[task, way]["curve"]["steps"]], float)
-        low, high, success = ([first, *curve[name]] for name in ("low", "high", "value"))  # it has learned nothing yet
-        panel.fill_between(steps, low, high, color=one.colour, alpha=0.18, linewidth=0)
-        (shown[f"{one.label} (map)"],) = panel.plot(steps, success, color=one.colour, linewidth=1.7, zorder=3)
-        last = max(last, steps[-1])
-        teacher = parts[task, way]["teacher_alone"]
-        if way == "l4t" and teacher:
-            shown["teacher alone"] = panel.axhline(
-                teacher["success"], color=figures.TEACHER, linestyle=(0, (4, 3)), linewidth=1.1, zorder=2
-            )
-    for point in row.others:
-        shown["published (view of 7 x 7)"] = panel.scatter(
-            [point.steps], [point.success], marker="D", s=22, color=figures.TEACHER, zorder=4, clip_on=False
-        )
-        last = max(last, point.steps)
-    panel.set_xscale("log")
-    panel.set(xlim=(FIRST, last * 1.25), ylim=(-0.02, 1.03))
-    panel.xaxis.set_major_formatter(EngFormatter(sep=""))
-    panel.set_title(task, loc="left", fontsize=10)
-    return shown

@@ -135,6 +135,8 @@ def test_the_table_and_the_pictures_say_what_the_parts_hold(tmp_path: Path, trai
     for name in ("ladder.png", "hard.png", "compared.png"):
         pixels = np.asarray(Image.open(tmp_path / name).convert("L"))
         assert pixels.std() > 5 and (pixels[:, -2:] > 250).all()
+    dark = np.asarray(Image.open(tmp_path / "hard-dark.png").convert("L"))
+    assert dark.std() > 5 and (dark[:, -2:] < 40).all()
 
 
 @pytest.mark.parametrize(
@@ -162,3 +164,4 @@ def test_the_committed_table_is_that_of_the_committed_parts() -> None:
     assert ladder_report.markdown(parts, ladder.COMMAND) == (COMMITTED / "table.md").read_text()
     assert all(part["success"] == comparison.over_seeds(part["success"]["seeds"]) for part in parts.values())
     assert "\n".join(ladder_report.headline(parts)) in (COMMITTED.parents[2] / "docs" / "ladder.md").read_text()
+    assert "\n".join(ladder_report.hardest(parts)) in (COMMITTED.parents[2] / "README.md").read_text()

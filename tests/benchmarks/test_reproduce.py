@@ -246,8 +246,8 @@ def test_quick_does_all_of_it(tmp_path: Path, capfd: pytest.CaptureFixture[str])
     assert (tmp_path / "areas.png").is_file()
 
 
-def test_the_readmes_table_is_that_of_the_committed_results() -> None:
+def test_the_table_of_the_pages_is_that_of_the_committed_results() -> None:
     root = Path(__file__).parents[2]
     found = json.loads((root / "benchmarks/results/reproduce/results.json").read_text())
-    assert comparison.headline(found) in (root / "README.md").read_text()
+    assert comparison.headline(found) in (root / "docs/results.md").read_text()
     assert comparison.markdown(found) == (root / "benchmarks/results/reproduce/table.md").read_text()
