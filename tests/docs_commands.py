@@ -30,9 +30,9 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "benchmarks/README.md",
-    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
-)
-PROGRAM = re.compile(r"(?:\w+=\S+ )*(?:python3? -m |python3? \w+/|l4t(?: |$)|uv |pip |gcloud |srun |for |\.ci/)")
+    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md") if page.name != "from-0.1.md"),
+)  # from-0.1.md is about names that are gone
+PROGRAM = re.compile(r"(?:\w+=\S+ )*(?:python3? -m |python3? \w+/|l4t(?: |$)|uvx? |pip |gcloud |srun |for |\.ci/)")
 
 # Sizes of a run that takes seconds, most of them compiling.
 SIZES = dict(
@@ -71,6 +71,7 @@ SMALL = {
     "python benchmarks/weak_teachers.py": "--steps 4096 --seeds 2 --out out",
     "python benchmarks/dial.py": "--tasks DoorKey-5x5 --draws 1 --total-steps 4096 --evaluations 2 --out d.json",
     "python benchmarks/play_parity.py": "--episodes 4",
+    "python benchmarks/concept_pictures.py": "--out out",
     "python benchmarks/minigrid_simulator.py": "--tasks SimpleDoorKey --levels 8 --out out.json",
     "for i in 0 1; do": TINY,
 }
@@ -94,6 +95,7 @@ DRY = {
 NOT_RUN = {
     "python3 -m venv": "installs into a clone; .ci/run and .ci/install do it",
     "uv ": "installs into a clone; .ci/run and .ci/install do it",
+    "uvx ": "builds and installs for a release; CONTRIBUTING.md says how",
     "pip ": "installs into a clone; .ci/run and .ci/install do it",
     "python -m pytest": "the tests themselves",
     ".ci/": "takes a clean clone and minutes; the first is CI's own command",
@@ -112,6 +114,8 @@ PLACES = {
     "PROJECT": "docs",
     "l4t_jax/teacher/data": f"{ROOT}/l4t_jax/teacher/data",
     "docs/extending": f"{ROOT}/docs/extending",
+    "next_room.py": f"{ROOT}/docs/tutorial/next_room.py",
+    "asked.json": "mine.json",
 }
 
 
