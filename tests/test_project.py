@@ -1,10 +1,14 @@
 """The project's own files agree with each other."""
 
+import email
 import re
 import zipfile
+from email.message import Message
 from pathlib import Path
 
 import pytest
+
+import l4t_jax
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,19 +54,53 @@ def test_the_fields_words_are_used() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in (ROOT / "README.md", *pages)
-        if path.suffix in (".py", ".md", ".jinja", ".txt") and path != Path(__file__)
+        if path.suffix in (".py", ".md", ".jinja", ".txt") and path not in (Path(__file__), ROOT / "docs/from-0.1.md")
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if re.search(PRIVATE_WORDS, line, re.IGNORECASE)
     ]
     assert found == []
 
 
-def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     build = pytest.importorskip("hatchling.build")
+    folder = tmp_path_factory.mktemp("wheel")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        wheel = zipfile.ZipFile(tmp_path / build.build_wheel(str(tmp_path)))
-    packed = {name for name in wheel.namelist() if name.startswith("l4t_jax/")}
+        return zipfile.ZipFile(folder / build.build_wheel(str(folder)))
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     source = {path.relative_to(ROOT).as_posix() for path in (ROOT / "l4t_jax").rglob("*") if path.is_file()}
     assert packed == {name for name in source if not name.endswith(".pyc")}
     assert "l4t_jax/reporting/templates/report.html.jinja" in packed
+
+
+def test_the_version_is_the_same_wherever_it_stands(wheel: zipfile.ZipFile) -> None:
+    version = l4t_jax.__version__
+    assert metadata_of(wheel)["Version"] == version
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.search(r"^## \[(\S+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == version
+
+
+def test_what_a_package_index_shows_has_no_link_into_the_repository(wheel: zipfile.ZipFile) -> None:
+    shown = metadata_of(wheel)
+    text = str(shown.get_payload())
+    assert shown["Description-Content-Type"] == "text/markdown" and "# l4t_jax" in text
+    assert [link for link in re.findall(r"\]\(([^)]*)\)", text) if not link.startswith("https://")] == []
+    assert not re.search(r"<(img|picture|source|br)\b", text)
+
+
+def test_jax_is_bounded_from_below_alone_so_that_one_that_is_there_stays(wheel: zipfile.ZipFile) -> None:
+    needed = [one for one in metadata_of(wheel).get_all("Requires-Dist") or [] if "extra ==" not in one]
+    assert [re.sub(r"[\d.]+$", "", one) for one in needed if one.startswith("jax")] == ["jax>="]
+    assert [one for one in needed if re.search(r"==|<|~=", one)] == ["navix==4.*"]
+    classifiers = metadata_of(wheel).get_all("Classifier") or []
+    for python in ("3.12", "3.13"):
+        assert f"Programming Language :: Python :: {python}" in classifiers
+
+
+def metadata_of(wheel: zipfile.ZipFile) -> Message:
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    return email.message_from_bytes(wheel.read(name))

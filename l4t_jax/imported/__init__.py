@@ -93,7 +93,8 @@ def import_environment(
         gym_id: its id.
         levels: how many distinct levels are drawn, 10,000 by default.
         steps: how many steps are compared, 10,000 by default.
-        success, failure: rules by name, joined by "or", where they are not to be found.
+        success: rules by name, joined by "or", where they are not to be found.
+        failure: the same of episodes that end badly.
         refresh: draw other levels, even if some are kept.
         told: hears in a line now and then how far it is.
 
