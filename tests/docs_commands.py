@@ -115,7 +115,6 @@ PLACES = {
     "l4t_jax/teacher/data": f"{ROOT}/l4t_jax/teacher/data",
     "docs/extending": f"{ROOT}/docs/extending",
     "next_room.py": f"{ROOT}/docs/tutorial/next_room.py",
-    "asked.json": "mine.json",
 }
 
 
@@ -223,12 +222,13 @@ def _called(main: Any, words: list[str]) -> int:
 
 @contextmanager
 def answering() -> Iterator[str]:
-    """A server that answers every question of OpenAI's chat API with one plan; its address."""
+    """A server that answers every question of OpenAI's chat API with one skill that it names; its address."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            raw = json.dumps({"choices": [{"message": {"content": "explore"}}]}).encode()
+            asked = self.rfile.read(int(self.headers["Content-Length"]))
+            plan = "explore" if b"explore" in asked else "search"
+            raw = json.dumps({"choices": [{"message": {"content": plan}}]}).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(raw)))
             self.end_headers()
