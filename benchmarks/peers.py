@@ -110,12 +110,12 @@ def register_towers() -> None:
         def initial_carry(self, batch: int) -> Any:
             return ()
 
-        def prepare(self, known: MemoryMap) -> jax.Array:
-            return observation(known)
+        def prepare(self, carry: Any, known: MemoryMap, reset: jax.Array) -> tuple[Any, jax.Array]:
+            return carry, observation(known)
 
         @nn.compact
         def __call__(self, carry: Any, known: Any, reset: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
-            x = self.prepare(known) if isinstance(known, MemoryMap) else known
+            x = observation(known) if isinstance(known, MemoryMap) else known
             x = bits.features_first(x, CPU).astype(self.dtype)  # the batch last, as the package's own students have it
             first = nn.tanh(Dense(2 * self.hidden, dtype=self.dtype)(x))  # of both towers, in one product
 

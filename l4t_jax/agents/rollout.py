@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,8 @@ from l4t_jax.parallel import per_env_bits, per_env_keys
 
 # (carry, observation (1, N), reset (1, N)) -> carry, logits (1, N, 7), value (1, N)
 Act = Callable[[Any, Any, jax.Array], tuple[Any, jax.Array, jax.Array]]
+# (carry, observation (1, N), reset (1, N)) -> carry, what the student reads (1, N)
+Prepare = Callable[[Any, Any, jax.Array], tuple[Any, Any]]
 
 
 class Envs(struct.PyTreeNode):
@@ -129,8 +131,7 @@ def is_greedy(env_id: jax.Array, share: float) -> jax.Array:
 def rollout(
     env: GridTask, act: Act, key: jax.Array, envs: Envs, pool: State, num_steps: int,
     controller: Controller = Primitive(),  # noqa: B008 (frozen)
-    observation: Observation = MAP, keep_memory: bool = True, prepare: Callable[[Any], Any] | None = None,
-    greedy_share: float = 0.0,
+    observation: Observation = MAP, keep_memory: bool = True, prepare: Prepare | None = None, greedy_share: float = 0.0,
 ) -> tuple[Envs, Rollout]:  # fmt: skip
     """Runs every environment for `num_steps` steps.
 
@@ -144,7 +145,7 @@ def rollout(
         controller: turns the student's logits into actions.
         observation: what the student observes.
         keep_memory: store memory maps beside the observations; where those are memory maps, they are stored once.
-        prepare: of observations (T, N), what the student reads; it is found once, and is what is stored.
+        prepare: of observations, what the student reads; it is found once, and is what is stored.
         greedy_share: of the environments, evenly spread over their ids, where the most probable choices are taken.
             `log_prob` is the student's own there too, as if they had been drawn.
 
@@ -153,22 +154,21 @@ def rollout(
     """
     if num_steps > env.max_steps:
         raise ValueError(f"a rollout of {num_steps} steps is longer than an episode of {env.max_steps}")
-    num_envs = envs.t.shape[0]
     first_carry = envs.carry
     know, observe, reads_map = jax.vmap(know_one), observation.of(env), observation is MAP
     stores_map = reads_map and prepare is None
     greedy = is_greedy(envs.env_id, greedy_share) if greedy_share else False
 
-    def as_read(seen: Any) -> Any:
-        return _one_step(seen) if prepare is None else env.kernel.once(prepare(_one_step(seen)))
+    def as_read(carry: Any, seen: Any, reset: jax.Array) -> tuple[Any, Any]:
+        return (carry, _one_step(seen)) if prepare is None else env.kernel.once(prepare(carry, _one_step(seen), reset))
 
     def step(state: tuple[Envs, Any, Any], key: jax.Array) -> tuple[tuple[Envs, Any, Any], dict[str, Any]]:
         envs, cut_seen, cut_carry = state
         choice_bits, level_bits = per_env_bits(key, envs.env_id, 2).T
         memory = env.kernel.once(know(envs.env_state))  # else a student's features find it anew, many times
         seen = memory if reads_map else env.kernel.once(observe(envs.env_state))
-        ready = as_read(seen)
-        carry, logits, value = act(envs.carry, ready, envs.reset[None])
+        carry, ready = as_read(envs.carry, seen, envs.reset[None])
+        carry, logits, value = act(carry, ready, envs.reset[None])
         option_state, choice = controller.choose(envs.option_state, choice_bits, memory, envs.reset, logits[0], greedy)
         env_state, outcome = step_envs(env, key, envs.env_id, envs.env_state, envs.t, choice.action)
         terminated, truncated = outcome.terminated, outcome.truncated & ~outcome.terminated
@@ -199,9 +199,12 @@ def rollout(
     start = (envs, observe(envs.env_state), envs.carry)
     (envs, cut_seen, cut_carry), rows = jax.lax.scan(step, start, jax.random.split(key, num_steps))
 
-    no_reset = jnp.zeros((1, num_envs), bool)
-    _, _, last_value = act(envs.carry, as_read(observe(envs.env_state)), envs.reset[None])
-    _, _, cut_value = act(cut_carry, as_read(cut_seen), no_reset)
+    def value_of(state: tuple[Any, Any, jax.Array]) -> jax.Array:
+        carry, seen, reset = state
+        return act(*as_read(carry, seen, reset), reset)[2]
+
+    last = envs.carry, observe(envs.env_state), envs.reset[None]
+    last_value, cut_value = _in_turn(value_of, last, (cut_carry, cut_seen, jnp.zeros_like(envs.reset)[None]))
     next_value = jnp.concatenate([rows["value"][1:], last_value])
     next_value = jnp.where(rows["truncated"], cut_value, next_value)
     return envs, Rollout(next_value=next_value, carry=first_carry, observes_memory=stores_map, **rows)
@@ -215,6 +218,11 @@ def step_envs(
         return jax.vmap(env.transition)(env_state, t, action)
     keys = per_env_keys(jax.random.fold_in(key, 1), env_id)
     return jax.vmap(env.transition)(env_state, t, action, keys)
+
+
+def _in_turn(function: Callable[[Any], jax.Array], *arguments: Any) -> jax.Array:
+    """A function of each argument, one after the other by the same code: half of it is compiled."""
+    return cast(jax.Array, jax.lax.map(function, jax.tree.map(lambda *leaves: jnp.stack(leaves), *arguments)))
 
 
 def _one_step(tree: Any) -> Any:

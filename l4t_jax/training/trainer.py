@@ -222,12 +222,21 @@ class Trainer:
         visits = no_visits(self.task, config.num_envs) if config.bonus > 0 else None
         envs = begin(env_key, pool, config.num_envs, carry, self.controller.begin(config.num_envs), visits)
         if params is None:
-            one = jax.tree.map(lambda leaf: leaf[None, :1], self.observation.of(self.env)(envs.env_state))
-            params = self.student.init(params_key, self.student.initial_carry(1), one, jnp.zeros((1, 1), bool))
+            params = self.student.init(params_key, *self._first_step(envs.env_state))
         return TrainState(
             params=params, opt_state=self.algorithm.init(self.setup, params), key=run_key, envs=envs,
             updates=jnp.int32(0), outcomes=SuccessByAge.none(self.env.max_steps),
         )  # fmt: skip
+
+    def _first_step(self, env_state: State) -> tuple[Any, Any, jax.Array]:
+        """A carry, what the student reads and `reset` of one step of one environment, in shape; all of it is zero."""
+
+        def read(env_state: State) -> tuple[Any, Any, jax.Array]:
+            one = jax.tree.map(lambda leaf: leaf[None, :1], self.observation.of(self.env)(env_state))
+            reset = jnp.zeros((1, 1), bool)
+            return *prepare(self.student, self.student.initial_carry(1), one, reset), reset
+
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(read, env_state))
 
     def init_seeds(self, keys: jax.Array, params: Any = None) -> TrainState:
         """`init` for several seeds, a key (and given parameters) each; see `SEEDS` for the leading axes."""

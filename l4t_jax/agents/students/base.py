@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import flax.linen as nn
 import jax
@@ -46,19 +46,23 @@ class StudentNetwork(nn.Module):
     outputs: int = NUM_ACTIONS
     dtype: Any = jnp.float32
     kernel: Kernels = PORTABLE
+    learns_through_carry: ClassVar[bool] = True  # False: only `prepare` reads and changes the carry
 
     def initial_carry(self, batch: int) -> Carry:
         """What `batch` environments start from; nothing, unless the student is recurrent."""
         return ()
 
-    def prepare(self, observation: Any) -> Any:
-        """What the network reads of observations; `__call__` takes it in their place. A rollout finds it once."""
-        return observation
+    def prepare(self, carry: Carry, observation: Any, reset: jax.Array) -> tuple[Carry, Any]:
+        """What the network reads of observations; `__call__` takes it in their place. A rollout finds it once.
+
+        It does not depend on the parameters. What it remembers from step to step, it keeps in the carry.
+        """
+        return carry, observation
 
 
-def prepare(student: StudentNetwork, observation: Any) -> Any:
-    """What a student reads of observations; the observations themselves, where it does not say."""
-    return student.prepare(observation) if hasattr(student, "prepare") else observation
+def prepare(student: StudentNetwork, carry: Carry, observation: Any, reset: jax.Array) -> tuple[Carry, Any]:
+    """Its carry after, and what a student reads of observations; they themselves, where it does not say."""
+    return student.prepare(carry, observation, reset) if hasattr(student, "prepare") else (carry, observation)
 
 
 def prepares(student: StudentNetwork) -> bool:
@@ -152,5 +156,5 @@ def make_student(
 
 
 def is_recurrent(student: StudentNetwork) -> bool:
-    """Whether the student carries anything from step to step."""
-    return bool(jax.tree.leaves(student.initial_carry(1)))
+    """Whether the student learns through what it carries from step to step."""
+    return getattr(student, "learns_through_carry", True) and bool(jax.tree.leaves(student.initial_carry(1)))

@@ -5,10 +5,13 @@ Device module. Its input is found in `features`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from l4t_jax.agents.students import recall
 from l4t_jax.agents.students.base import Carry, StudentNetwork
 from l4t_jax.agents.students.features import ego_words, spread
 from l4t_jax.agents.students.layers import Dense
@@ -22,20 +25,30 @@ class EgoMLP(StudentNetwork):
     Its input is a window of cells near the agent, for each sort of cell (`features.planes`) which rows and columns of
     the whole map hold one, and the ways to the nearest unseen cell and to the nearest of each object (`ways`): where
     they start and about how long they are. All of it is relative to the agent. So what it learns holds wherever the
-    agent stands and whichever way it faces.
+    agent stands and whichever way it faces. It also reads how often it has been in this situation lately (`recall`),
+    which is all that its carry is for.
     """
 
     window: int = 7
+    learns_through_carry: ClassVar[bool] = False
 
-    def prepare(self, observation: MemoryMap) -> jax.Array:
-        return ego_words(self.task, observation, self.window, self.kernel)
+    def initial_carry(self, batch: int) -> Carry:
+        return recall.nothing(batch)
+
+    def prepare(self, carry: Carry, observation: MemoryMap, reset: jax.Array) -> tuple[Carry, jax.Array]:
+        def step(kept: jax.Array, row: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            return recall.recall(row[0], kept, row[1])
+
+        words, situations = ego_words(self.task, observation, self.window, self.kernel)
+        carry, recalled = jax.lax.scan(step, carry, (situations, reset), unroll=reset.shape[0] == 1)
+        return carry, jnp.concatenate([words, recalled[..., None].astype(words.dtype)], axis=-1)
 
     @nn.compact
     def __call__(
         self, carry: Carry, memory: MemoryMap | jax.Array, reset: jax.Array
     ) -> tuple[Carry, jax.Array, jax.Array]:
-        words = self.prepare(memory) if isinstance(memory, MemoryMap) else memory
-        x = spread(self.task, bits.features_first(words, self.kernel), self.window).astype(self.dtype)
+        carry, words = self.prepare(carry, memory, reset) if isinstance(memory, MemoryMap) else (carry, memory)
+        x = spread(self.task, bits.features_first(words, self.kernel), self.window, recall.RECALLED).astype(self.dtype)
         for _ in range(2):
             x = nn.relu(Dense(self.hidden, dtype=self.dtype, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
         x = x.astype(jnp.float32)

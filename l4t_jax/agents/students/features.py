@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from l4t_jax.abstraction.scene import Mask, Scene, around
+from l4t_jax.agents.students.recall import situations
 from l4t_jax.agents.students.ways import BITS_OF_A_WAY, ways
 from l4t_jax.envs.cells import (
     BOX,
@@ -147,12 +148,19 @@ def effects(scene: Scene) -> list[jax.Array]:
 
 def ego_features(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> jax.Array:
     """The input of the default student: `bool[*B, F]`."""
-    words = bits.features_first(ego_words(task, memory, window, kernel), kernel)
+    words = bits.features_first(ego_words(task, memory, window, kernel)[0], kernel)
     return bits.batch_first(spread(task, words, window), kernel)
 
 
-def spread(task: Task, words: jax.Array, window: int) -> jax.Array:
-    """The bits of `ego_words`, each a feature, the batch last: `[P, *B]` -> `bool[F, *B]`."""
+def spread(task: Task, words: jax.Array, window: int, recalled: int = 0) -> jax.Array:
+    """The bits of `ego_words`, each a feature, the batch last: `[P, *B]` -> `bool[F, *B]`.
+
+    Args:
+        task: whose maps they are.
+        words: of `ego_words`, or these and a word more.
+        window: as there.
+        recalled: how many bits that word has.
+    """
 
     def lit(words: jax.Array, number: int) -> jax.Array:
         """The lowest bits of words `[n, *B]`, a bit of all words after the other: `[number * n, *B]`."""
@@ -167,6 +175,7 @@ def spread(task: Task, words: jax.Array, window: int) -> jax.Array:
         (1, number_of_carried(task)),
         (1, len(EFFECTS)),
         *((1, size) for size in (task.mission.sizes if task.mission else ())),
+        *([(1, recalled)] if recalled else []),
     ]
     parts, at = list[jax.Array](), 0
     for number, size in groups:
@@ -175,8 +184,10 @@ def spread(task: Task, words: jax.Array, window: int) -> jax.Array:
     return jnp.concatenate(parts)
 
 
-def ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> jax.Array:
-    """What the default student reads, packed: `uint16[*B, P]` (`uint32` where a word has more than 16 bits).
+def ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> tuple[jax.Array, jax.Array]:
+    """What the default student reads of maps, packed, and its situation in each (`recall.situations`).
+
+    The first is `uint16[*B, P]` (`uint32` where a word has more than 16 bits), the second `float32[*B, 4]`.
 
     A word a place, a bit a plane: the ranges of rows ahead and of columns beside the agent, the bits of ways, then the
     cells near the agent; a word for what is carried, one for `EFFECTS`, and one a field of the mission, the drawn
@@ -188,11 +199,11 @@ def ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> ja
         return leaf.reshape(-1, *leaf.shape[len(batch) :])
 
     flat = jax.tree.map(with_one_batch_axis, memory)
-    words = kernel.in_parts(lambda part: _ego_words(task, part, window, kernel), CHUNK, flat)
-    return words.reshape(*batch, -1)
+    words, found = kernel.in_parts(lambda part: _ego_words(task, part, window, kernel), CHUNK, flat)
+    return words.reshape(*batch, -1), found.reshape(*batch, -1)
 
 
-def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> jax.Array:
+def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> tuple[jax.Array, jax.Array]:
     """`ego_words` with a single batch axis."""
     scene = Scene.of(task, memory, kernel)
     sizes = task.mission.sizes if task.mission else ()
@@ -211,7 +222,7 @@ def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> j
     for i in range(len(sizes)):
         assert memory.mission is not None
         parts.append((jnp.ones((), word) << memory.mission[:, i].astype(word))[None])
-    return bits.batch_first(jnp.concatenate(parts), kernel)
+    return bits.batch_first(jnp.concatenate(parts), kernel), situations(scene)
 
 
 def places(scene: Scene, window: int) -> tuple[list[jax.Array], list[jax.Array]]:

@@ -1,5 +1,7 @@
 """Every student: shapes, finite numbers, resets inside the scan."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,7 +57,7 @@ def test_every_student_keeps_the_contract(built):
 def test_a_student_takes_what_it_prepared_for_the_maps(built):
     student, params, apply, memory = built
     start, reset = student.initial_carry(BATCH), jnp.zeros((TIME, BATCH), bool)
-    ready = jax.jit(lambda memory: prepare(student, memory))(memory)
+    _, ready = jax.jit(partial(prepare, student))(start, memory, reset)
     assert isinstance(ready, MemoryMap) == (type(student) is not EgoMLP)
     jax.tree.map(np.testing.assert_array_equal, apply(params, start, ready, reset), apply(params, start, memory, reset))
 
