@@ -1,19 +1,26 @@
 """What every test shares: JAX on two fake CPU devices, random keys, memory maps and played episodes to test on.
 
-JAX must be told before it starts, so this file sets it up on import. Without a compilation cache on disk: a test's
-time is then the same in a fresh clone.
+JAX must be told before it starts, so this file sets it up on import. Compiled programs are kept for as long as the
+tests run, for all workers and for the processes that tests start: a test's time is then the same in a fresh clone.
 """
 
 import os
+import tempfile
 
+# The folder of the compiled programs: workers are told by the process that starts them, which removes it in the end.
+os.environ["L4T_TEST_PROGRAMS"] = os.environ.get("L4T_TEST_PROGRAMS") or tempfile.mkdtemp(prefix="l4t-programs-")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "true"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["L4T_TEST_PROGRAMS"]
+os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(4 << 30)  # with a limit, jax locks the folder
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 # Most of the suite's time is compiling, and this takes the most off it (of 136 s of processor time level 1 took, 0 took
 # 103); the programs are small enough to run as they are.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import contextlib
 import dataclasses
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -90,6 +97,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group(name))
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes the compiled programs, once all workers have ended."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["L4T_TEST_PROGRAMS"], ignore_errors=True)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """`task_name` runs over every task, `paper_task` over the paper's four."""
     if "task_name" in metafunc.fixturenames:
@@ -159,7 +172,7 @@ def teacher_of() -> Callable[[str], TeacherTable]:
 # Known maps that no room ever gives
 
 
-def _random_known(rng: np.random.Generator, size: tuple[int, int], number: int, inside: bool) -> MemoryMap:
+def random_known_maps(rng: np.random.Generator, size: tuple[int, int], number: int, inside: bool) -> MemoryMap:
     """Random memory maps: any code anywhere, walls and unseen cells in every density, half of them with runs of walls.
 
     Args:
@@ -201,7 +214,7 @@ def _random_known(rng: np.random.Generator, size: tuple[int, int], number: int, 
 
 @pytest.fixture(scope="session")
 def random_known() -> Callable[..., MemoryMap]:
-    return _random_known
+    return random_known_maps
 
 
 # Episodes played in our environments

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 import l4t_jax
 from l4t_jax import api, errors, files
@@ -29,20 +28,14 @@ TINY = Config(
 
 
 @pytest.fixture(scope="session")
-def kept_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where compiled programs are kept, for as long as the tests run."""
-    return tmp_path_factory.mktemp("programs")
-
-
-@pytest.fixture(scope="session")
 def traced_once() -> dict[Any, dict[str, Any]]:
     """The compiled programs of runs, by all that decides them: half of a tiny run's time is tracing them again."""
     return {}
 
 
 @pytest.fixture(scope="module")
-def compiled_once(kept_programs: Path, traced_once: dict[Any, dict[str, Any]]) -> Iterator[None]:
-    """These tests run the same programs again and again: keep them, for as long as the tests run."""
+def compiled_once(traced_once: dict[Any, dict[str, Any]]) -> Iterator[None]:
+    """These tests run the same programs again and again: keep them as they were compiled, without tracing them anew."""
     compile_run = programs.compile_run
 
     def once(trainer: Trainer, table: Any, evaluator: Any, longest: int, first: Any = None) -> dict[str, Any]:
@@ -59,18 +52,7 @@ def compiled_once(kept_programs: Path, traced_once: dict[Any, dict[str, Any]]) -
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(programs, "compile_run", once)
-        yield from _programs_kept(kept_programs)
-
-
-def _programs_kept(kept_programs: Path) -> Iterator[None]:
-    before = jax.config.jax_enable_compilation_cache, jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_enable_compilation_cache", True)
-    jax.config.update("jax_compilation_cache_dir", str(kept_programs))
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_enable_compilation_cache", before[0])
-    jax.config.update("jax_compilation_cache_dir", before[1])
-    compilation_cache.reset_cache()
+        yield
 
 
 class Spy(Progress):

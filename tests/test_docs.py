@@ -5,15 +5,12 @@ import importlib
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import docs_commands as written
-import jax
 import pytest
 import tyro
 from docs_commands import PAGES, ROOT
-from jax.experimental.compilation_cache import compilation_cache
 
 from l4t_jax import commandline, tasks
 from l4t_jax.envs import get_task
@@ -32,25 +29,7 @@ def test_every_page_is_reached_from_the_readme_or_the_design() -> None:
 
 
 @pytest.fixture(scope="module")
-def programs_kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """These commands run the same programs again and again: keep them, for as long as the tests run."""
-    kept = {
-        "jax_enable_compilation_cache": True,
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("programs")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in kept}
-    for name, value in kept.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, programs_kept: None) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What commands are given: `run`, made by the README's first command, `stopped` half-way, and a teacher file."""
     folder = tmp_path_factory.mktemp("place")
     with pytest.MonkeyPatch.context() as patch:
@@ -98,7 +77,6 @@ def test_a_command_of_the_documentation_runs(
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("docs")
-@pytest.mark.usefixtures("programs_kept")
 def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)

@@ -30,9 +30,7 @@ def python(code: str, *arguments: str, **variables: str) -> subprocess.Completed
 
 
 @pytest.fixture(scope="module")
-def in_64_bits(
-    compiled_once: None, kept_programs: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, Any]]:
+def in_64_bits(compiled_once: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A run folder made under JAX_ENABLE_X64=1, and what `evaluate` and `teacher evaluate` then print."""
     folder = tmp_path_factory.mktemp("wide")
     lines = [
@@ -45,8 +43,7 @@ def in_64_bits(
         "import json, sys, jax; from l4t_jax.__main__ import main; assert jax.config.jax_enable_x64; "
         "sys.exit(max(main(words) for words in json.loads(sys.argv[1])))"
     )
-    kept = dict(JAX_ENABLE_COMPILATION_CACHE="true", JAX_COMPILATION_CACHE_DIR=str(kept_programs))
-    done = python(code, json.dumps(lines), JAX_ENABLE_X64="1", JAX_NUM_CPU_DEVICES="2", **kept)
+    done = python(code, json.dumps(lines), JAX_ENABLE_X64="1", JAX_NUM_CPU_DEVICES="2")
     assert done.returncode == 0, done.stderr
     decoder, text = json.JSONDecoder(), done.stdout[done.stdout.index("\n{") :].strip()
     for name in ("evaluate", "teacher"):

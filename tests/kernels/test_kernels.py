@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import random_known_maps
 
 from l4t_jax.abstraction.scene import Scene
 from l4t_jax.agents.students.features import ego_features, places
@@ -20,7 +22,6 @@ from l4t_jax.kernels import CPU, GPU, PORTABLE, REFERENCE, Kernels, visibility
 from l4t_jax.skills.actions import skill_actions
 
 SIZES = ((10, 10), (7, 13), (32, 32), (5, 3))
-TUNED = [pytest.param(kernel, id=kernel.name) for kernel in (CPU, PORTABLE, GPU)]
 ALL_SKILLS = (
     "explore", "search", "find", "go_to", "reach", "clear", "pick_up", "drop", "open", "put_down", "put_beside",
     "say_done",
@@ -66,17 +67,29 @@ def ways_found(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
     return ways(scene, [scene.unseen, scene.movable])
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("kernel", TUNED)
-@pytest.mark.parametrize(
-    "function", [states_and_actions, features, what_is_seen, seen_now, planes_in_frame, ways_found]
-)
-def test_the_tuned_form_is_the_reference(
-    function: Callable[..., Any], kernel: Kernels, size: tuple[int, int], random_known: Any, rng: Any
-) -> None:
-    if kernel is not CPU and size not in SIZES[:2]:
-        pytest.skip("the CPU's kernels are compared on every size")
-    memory = random_known(rng, size, 150 if max(size) < 20 else 40, inside=False)  # the reference is slow on large maps
+@cache
+def plain(function: Callable[..., Any], size: tuple[int, int]) -> tuple[Any, Any]:
+    """Random maps of a size, and what the reference makes of them: compiled once for all tuned forms."""
+    number = 150 if max(size) < 20 else 40  # the reference is slow on large maps
+    memory = random_known_maps(np.random.default_rng(20231113), size, number, inside=False)
     assert bool(jnp.any(memory.carrying > 0)) and bool(jnp.any(memory.carrying == 0))
-    tuned, plain = (jax.jit(lambda m, k=k: function(m, size, k))(memory) for k in (kernel, REFERENCE))
-    jax.tree.map(np.testing.assert_array_equal, tuned, plain)
+    return memory, jax.jit(lambda m: function(m, size, REFERENCE))(memory)
+
+
+# The CPU's kernels are compared on every size, the others where width and height differ.
+CASES = [
+    pytest.param(kernel, size, id=f"{kernel.name}-{size}")
+    for size in SIZES
+    for kernel in (CPU, PORTABLE, GPU)
+    if kernel is CPU or size == (7, 13)
+]
+FUNCTIONS = (states_and_actions, features, what_is_seen, seen_now, planes_in_frame, ways_found)
+
+
+@pytest.mark.parametrize(("kernel", "size"), CASES)
+@pytest.mark.parametrize(
+    "function", [pytest.param(one, marks=pytest.mark.xdist_group(one.__name__)) for one in FUNCTIONS]
+)
+def test_the_tuned_form_is_the_reference(function: Callable[..., Any], kernel: Kernels, size: tuple[int, int]) -> None:
+    memory, expected = plain(function, size)
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(lambda m: function(m, size, kernel))(memory), expected)
