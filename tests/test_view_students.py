@@ -129,6 +129,7 @@ def test_students_of_tasks_with_missions_are_exported_too(tmp_path: Path) -> Non
     )
     logits, _ = exported.call(arrays, np.zeros((3, card["memory"]), np.float32), np.ones(3, bool))
     for i in range(3):
+        student.reset()
         np.testing.assert_allclose(logits[i], student.logits(one(arrays, i)), rtol=1e-4, atol=1e-5)
     assert "len(observations['map'])" in card["load"] and set(card["observation"]["mission"]) == {"colour", "kind"}
     with pytest.raises(ValueError, match=r"has shape {'map': "):

@@ -191,12 +191,14 @@ def test_a_student_that_prepares_its_observations_finds_them_in_the_rollout(draw
         value = jnp.sum(ready, axis=(-2, -1), dtype=jnp.float32)
         return carry, jnp.zeros((1, 4, NUM_ACTIONS)), value
 
-    def prepare(memory):
-        return memory.cells % 7
+    def prepare(carry, memory, reset):  # the carry counts the steps of the episode
+        return jnp.where(reset[0], 0, carry) + 1, memory.cells % 7
 
     run = partial(rollout, make_env(get_task(NAME)), act, num_steps=3, prepare=prepare)
-    _, rows = jax.jit(run)(jax.random.key(2), begin(jax.random.key(0), pool, 4, ()), pool)
+    start = begin(jax.random.key(0), pool, 4, jnp.full(4, 5, jnp.int32))
+    envs, rows = jax.jit(run)(jax.random.key(2), start, pool)
     np.testing.assert_array_equal(rows.observation, rows.memory.cells % 7)
+    np.testing.assert_array_equal(envs.carry, envs.t)
     np.testing.assert_array_equal(rows.value, np.asarray(rows.observation).sum(axis=(-2, -1)))
     np.testing.assert_array_equal(rows.next_value[:-1], rows.value[1:])
 

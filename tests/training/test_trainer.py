@@ -52,7 +52,7 @@ def probe_values():
     env_states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), env_state)
     env_states = env_states.replace(agent=env_states.agent.at[1, 0].set(B))
     memory = jax.tree.map(lambda leaf: leaf[None], jax.vmap(know)(env_states))
-    _, _, value = trainer.student.apply(state.params, (), memory, jnp.zeros((1, 2), bool))
+    _, _, value = trainer.student.apply(state.params, trainer.student.initial_carry(2), memory, jnp.zeros((1, 2), bool))
     return tuple(float(v) for v in value[0])
 
 

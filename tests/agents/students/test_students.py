@@ -57,9 +57,9 @@ def test_every_student_keeps_the_contract(built):
 def test_a_student_takes_what_it_prepared_for_the_maps(built):
     student, params, apply, memory = built
     start, reset = student.initial_carry(BATCH), jnp.zeros((TIME, BATCH), bool)
-    _, ready = jax.jit(partial(prepare, student))(start, memory, reset)
+    after, ready = jax.jit(partial(prepare, student))(start, memory, reset)
     assert isinstance(ready, MemoryMap) == (type(student) is not EgoMLP)
-    jax.tree.map(np.testing.assert_array_equal, apply(params, start, ready, reset), apply(params, start, memory, reset))
+    jax.tree.map(np.testing.assert_array_equal, apply(params, after, ready, reset), apply(params, start, memory, reset))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
