@@ -42,7 +42,8 @@ class Reads(Protocol):
 
 MOST_LINES = 200  # lines that are read
 _SPLIT = re.compile(
-    r"[,;，；。、•·]|\.(?=\s|$)|[!?](?=\s|$)|->|=>|→|⇒|➔|➜|➡️?|»|\s[>/+]\s|\||&+|\s[-–—]{1,2}\s|—"
+    r"[,;，；。、•·]|\.(?=\s|$)|[!?](?=\s|$)|->|=>|\\(?:long)?rightarrow\b|\\to\b|[→⇒➔➜⟶↦⇨➞↓]|➡️?|»|\s[>/+]\s|\||&+"
+    r"|\s[-–—]{1,2}\s|—"
     r"|\bthen\b|\band\b|\bfollowed by\b|\bafter (?:that|which)\b|\bafterwards\b"
     r"|(?<=\S)\s+(?=(?:step\s*)?\(?\d{1,2}[.):]\s)",
     re.IGNORECASE,
@@ -54,13 +55,19 @@ _ITEM = re.compile(
     re.IGNORECASE,
 )
 _LETTER = re.compile(r"(\s*)\(?(?:[a-h]|i{1,3}|iv|vi{0,3})[.)]\s+", re.IGNORECASE)
-_OTHER_SIDE = re.compile(r"^\s*(?:agent sees\b|user\b|human\b|question:|q:|<\|)", re.IGNORECASE)  # it asks itself
+_OTHER_SIDE = re.compile(  # it asks itself
+    r"^\s*(?:agent sees\b|user\b|human\b|question:|q:|<\||\[/?inst\]|#+\s*(?:instruction|input|user|human|question)\b)",
+    re.IGNORECASE,
+)
+_SPEAKER = re.compile(r"^\s*(?:(?:assistant|model)\s*:?|#+\s*(?:response|assistant|answer)\s*:?)\s*$", re.IGNORECASE)
+_ECHO = re.compile(r"^\s*agent sees\b[^.]*\.", re.IGNORECASE)  # the situation once more, before the plan
 _OWN_SIDE = re.compile(
     r"^\s*<\|(?:im_start\|>assistant|assistant\|>|start_header_id\|>assistant<\|end_header_id\|>)\s*"
 )
 _TALK_LABEL = re.compile(
-    r"^\W*(?:thoughts?|thinking|reasoning|reason|rationale|analysis|observations?|explanation|justification|notes?"
-    r"|why|because|state|situation|context|goal|alternatively|alternative|otherwise|option [b-z2-9]|plan [b-z]|summary"
+    r"^\W*(?:(?:my|your|our|the|current|overall|ultimate|final|main|agent'?s?)\s+){0,2}(?:thoughts?|thinking|reasoning|reason|rationale|analysis|observations?|explanation|justification|notes?"
+    r"|why|because|state|situation|context|goal|mission|objective|aim|task|problem|expected \w+|effects?|preconditions?"
+    r"|do not|don'?t|not|not yet|never|avoid|alternatively|alternative|otherwise|option [b-z2-9]|plan [b-z]|summary"
     r"|confidence|critique|reflection|input|if [^:]{1,60})\W*:",
     re.IGNORECASE,
 )
@@ -76,11 +83,14 @@ _WHOLE_ANSWER = re.compile(
 _ANY_TAG = re.compile(rf"</?(?:{_TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _ITEM_TAG = re.compile(r"<(?:li|step|action|skill|item|task|move)[\s_]?\d*((?:\s[^<>]*?)?)/?>", re.IGNORECASE)
 _CLOSING_TAG = re.compile(r"</[\w ]{1,30}>")
+_QUESTION = re.compile(r"(?<![^.!?\n])[^.!?\n]*\?+(?=\s|$)")
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _COMMENT = re.compile(r"(?<=\S)\s+(?:#|//)\s.*$")
 _YAML = re.compile(
-    r"(?m)^([ \t]*-[ \t]*)(?:skill|action|name)[ \t]*:([^\n]*)\n[ \t]+(?:object|target|arguments?|args)[ \t]*:"
+    r"(?im)^([ \t]*(?:-[ \t]*)?)(?:skill|action|name)[ \t]*:([^\n,;]*)[\n,;]"
+    r"[ \t]*(?:object|target|arguments?|args)[ \t]*:"
 )
+_TAKEN_BACK = re.compile(r"<!--.*?(?:-->|\Z)|~~[^~\n]+~~|<(del|strike)>.{0,2000}?</\1>", re.IGNORECASE | re.DOTALL)
 _EMPHASIS = re.compile(r"\*\*(.+?)\*\*|\"(.+?)\"|“(.+?)”|`(.+?)`|(?<!\w)'(.+?)'(?!\w)|(?<!\*)\*([^*\n]+)\*(?!\*)")
 
 
@@ -102,9 +112,10 @@ def fragments(text: str, reader: Reads) -> list[Fragment]:
     text = _unwrapped(text)
     strong = list(_STRONG.finditer(text))
     for start in [*(match.end() for match in strong[:-4:-1]), 0]:  # "Final answer: ..." after thinking aloud
-        found = _in_lines(text[start:], reader)
-        if any(reader.begins(fragment.text) for fragment in found):
-            return found
+        for part in dict.fromkeys((_QUESTION.sub(" ", text[start:]), text[start:])):  # "open <door>? No, ..."
+            found = _in_lines(part, reader)
+            if any(reader.begins(fragment.text) for fragment in found):
+                return found
     stressed = [next(part for part in match.groups() if part) for match in _EMPHASIS.finditer(text)]
     stressed = [part for part in dict.fromkeys(stressed) if reader.begins(part)]
     return [Fragment(piece) for piece in pieces(stressed[0])] if len(stressed) == 1 else []
@@ -121,6 +132,7 @@ def _unwrapped(text: str) -> str:
     text = boxed[-1] if boxed else text
     inner = [match.group(2) for match in _WHOLE_ANSWER.finditer(text) if match.group(2).strip()]
     text = inner[-1] if inner else text
+    text = _TAKEN_BACK.sub(" ", text)
     text = re.sub(r"\\[a-zA-Z]+\s*\{([^{}]*)\}", r"\1", text)  # \text{go to}
     text = _ITEM_TAG.sub(lambda tag: "\n- " + " ".join(re.findall(r"[\"']([^\"']*)[\"']", tag.group(1))), text)
     text = _CLOSING_TAG.sub(" ", _ANY_TAG.sub("\n", text))
@@ -155,11 +167,16 @@ def _in_lines(text: str, reader: Reads) -> list[Fragment]:
     last: int | None = None  # the number of its last item
     deep = 0  # the indentation of its last item
     for at, line in enumerate(lines):
-        if _OTHER_SIDE.match(line.text):
+        content = line.text
+        if _OTHER_SIDE.match(content):
+            echo = _ECHO.match(content)
             if found:
                 break
-            continue
-        content = line.text
+            if echo is None or not re.search(r"\w", content[echo.end() :]):
+                continue
+            content = content[echo.end() :]
+        if found and _SPEAKER.match(content):
+            break
         if _TALK_LABEL.match(content):
             inner = None if found else _INLINE.search(content)
             if inner is None:
@@ -200,6 +217,9 @@ def _spoken(line: str, begun: bool, reader: Reads) -> list[str]:
         first = next((part for part in parts if re.search(r"\w", part)), "")
         if begun and not (reader.begins(first) or reader.counts(first)):
             parts = [part for part in parts if reader.orders(part)]
+        for number, part in enumerate(parts):
+            if (begun or number) and _TALK_LABEL.match(part):  # "explore. Plan B: ..."
+                return kept + parts[:number]
         kept += parts
         begun = begun or any(reader.begins(part) for part in parts)
     return kept

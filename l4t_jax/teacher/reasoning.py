@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import re
 
-_NAMES = r"(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|reflection|scratch_?pad|inner_monologue|cot)"
+_NAMES = (
+    r"(?:\w{1,16}[:_-]|ant)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|reflection|scratch_?pad|monologue|cot)"
+    r"(?:[_-]\w{1,16})?"
+)
 _TAGS = (  # (opening, closing) marks, of each family of models
-    (rf"<{_NAMES}(?:\s[^<>]*)?>", rf"</{_NAMES}\s*>"),  # DeepSeek, Qwen, Claude, Seed
+    (rf"<\|?{_NAMES}\|?(?:\s[^<>]*)?>", rf"<\|?/{_NAMES}\s*\|?>"),  # DeepSeek, Qwen, Claude, Seed
+    (r"<\|channel>\s*thought\b", r"<channel\|>"),  # Gemma 4
+    (r"<details\b[^<>]*>", r"</details\s*>"),  # pages that fold it, such as Open WebUI's
     (r"\[THINK(?:ING)?\]", r"\[/THINK(?:ING)?\]"),  # Mistral
     (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),  # Sky-T1, OpenThinker
     (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # Cohere
@@ -23,6 +28,8 @@ _TAGS = (  # (opening, closing) marks, of each family of models
 _OPENING = re.compile("|".join(opening for opening, _ in _TAGS), re.IGNORECASE)
 _CLOSING = re.compile("|".join(closing for _, closing in _TAGS), re.IGNORECASE)
 _FENCE = re.compile(r"\s*```(?:thinking|thoughts?|reasoning)\b", re.IGNORECASE)  # models without their own mark
+_ALOUD = re.compile(r"\s*(?:thinking\.\.\.\s*\n|here is my thought process:)", re.IGNORECASE)  # Ollama, Granite
+_ALOUD_END = re.compile(r"\.\.\.\s?done thinking\.|here is my response:", re.IGNORECASE)
 
 # OpenAI's harmony format: <|channel|>analysis<|message|>...<|end|><|start|>assistant<|channel|>final<|message|>...
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*(?:<\|message\|>)?")
@@ -47,6 +54,10 @@ def final(text: str) -> str:
     fence = _FENCE.match(text)
     if fence is not None:
         _, _, text = text[fence.end() :].partition("\n```")
+    aloud = _ALOUD.match(text)
+    if aloud is not None:
+        end = _ALOUD_END.search(text, aloud.end())
+        text = text[end.end() :] if end is not None else ""
     closed = [match.end() for match in _CLOSING.finditer(text)]
     after = text[closed[-1] :] if closed else text
     opened = _OPENING.search(after)

@@ -35,6 +35,7 @@ _TALK_FIELDS = re.compile(
 # Between two values: tags of calls, code fences, numbers of a list.
 _GAP = re.compile(r"(?:[\s,;]|</?\w{1,30}>|```(?:json)?|\d{1,2}[.)]\s|[-*]\s|(?:and|then)\s)*(?=[\[{])")
 _NUMBERED = re.compile(r"(?:step|action|skill|task|move|subgoal|s)?_?(\d{1,3})")
+_LATER_FIELDS = ("then", "next", "next_step", "next_steps", "next_action", "next_actions", "followed_by", "afterwards")
 _ORDINALS = ("first", "second", "third", "fourth", "then", "next", "finally", "last")
 
 
@@ -66,7 +67,7 @@ def fragments(text: str, reader: Reads) -> list[Fragment]:
             at = match.start()
             while at < len(candidate) and len(found) < MOST_ITEMS:  # values in a row: JSON lines
                 try:
-                    value, end = json.JSONDecoder().raw_decode(candidate, at)
+                    value, end = _DECODER.raw_decode(candidate, at)
                 except (ValueError, RecursionError):
                     break
                 found += _in_value(value, reader, 0)
@@ -74,6 +75,19 @@ def fragments(text: str, reader: Reads) -> list[Fragment]:
             if any(reader.begins(fragment.text) for fragment in found):
                 return found
     return []
+
+
+def _split(pairs: list[tuple[str, Any]]) -> Any:
+    """A JSON object; if a field comes again, several objects: models write {"step": ..., "step": ...}."""
+    parts: list[dict[str, Any]] = [{}]
+    for name, value in pairs:
+        if name in parts[-1]:
+            parts.append({})
+        parts[-1][name] = value
+    return parts if len(parts) > 1 else parts[0]
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_split)
 
 
 def _next_value(text: str, at: int) -> int:
@@ -126,6 +140,12 @@ def _in_list(items: list[Any], reader: Reads, depth: int) -> list[Fragment]:
             found.append(Fragment(f"{item} {after}", listed=True))
             at += 2
             continue
+        if isinstance(item, str) and reader.takes_object(item) and isinstance(after, list | dict):
+            named = _flat(after)
+            if named and not reader.begins(named):  # ["go_to", ["key"]]
+                found.append(Fragment(f"{item} {named}", listed=True))
+                at += 2
+                continue
         found += _in_value(item, reader, depth + 1, listed=True)
         at += 1
     return found
@@ -134,8 +154,13 @@ def _in_list(items: list[Any], reader: Reads, depth: int) -> list[Fragment]:
 def _in_object(value: dict[str, Any], reader: Reads, depth: int, listed: bool) -> list[Fragment]:
     fields = {_field(key): inner for key, inner in list(value.items())[: 4 * MOST_ITEMS]}
     one = _one_step(fields, reader, depth)
+    later = [fields[name] for name in _LATER_FIELDS if name in fields]
+    if later and not one:  # {"action": "go to <key>", "next_action": ...}
+        said = (fields.get(name) for name in _VERB_FIELDS)
+        first = next((verb for verb in said if isinstance(verb, str) and reader.begins(verb)), "")
+        one = _in_string(first, reader, depth + 1, True) if first else []
     if one:
-        return one
+        return [*one, *(fragment for value in later for fragment in _in_value(value, reader, depth + 1, listed=True))]
     for name in _PLAN_FIELDS:
         if name in fields:
             found = _in_value(fields[name], reader, depth + 1)
