@@ -313,6 +313,12 @@ KINDS: dict[str, tuple[Behaviour, Answer]] = {
                       Answer("", completion.CUT, "64 tokens")),
     "null, cut": (_choice({"content": None}, "length"), Answer("", completion.CUT, "64 tokens")),
     "text, cut": (_choice({"content": "go to <ke"}, "length"), Answer("go to <ke", completion.CUT, "64 tokens")),
+    "text, cut in Claude's word": (_choice({"content": "go to <ke"}, "max_tokens"),
+                                   Answer("go to <ke", completion.CUT, "64 tokens")),
+    "text, cut in Gemini's word": (_choice({"content": "go to <ke"}, "MAX_TOKENS"),
+                                   Answer("go to <ke", completion.CUT, "64 tokens")),
+    "filter in Gemini's word": (_choice({"content": None}, "SAFETY"), Answer("", completion.FILTERED)),
+    "JSON that the server has parsed": (_choice({"content": {"plan": ["explore"]}}), Answer('{"plan": ["explore"]}')),
     "refusal": (_choice({"content": None, "refusal": "I will not."}), Answer("", completion.REFUSED, "I will not.")),
     "refusal part": (_choice({"content": [{"type": "refusal", "refusal": "No."}]}),
                      Answer("", completion.REFUSED, "No.")),
@@ -337,6 +343,19 @@ def test_an_empty_answer_is_asked_for_again_and_then_returned_as_empty() -> None
         assert len(server.requests) == 3
         replies = iter(["", "explore"])
         server.behaviour = lambda h, body: h.say(next(replies))
+        assert list(backend(server, retries=2).sample(ASKED, [0])) == [(0, Answer("explore"))]
+
+
+def test_an_answer_that_the_server_breaks_off_is_asked_for_again() -> None:
+    with serve(_choice({"content": "go to <ke"}, "insufficient_system_resource")) as server:
+        assert list(backend(server, retries=0).sample(ASKED, [0])) == [(0, Answer("go to <ke", completion.BROKEN))]
+        replies = iter([("go to <ke", "abort"), ("explore", "stop")])
+
+        def say(handler: Handler, body: dict[str, Any]) -> None:
+            text, end = next(replies)
+            _choice({"content": text}, end)(handler, body)
+
+        server.behaviour = say
         assert list(backend(server, retries=2).sample(ASKED, [0])) == [(0, Answer("explore"))]
 
 

@@ -22,6 +22,15 @@ TOOL = "calls of a tool in place of an answer"
 FILTERED = "stopped by the server's content filter"
 REASONING = "reasoning without an answer"
 EMPTY = "empty"
+BROKEN = "broken off by the server"
+
+# `finish_reason` in OpenAI's words and in those of Gemini, Claude, Cohere, Mistral, DeepSeek and vLLM.
+_ENDS = {
+    CUT: ("length", "max_tokens", "model_length", "max_output_tokens", "max_length", "incomplete"),
+    FILTERED: ("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii", "error_toxic"),
+    BROKEN: ("error", "abort", "aborted", "cancelled", "canceled", "timeout", "insufficient_system_resource"),
+}
+_FAULT_OF = {word: fault for fault, words in _ENDS.items() for word in words}
 
 
 class Refused(Exception):
@@ -52,27 +61,24 @@ def read(said: Any, max_tokens: int) -> Answer | None:
     except (KeyError, IndexError, TypeError, AttributeError):
         return None
     text, refusal, thought = _parts(message.get("content"))
-    end = choice.get("finish_reason")
+    end = _FAULT_OF.get(_string(choice.get("finish_reason")).lower())
+    detail = f"{max_tokens} tokens" if end == CUT else ""
     if text.strip():
-        if end == "length":
-            return Answer(text, CUT, f"{max_tokens} tokens")
-        return Answer(text, FILTERED) if end == "content_filter" else Answer(text)
+        return Answer(text, end, detail)
     refusal = refusal or _string(message.get("refusal"))
     if refusal:
         return Answer("", REFUSED, refusal[:200])
     calls = message.get("tool_calls") or message.get("function_call")
     if calls:
         return Answer("", TOOL, _tool(calls))
-    if end == "length":
-        return Answer("", CUT, f"{max_tokens} tokens")
-    if end == "content_filter":
-        return Answer("", FILTERED)
+    if end is not None:
+        return Answer("", end, detail)
     reasoned = thought or any(_string(message.get(name)) for name in ("reasoning_content", "reasoning", "thinking"))
     return Answer("", REASONING if reasoned else EMPTY)
 
 
 def _parts(content: Any) -> tuple[str, str, bool]:
-    """(text, refusal, whether there is reasoning) from a message's content: a string or a list of parts."""
+    """(text, refusal, whether there is reasoning) from a message's content: a string, a part or a list of parts."""
     texts: list[str] = []
     refusal, thought = "", False
     for part in content if isinstance(content, list) else [content]:
@@ -84,6 +90,8 @@ def _parts(content: Any) -> tuple[str, str, bool]:
                 refusal = _string(part.get("refusal")) or _string(part.get("text")) or "without a reason"
             elif "think" in kind or "reason" in kind or part.get("thought") is True:
                 thought = True
+            elif not {"type", "text", "content"} & set(part):  # a plan in JSON that the server has parsed
+                texts.append(json.dumps(part, ensure_ascii=False))
             else:
                 inner = part.get("text", part.get("content"))
                 texts.append(_string(inner.get("value")) if isinstance(inner, dict) else _string(inner))

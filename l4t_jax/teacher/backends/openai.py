@@ -298,6 +298,8 @@ class OpenAIBackend:
         answer = Answer(self._redacted(text)[:LONGEST_TEXT], fault, self._redacted(answer.detail))
         if answer.fault == completion.EMPTY:
             raise _Passing("sends an empty answer", wait=0.0, answer=answer)
+        if answer.fault == completion.BROKEN:
+            raise _Passing("breaks off its answer", answer=answer)
         return answer
 
     # Failures, each as one sentence
