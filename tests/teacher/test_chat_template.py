@@ -25,6 +25,12 @@ CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}{% endfor %}<
 NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + CHAT
 DROPS_SYSTEM = "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
 DROPS_ALL = "<assistant>"
+LAST_ALONE = "<user>{{ messages[-1].content }}<assistant>"
+NO_EXAMPLES = "{% for m in messages if m.role != 'assistant' %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
+SYSTEM_LAST = (
+    "{% for m in messages[1:] %}<{{ m.role }}>{{ messages[0].content if loop.last }}{{ m.content }}{% endfor %}"
+    "<assistant>"
+)
 FAILS = "{{ raise_exception('Conversation roles must alternate') }}"
 MESSAGES = [
     {"role": "system", "content": "Plan for an agent.\n"},
@@ -33,6 +39,7 @@ MESSAGES = [
     {"role": "user", "content": "Agent sees <key>."},
 ]
 JOINED = "<user>Plan for an agent.\n\n\nAgent sees <nothing>.<assistant>explore<user>Agent sees <key>.<assistant>"
+ONE = "<user>Plan for an agent.\n\n\nAgent sees <nothing>.\n\nexplore\n\nAgent sees <key>.<assistant>"
 
 
 class Tokenizer:
@@ -68,6 +75,9 @@ class Tokenizer:
         (CHAT, "<system>Plan for an agent.<user>Agent sees <nothing>.<assistant>explore<user>Agent sees <key>."),
         (NO_SYSTEM, JOINED),
         (DROPS_SYSTEM, JOINED),
+        (LAST_ALONE, ONE),
+        (NO_EXAMPLES, ONE),
+        (SYSTEM_LAST, "<user>Agent sees <nothing>.<assistant>explore<user>Plan for an agent.\nAgent sees <key>."),
         ({"default": CHAT, "tool_use": FAILS}, "<system>Plan"),
         ({"tool_use": FAILS, "chat": CHAT}, "<system>Plan"),
         ({"rag": CHAT}, "<system>Plan"),
@@ -104,6 +114,21 @@ def test_a_model_without_a_template_is_given_the_texts_alone(template: Any) -> N
     assert text == "Agent sees <nothing>.\n\nexplore\n\nAgent sees <key>.\n"
     assert prompt_tokens(tokenizer, text)[0] == 1  # a base model's own first token; a template writes it itself
     assert prompt_tokens(Tokenizer(CHAT), "ab") == [ord("a"), ord("b")]
+
+
+def test_an_example_that_is_dropped_is_missed_although_the_system_message_has_its_words() -> None:
+    told = [{"role": "system", "content": "Its skills: explore."}, *MESSAGES[1:]]
+    assert prompt_text(Tokenizer(NO_EXAMPLES), told).count("explore") == 2
+
+
+def test_a_base_models_prompt_does_not_end_with_the_token_that_ends_texts() -> None:
+    class Ends(Tokenizer):
+        def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+            bare = super().__call__(text, False)["input_ids"]
+            return {"input_ids": [1, *bare, 2] if add_special_tokens else bare}
+
+    assert prompt_tokens(Ends(), "ab") == [1, ord("a"), ord("b")]
+    assert prompt_tokens(Ends(CHAT), "ab") == [ord("a"), ord("b")]
 
 
 # End tokens

@@ -7,7 +7,7 @@ message, no end token, or several. Each case works here, or gives one clear sent
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from l4t_jax.errors import BackendError
@@ -32,34 +32,52 @@ def template_of(tokenizer: Any) -> str | None:
 def prompt_text(tokenizer: Any, messages: Sequence[Message]) -> str:
     """A chat as the model's prompt, up to the start of its answer.
 
+    A template that fails on a message, or drops one, gets the chat in another form: the system message as part of the
+    first user message, or the whole chat as one user message.
+
     Raises:
-        BackendError: the template fails, or drops the last message.
+        BackendError: the template fails on each form, or drops the last message.
     """
     template = template_of(tokenizer)
     if template is None:
         return "\n\n".join(message["content"] for message in messages) + "\n"
-    try:
-        text = _rendered(tokenizer, template, messages)
-    except Exception as error:  # templates can raise: some on a system message, some on anything
-        if messages[0]["role"] != "system":
-            raise BackendError(f"the model's chat template fails: {_line(error)}") from error
-        text = None
-    if messages[0]["role"] == "system" and (text is None or not _says(text, messages[0])):
-        first, second, *rest = messages  # put it before the first user message
-        joined = {"role": "user", "content": f"{first['content']}\n\n{second['content']}"}
+    failure: Exception | None = None
+    for chat in _forms(messages):
         try:
-            text = _rendered(tokenizer, template, [joined, *rest])
-        except Exception as error:
-            raise BackendError(f"the model's chat template fails: {_line(error)}") from error
-    if text is None or not _says(text, messages[-1]):
-        raise BackendError("the model's chat template drops the last message; use another model or template")
-    return text
+            text = _rendered(tokenizer, template, chat)
+        except Exception as error:  # templates can raise: some on a system message, some on anything
+            failure = failure or error
+            continue
+        if _says_all(text, chat):
+            return text
+    if failure is not None:
+        raise BackendError(f"the model's chat template fails: {_line(failure)}") from failure
+    raise BackendError("the model's chat template drops the last message; use another model or template")
+
+
+def _forms(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """The forms of a chat, the usual one first."""
+    yield messages
+    if messages[0]["role"] == "system" and len(messages) > 2:
+        first, second, *rest = messages
+        yield [{"role": "user", "content": f"{first['content']}\n\n{second['content']}"}, *rest]
+    if len(messages) > 1:
+        yield [{"role": "user", "content": "\n\n".join(message["content"] for message in messages)}]
 
 
 def prompt_tokens(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of `prompt_text`. A chat template adds its special tokens itself."""
-    chat = template_of(tokenizer) is not None
-    return list(tokenizer(text, add_special_tokens=not chat)["input_ids"])
+    """The tokens of `prompt_text`. A chat template adds its special tokens itself.
+
+    A base model gets the special tokens before a text, and not those after it: an end token would end the prompt.
+    """
+    bare = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if template_of(tokenizer) is not None:
+        return bare
+    whole = list(tokenizer(text, add_special_tokens=True)["input_ids"])
+    for before in range(len(whole) - len(bare) + 1):
+        if whole[before : before + len(bare)] == bare:
+            return whole[: before + len(bare)]
+    return whole
 
 
 def _rendered(tokenizer: Any, template: str, messages: Sequence[Message]) -> str:
@@ -68,9 +86,20 @@ def _rendered(tokenizer: Any, template: str, messages: Sequence[Message]) -> str
     )
 
 
-def _says(text: str, message: Message) -> bool:
-    """Whether a prompt contains a message, ignoring white space."""
-    return "".join(message["content"].split()) in "".join(text.split())
+def _says_all(text: str, chat: Sequence[Message]) -> bool:
+    """Whether a prompt contains all messages, ignoring white space; a system message may stand anywhere."""
+    text, at = "".join(text.split()), 0
+    for message in chat:
+        content = "".join(message["content"].split())
+        if message["role"] == "system":
+            if content not in text:
+                return False
+            continue
+        at = text.find(content, at)
+        if at < 0:
+            return False
+        at += len(content)
+    return True
 
 
 def _line(error: Exception) -> str:
