@@ -50,14 +50,16 @@ def write_whole(path: Path, content: str | bytes, keep: bool = False) -> bool:
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a file as people's editors write it: UTF-8 or UTF-16, with or without a mark, any line ends.
+    """The text of a file as people's editors write it: UTF-8 or UTF-16, UTF-32 with a mark; any line ends.
 
     Raises:
         OSError: it cannot be read.
         UnicodeDecodeError: it is neither.
     """
     raw = Path(os.path.expanduser(path)).read_bytes()
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if raw.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # first, since one begins as a mark of UTF-16
+        text = raw.decode("utf-32")
+    elif raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = raw.decode("utf-16")
     elif b"\0" in raw[:4]:  # UTF-16 without a mark: one byte of each plain letter is zero
         text = raw.decode("utf-16-be" if raw[:1] == b"\0" else "utf-16-le")

@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -222,9 +222,15 @@ def to_table(task: Task, content: dict[str, Any]) -> TeacherTable:
     A state of the task that is not in the file gets no guidance (all its probabilities are 0).
 
     Raises:
-        TeacherFileError: a plan names a skill or an object that the task does not have.
+        TeacherFileError: a plan names a skill or an object that the task does not have, or a state an object, or a
+            state lists its objects in another order.
     """
-    return pack_table(task, to_rows(task, content, symbolic.enumerate_states(task)))
+    states = symbolic.enumerate_states(task)
+    known = {symbolic.rename(task, symbolic.decode(task, state))[0] for state in states}
+    for state in map(state_of, content["states"]):
+        if state not in known:
+            _require_possible(task, state, known, own=content.get("task") == task.name)
+    return pack_table(task, to_rows(task, content, states))
 
 
 def to_rows(task: Task, content: dict[str, Any], states: Iterable[int]) -> dict[int, list[tuple[float, list[int]]]]:
@@ -242,6 +248,26 @@ def to_rows(task: Task, content: dict[str, Any], states: Iterable[int]) -> dict[
             continue
         rows[state] = [(p["p"], [_code(task, step, objects, renamed) for step in p["skills"]]) for p in plans]
     return rows
+
+
+def _require_possible(task: Task, state: Symbolic, known: Collection[Symbolic], own: bool) -> None:
+    """Raises `TeacherFileError` if a state that is none of the task's is meant for one: its advice would be lost.
+
+    A file of another task of the family (not `own`) may name objects that this task does not have.
+    """
+    same = next((one for one in known if set(one.sees) == set(state.sees) and one.holds == state.holds), None)
+    if same is not None:
+        raise TeacherFileError(
+            f"{state.sentence} must list what is seen in the order of {task.name}, portable objects first: "
+            f"{same.sentence}"
+        )
+    names = {name for one in known for name in (*one.sees, one.holds) if name}
+    strange = [name for name in (*state.sees, state.holds) if name is not None and name not in names]
+    if strange and own:
+        raise TeacherFileError(
+            f"{state.sentence} names {strange[0]!r}, which {task.name} does not have; its names are "
+            f"{', '.join(sorted(names))}"
+        )
 
 
 def pack_table(task: Task, rows: dict[int, list[tuple[float, list[int]]]]) -> TeacherTable:

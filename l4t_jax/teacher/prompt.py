@@ -146,7 +146,8 @@ def parse(task: Task, text: str, name: str) -> Prompt:
     Raises:
         PromptError: it has no sections, an unknown field, or does not have {state} exactly once, in its last section.
     """
-    pieces = re.split(r"^[ \t]*\[(\w+)\][ \t]*:?[ \t]*$", text, flags=re.MULTILINE)
+    text = text.replace("\ufeff", "").replace("\u200b", "")  # of files put together, or copied from a page
+    pieces = re.split(r"^[^\S\n]*\[(\w+)\][^\S\n]*:?[^\S\n]*$", text, flags=re.MULTILINE)
     roles, bodies = [role.lower() for role in pieces[1::2]], [body.strip() for body in pieces[2::2]]
 
     def require(condition: bool, message: str) -> None:

@@ -143,6 +143,21 @@ def test_what_cannot_be_read_is_said_in_one_sentence(text, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("sees", "holds", "reason"),
+    [
+        (["door", "key"], None, "must list what is seen in the order of SimpleDoorKey, .*sees <key>, <door>, holds"),
+        (["keys"], None, "names 'keys', which SimpleDoorKey does not have; its names are door, key$"),
+        ([], "nothing", "names 'nothing', which SimpleDoorKey does not have"),
+    ],
+)
+def test_a_state_that_no_state_of_the_task_is_written_as_is_refused(sees, holds, reason):
+    content = {**GOOD, "states": [{"sees": sees, "holds": holds, "plans": [{"p": 1.0, "skills": [["explore"]]}]}]}
+    with pytest.raises(file.TeacherFileError, match=reason) as caught:
+        file.to_table(get_task("SimpleDoorKey"), content)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "skills, reason", [([["fly", "key"]], "fly"), ([["go_to", "ball"]], "ball"), ([["search"]], "search")]
 )
 def test_a_plan_that_the_task_has_not_is_refused(skills, reason):

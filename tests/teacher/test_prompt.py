@@ -38,7 +38,7 @@ def test_a_user_replaces_it_with_a_file(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_a_file_is_read_as_any_editor_writes_it(encoding: str, end: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.txt"
@@ -46,8 +46,15 @@ def test_a_file_is_read_as_any_editor_writes_it(encoding: str, end: str, tmp_pat
     assert prompt.load(TASK, path).sections == prompt.parse(TASK, SMALL, "mine.txt").sections
 
 
-def test_sections_are_known_in_any_case() -> None:
-    text = "[System]:\nYou plan. {task}\n [USER] \n{state}\n"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[System]:\nYou plan. {task}\n [USER] \n{state}\n",
+        "[system]\nYou plan. {task}\n\ufeff[user]\n{state}\n",  # two files, one behind the other
+        "\u200b[system]\u00a0\nYou plan. {task}\n[user]\u3000\n{state}\n",  # copied from a page
+    ],
+)
+def test_sections_are_known_in_any_case_and_beside_spaces_that_are_not_seen(text: str) -> None:
     assert prompt.parse(TASK, text, "mine.txt").sections == prompt.parse(TASK, SMALL, "mine.txt").sections
 
 
