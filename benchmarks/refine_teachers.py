@@ -1,10 +1,12 @@
 """What `teacher refine` gains: `python benchmarks/refine_teachers.py --gguf smollm2=PATH.gguf`.
 
-Three kinds of teachers are refined on each task: the table that a small LLM gives, by that LLM; the task's own table
-with half of its states wrong, by each small LLM and by one that knows (the task's own table answers for it); and the
-task's own table as it is, by each small LLM. The LLMs run in llama.cpp's server (package xllamacpp), on one thread.
-Success is measured on test levels, which play no part in refining. One result a file under `--out`; what is there is
-not run again, and answers are kept, so the command can be stopped at any time. The result is
+Two kinds of teachers are refined on each task: the table that a small LLM gives, by that LLM; and the task's own table
+with half of its states wrong, by each small LLM and by one that knows (the task's own table answers for it). With
+`--starts own` the task's own table as it is, by each small LLM. The LLMs run in llama.cpp's server (package xllamacpp)
+with one thread and one slot: every question begins as the last one did, and the slot keeps that part. Of a task with
+more than 32 states an LLM's table has those that it meets on the validation levels when it plays; the others it never
+needs. Success is measured on test levels, which play no part in refining. One result a file under `--out`; what is
+there is not run again, and answers are kept, so the command can be stopped at any time. The result is
 `results/refined-teachers.json` with a table beside it.
 """
 
@@ -25,6 +27,8 @@ from typing import Any
 import tyro
 
 from l4t_jax import files
+from l4t_jax.abstraction import symbolic
+from l4t_jax.abstraction.symbolic import Symbolic
 from l4t_jax.envs import Task, get_task
 from l4t_jax.evaluation.intervals import wilson
 from l4t_jax.evaluation.trials import Trials
@@ -32,6 +36,7 @@ from l4t_jax.teacher import corrupt, file
 from l4t_jax.teacher import recording as asking
 from l4t_jax.teacher.backends import Backend, Options, open_backend
 from l4t_jax.teacher.cache import Cache
+from l4t_jax.teacher.grammar import situation, situations
 from l4t_jax.teacher.ledger import Ledger
 from l4t_jax.teacher.recording import Ask, Asker
 from l4t_jax.teacher.refine import How, Refiner
@@ -40,10 +45,11 @@ from l4t_jax.training import compilation
 RESULTS = Path(__file__).parent / "results"
 PORT = 8401  # of the first LLM: a server's address is part of the question, so it must stay the same
 KNOWS = "the task's own table"
+LISTED = 32  # states of a task whose whole table an LLM is asked for
 SERVER = """
 import sys, time, xllamacpp
 params = xllamacpp.CommonParams()
-params.model.path, params.n_ctx, params.n_parallel = sys.argv[1], 8192, 2
+params.model.path, params.n_ctx, params.n_parallel = sys.argv[1], 4096, 1
 params.hostnames, params.port, params.cpuparams.n_threads = ["127.0.0.1"], int(sys.argv[2]), 1
 server = xllamacpp.Server(params)
 while True: time.sleep(3600)
@@ -64,11 +70,11 @@ class Settings:
     """Validation levels of a trial."""
     test_parts: int = 8
     """Test levels of the final measurement, in multiples of `levels`."""
-    samples: int = 5
+    samples: int = 4
     """Answers drawn for each question."""
-    questions: int = 16
+    questions: int = 12
     """Questions of a refinement, at most."""
-    starts: tuple[str, ...] = ("corrupted", "recorded", "own")
+    starts: tuple[str, ...] = ("corrupted", "recorded")
     """Teachers that are refined."""
     minutes: float = 1e9
     """Nothing new is begun after this time."""
@@ -119,13 +125,36 @@ class Bench:
             self._tested[name] = self.trials.test(content, self.settings.test_parts)
         return self._tested[name]
 
+    def _recorded(self, asker: Asker) -> dict[str, Any]:
+        """The LLM's own table: of all states, or, if they are many, of those that it meets on validation levels.
+
+        It plays, and is asked about the first unknown state of each episode, until there is none.
+        """
+        entries: dict[Symbolic, dict[str, Any]] = {}
+        rich = len(symbolic.enumerate_states(self.task)) > LISTED
+        of_id = functools.cache(functools.partial(situation, self.task))
+        wanted = {} if rich else {asked.state: asked for asked in situations(self.task)}
+        while True:
+            for state, asked in wanted.items():
+                entries[state] = asker.state(asked)
+            content = asking.made(asker, list(entries.values()), asker.ledger.seconds)
+            if not rich:
+                return content
+            trial = self.trials.decide(content)
+            _tell(f"{len(entries)} states recorded, success {trial.success.mean():.3f}")
+            paths = ([of_id(int(state)) for state in path if state >= 0] for path in trial.states.T)
+            firsts = (next((one for one in path if one.state not in entries), None) for path in paths)
+            wanted = {asked.state: asked for asked in firsts if asked is not None}
+            if not wanted:
+                return content
+
     def measure(self, backend: Backend, start: str) -> dict[str, Any]:
         """One refinement: success before and after, and what it took."""
         settings, task = self.settings, self.task
         ask = Ask(ask="sample", samples=settings.samples, max_tokens=48)
         cache, recording, ledger = Cache(Path(settings.out) / "answers"), Ledger(), Ledger()
         if start == "recorded":
-            content = asking.record(task, backend, ask, cache, _tell, ledger=recording)
+            content = self._recorded(Asker(task, backend, ask, cache, _tell, recording))
         elif start == "corrupted":
             content = corrupt.corrupt(file.shipped(task), task, 0.5, seed=0)
         else:
@@ -143,6 +172,7 @@ class Bench:
             confirmed=how["confirmed"], fell_back=how["fell_back"], questions=len(how["states"]),
             kept=sum(one["kept"] for one in how["states"]), calls=ledger.calls + ledger.cached,
             tokens_in=ledger.tokens_in, tokens_out=ledger.tokens_out,
+            recorded=len(content["states"]) if start == "recorded" else 0,
             recording_calls=recording.calls + recording.cached,
             seconds=round(seconds, 1), states=how["states"],
         )  # fmt: skip
@@ -171,7 +201,7 @@ def main() -> None:
                 else:
                     url = stack.enter_context(serving(models[llm], PORT + number))
                     extra = {"top_k": 0, "min_p": 0}
-                    options = Options(base_url=url, timeout=600, concurrency=2, extra=extra)
+                    options = Options(base_url=url, timeout=600, concurrency=1, extra=extra)
                     backend = open_backend(f"openai:{llm}", bench.task, options)
                 for start in todo:
                     if time.monotonic() - began > 60 * settings.minutes:
