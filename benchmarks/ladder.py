@@ -271,7 +271,7 @@ def parts(out: Path) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def report(out: Path) -> dict[str, Any]:
-    """Makes the table and the pictures from the parts that are there.
+    """Makes the table and the pictures from the parts that are there; of the committed parts also the pages' tables.
 
     Returns:
         `parts`; and `other_code`, the names of those that were made by other code than today's.
@@ -283,6 +283,9 @@ def report(out: Path) -> dict[str, Any]:
     if found:
         (out / "table.md").write_text(ladder_report.markdown(found, COMMAND), encoding="utf-8")
         ladder_pictures.draw(out, found)
+        if out.resolve() == (PACKAGE.parent / OUT).resolve():
+            ladder_report.put(PACKAGE.parent / "README.md", ladder_report.hardest(found))
+            ladder_report.put(PACKAGE.parent / "docs" / "ladder.md", ladder_report.headline(found))
     others = sorted(f"{row}-{way}" for (row, way), part in found.items() if part["code"] != now)
     return dict(command=COMMAND, other_code=others, parts=list(found.values()))
 

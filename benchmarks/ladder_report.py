@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ladder_rows import HARD, ROWS, WAYS, Row
@@ -60,6 +61,13 @@ def hardest(parts: Parts) -> list[str]:
                      f"**{part['success']['value']:.3f}**", f"{alone['success']['value']:.3f}" if alone else "not run",
                      _others(ROWS[task])))  # fmt: skip
     return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def put(page: Path, table: list[str]) -> None:
+    """Puts a table into a page, in place of the one with the same head."""
+    text = page.read_text(encoding="utf-8")
+    start = text.index(table[0])
+    page.write_text(text[:start] + "\n".join(table) + text[text.index("\n\n", start) :], encoding="utf-8")
 
 
 def _ladder(parts: Parts) -> list[str]:

@@ -139,6 +139,13 @@ def test_the_table_and_the_pictures_say_what_the_parts_hold(tmp_path: Path, trai
     assert dark.std() > 5 and (dark[:, -2:] < 40).all()
 
 
+def test_a_table_of_a_page_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |\n\nMore.\n\n| other |\n")
+    ladder_report.put(page, ["| a | b |", "| --- | --- |", "| 5 | 6 |"])
+    assert page.read_text() == "# Page\n\n| a | b |\n| --- | --- |\n| 5 | 6 |\n\nMore.\n\n| other |\n"
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
