@@ -7,13 +7,13 @@ rliable's (Agarwal et al. 2021): percentiles of a stratified bootstrap over the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from l4t_jax.agents.algorithms import algorithm_names, get_algorithm
+from l4t_jax.evaluation.intervals import area, median_steps
 from l4t_jax.reporting import run_folder
 
 REPETITIONS = 2000  # bootstrap samples of each interval
@@ -64,25 +64,6 @@ def _short(value: Any) -> Any:
 def apart(a: Estimate, b: Estimate) -> bool:
     """Whether two intervals have no point in common."""
     return a["low"] > b["high"] or b["low"] > a["high"]
-
-
-def area(steps: np.ndarray, success: np.ndarray, start: float) -> np.ndarray:
-    """Area under each seed's success curve as a share of the whole: 1 is success from the first step on.
-
-    Args:
-        steps: `(evaluations,)` environment steps, rising; the last is the end of the run.
-        success: `(evaluations, seeds)`.
-        start: success at step 0, that of the random policy.
-    """
-    x = np.concatenate([[0], steps])
-    y = np.concatenate([np.full((1, success.shape[1]), start), success])
-    return np.trapezoid(y, x, axis=0) / x[-1]
-
-
-def median_steps(steps: Iterable[int | None]) -> int | None:
-    """The median where None stands for "never": None if half of the seeds or more never got there."""
-    median = float(np.median([np.inf if one is None else one for one in steps]))
-    return round(median) if np.isfinite(median) else None
 
 
 def measured(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-import comparison
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +24,7 @@ from l4t_jax import files
 from l4t_jax.config import Config
 from l4t_jax.envs import Task
 from l4t_jax.envs.levels import heldout_levels
-from l4t_jax.evaluation import playing
+from l4t_jax.evaluation import intervals, playing
 from l4t_jax.evaluation.playing import Episodes
 from l4t_jax.skills.plan_codes import NOOP_CODE
 from l4t_jax.teacher import file
@@ -163,7 +162,7 @@ class Part:
             curve.append(np.asarray(self._play_students(state.params, keys)))
         steps = updates * self.trainer.steps_per_update * np.arange(1, len(curve) + 1)
         curves = np.stack(curve)
-        area = comparison.area(steps, curves, float(np.mean(random.success)))
+        area = intervals.area(steps, curves, float(np.mean(random.success)))
         return [
             dict(teacher=label, success=float(curves[-2:, i].mean()), area=float(area[i]), follow=how.follow,
                  followed_alone=how.success)

@@ -1,26 +1,23 @@
 """The pictures of `reproduce`, drawn from its results alone.
 
-Host module; matplotlib is imported where it is used. Colours are Okabe and Ito's, which people with any kind of colour
-vision can tell apart; lines carry their names, so that no picture needs its colours.
+Host module; matplotlib is imported where it is used. Lines carry their names, so that no picture needs its colours.
 """
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from l4t_jax.agents.algorithms import algorithm_names, get_algorithm
+from l4t_jax.reporting.curves import DPI, FAINT, TEACHER, ends, lines, panels, save, say
+
+__all__ = ["COLOURS", "DPI", "FAINT", "TEACHER", "curves_of", "draw", "panels", "save"]
 
 COLOURS = {
     **{name: get_algorithm(name).colour for name in algorithm_names()},
     "frugal": "#6A3D9A", "clock": "#56B4E9", "hard": "#E69F00", "constant": "#CC79A7", "lstm": "#E69F00",
     "map": get_algorithm("l4t").colour, "paper": "#009E73",
 }  # fmt: skip
-TEACHER, FAINT = "#333333", "#8a8f98"
-DPI = 100
 
 Run = dict[str, Any]
 
@@ -56,13 +53,13 @@ def _curves(path: Path, task: str, runs: list[Run], teachers: dict[str, Any]) ->
     for row, name in enumerate(("success", "return")):
         for column, against in enumerate(("steps", "seconds")):
             panel = axes[row][column]
-            _lines(panel, runs, name, against)
+            lines(panel, runs, name, against, COLOURS)
             if "drawn" in teachers:
                 level = teachers["drawn"][name]
                 panel.axhline(level, color=TEACHER, linestyle=(0, (4, 3)), linewidth=1.1, zorder=1)
-                _say(panel, [*_ends(runs, name), (level, "teacher", TEACHER)])
+                say(panel, [*ends(runs, name, COLOURS), (level, "teacher", TEACHER)])
             else:
-                _say(panel, _ends(runs, name))
+                say(panel, ends(runs, name, COLOURS))
             if column == 0:
                 panel.set_ylabel(f"{name}, validation levels")
         axes[row][0].set_xlabel("environment steps of a seed")
@@ -107,8 +104,8 @@ def _ablations(path: Path, runs: list[Run]) -> Path:
             if not shown:
                 panel.set_visible(False)
                 continue
-            _lines(panel, shown, "success", "steps")
-            _say(panel, _ends(shown, "success"))
+            lines(panel, shown, "success", "steps", COLOURS)
+            say(panel, ends(shown, "success", COLOURS))
         row[0].set_ylabel("success, validation levels")
     for panel in axes[-1]:
         panel.set_xlabel("environment steps of a seed")
@@ -137,10 +134,10 @@ def _corruption(path: Path, runs: list[Run]) -> Path:
             row[1].axhspan(alone["success"]["low"], alone["success"]["high"], color=COLOURS["ppo"], alpha=0.2)
             row[1].axhline(alone["success"]["value"], color=COLOURS["ppo"], linewidth=1.2)
             curves.append(alone)
-            _say(row[1], [(alone["success"]["value"], alone["label"], COLOURS["ppo"])])
+            say(row[1], [(alone["success"]["value"], alone["label"], COLOURS["ppo"])])
         colours = {**COLOURS, **shades}
-        _lines(row[0], curves, "success", "steps", colours)
-        _say(row[0], _ends(curves, "success", colours))
+        lines(row[0], curves, "success", "steps", colours)
+        say(row[0], ends(curves, "success", colours))
         row[0].set(ylabel="success, validation levels", xlabel="environment steps of a seed")
         row[1].set(ylabel="final held-out success", xlabel="probability that a state's plans are random",
                    ylim=(-0.02, 1.03), xlim=(-0.06, 1.06))  # fmt: skip
@@ -148,81 +145,15 @@ def _corruption(path: Path, runs: list[Run]) -> Path:
     return save(figure, path)
 
 
-# --- Parts --------------------------------------------------------------------------------------------------------
-
-
-def panels(rows: int, columns: int, size: tuple[float, float], share: bool = False, dpi: int = DPI) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained", dpi=dpi)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=share)
-    for panel in axes.flat:
-        panel.grid(alpha=0.25, linewidth=0.6)
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
 def curves_of(panel: Any, runs: list[Run], teacher: float) -> None:
     """Draws the success of runs against their steps, and the teacher's own, each with its name at its end."""
-    _lines(panel, runs, "success", "steps")
+    lines(panel, runs, "success", "steps", COLOURS)
     panel.axhline(teacher, color=TEACHER, linestyle=(0, (4, 3)), linewidth=1.1, zorder=1)
-    _say(panel, [*_ends(runs, "success"), (teacher, "teacher", TEACHER)])
-
-
-def save(figure: Any, path: Path) -> Path:
-    """Writes a picture with a palette, a third of the size of full colour and as good to look at."""
-    from PIL import Image
-
-    whole = io.BytesIO()
-    figure.savefig(whole, format="png")
-    Image.open(whole).convert("RGB").quantize(128).save(path, optimize=True)
-    return path
+    say(panel, [*ends(runs, "success", COLOURS), (teacher, "teacher", TEACHER)])
 
 
 def _seeds(runs: list[Run]) -> int:
     return len(runs[0]["success"]["seeds"])
-
-
-def _lines(panel: Any, runs: list[Run], name: str, against: str, colours: dict[Any, str] = COLOURS) -> None:
-    from matplotlib.ticker import EngFormatter
-
-    for run in runs:
-        x, curve = np.asarray(run["curve"][against], float), run["curve"][name]
-        colour = colours[run["variant"]]
-        first = run["random"][name]  # a student that has learned nothing
-        x = np.concatenate([[0.0], x])
-        band = (np.concatenate([[first], curve[end]]) for end in ("low", "high"))
-        panel.fill_between(x, *band, color=colour, alpha=0.18, linewidth=0)
-        panel.plot(x, [first, *curve["value"]], color=colour, linewidth=1.7)
-    panel.set(xlim=(0, None), ylim=(-0.02, 1.03))
-    if against == "steps":
-        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
-
-
-def _ends(runs: list[Run], name: str, colours: dict[Any, str] = COLOURS) -> list[tuple[float, str, str]]:
-    """(height, words, colour) of each line's end."""
-    return [(run["curve"][name]["value"][-1], run["label"], colours[run["variant"]]) for run in runs]
-
-
-def _say(panel: Any, ends: list[tuple[float, str, str]]) -> None:
-    """Names lines at the right edge, as near to their ends as they can stand without covering each other."""
-    gap = 0.085 * 2.6 / max(panel.figure.get_size_inches()[1] / panel.get_gridspec().nrows - 0.6, 1.0)
-    ends = sorted(ends)
-    heights = np.asarray([end[0] for end in ends])
-    for _ in range(200):  # push neighbours apart, evenly, until they stand clear
-        short = gap - np.diff(heights)
-        if (short < 1e-3).all():
-            break
-        push = np.maximum(short, 0) / 2
-        heights[:-1] -= push
-        heights[1:] += push
-    heights[-1] = min(heights[-1], 1.03)
-    for i in reversed(range(len(heights) - 1)):  # those that the top pushes back
-        heights[i] = min(heights[i], heights[i + 1] - gap)
-    for height, (_, words, colour) in zip(heights, ends, strict=True):
-        panel.annotate(words, (1.0, height), (5, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
-                       va="center", fontsize=9, color=colour, annotation_clip=False)  # fmt: skip
 
 
 def _dot(panel: Any, figure: dict[str, Any], at: float, colour: str, upright: bool = False) -> None:

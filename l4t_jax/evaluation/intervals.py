@@ -1,4 +1,4 @@
-"""Statistics over levels: means, 95 % confidence intervals, steps to a success.
+"""Statistics over levels and of curves: means, 95 % confidence intervals, steps to a success, areas.
 
 Host module: numpy.
 """
@@ -6,6 +6,7 @@ Host module: numpy.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -85,3 +86,27 @@ def steps_to_success(
             for seed in range(seeds)
         ]
     return found
+
+
+def area(steps: np.ndarray, success: np.ndarray, start: float, until: int | None = None) -> np.ndarray:
+    """Area under each seed's success curve as a share of the whole: 1 is success from the first step on.
+
+    Args:
+        steps: `(evaluations,)` environment steps, rising.
+        success: `(evaluations, seeds)`.
+        start: success at step 0, that of the random policy.
+        until: the steps that count, at most the last evaluation's, which is the default.
+    """
+    x = np.concatenate([[0], steps])
+    y = np.concatenate([np.full((1, success.shape[1]), start), success])
+    if until is not None:
+        last = np.array([np.interp(until, x, seed) for seed in y.T])
+        y = np.concatenate([y[x < until], last[None]])
+        x = np.concatenate([x[x < until], [until]])
+    return np.trapezoid(y, x, axis=0) / x[-1]
+
+
+def median_steps(steps: Iterable[int | None]) -> int | None:
+    """The median where None stands for "never": None if half of the seeds or more never got there."""
+    median = float(np.median([np.inf if one is None else one for one in steps]))
+    return round(median) if np.isfinite(median) else None

@@ -83,20 +83,6 @@ def test_the_interval_of_a_mean_covers_it_about_as_often_as_it_says() -> None:
     assert 0.87 < covered < 0.98  # a percentile bootstrap of 20 is a little short of 0.95
 
 
-def test_the_area_is_the_trapezoids_share_of_the_whole() -> None:
-    # From 0.1 at 0 to 0.5 at 100, then to 1.0 at 200: (0.3 * 100 + 0.75 * 100) / 200; the second seed stays at 0.1.
-    found = comparison.area(np.array([100, 200]), np.array([[0.5, 0.1], [1.0, 0.1]]), start=0.1)
-    assert found == pytest.approx([0.525, 0.1])
-
-
-@pytest.mark.parametrize(
-    ("steps", "median"),
-    [([10, 30, 20], 20), ([10, None, 20], 20), ([10, None, None], None), ([10, 20, 30, None], 25), ([None], None)],
-)
-def test_seeds_that_never_get_there_count_as_later_than_any(steps: list[int | None], median: int | None) -> None:
-    assert comparison.median_steps(steps) == median
-
-
 def test_intervals_are_apart_only_without_a_common_point() -> None:
     def between(low: float, high: float) -> dict[str, float]:
         return {"value": low, "low": low, "high": high}
