@@ -183,6 +183,9 @@ def _report(result: Result) -> None:
         f"{summary['env_steps_per_s']:,.0f} steps/s; compiling {seconds['compile']:.1f} s, "
         f"training {seconds['train']:.1f} s, evaluating {seconds['evaluate']:.1f} s"
     )
+    for one in summary["guidance"]:
+        said = commandline.in_options(one["said"], commandline.settings_of(Command))
+        console.print(f"- {said}", markup=False, style="yellow")
     console.print(f"results: {result.run_dir}", markup=False)
 
 

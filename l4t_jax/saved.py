@@ -58,22 +58,7 @@ def read_settings(
         RunFolderError: it is not a run folder.
         ExtensionError: an extension of the run cannot be loaded, or has changed.
     """
-    if folder.is_file():
-        raise RunFolderError(
-            f"{folder} is a file, not a run folder; an exported student acts without this package, as its card says"
-        )
-    if not folder.is_dir():
-        raise RunFolderError(
-            f"there is no folder {folder}; give the folder that a run left, such as runs/SimpleDoorKey-l4t-0"
-        )
-    file = folder / run_folder.CONFIG
-    if not file.is_file():
-        inner = sorted(path.parent.name for path in folder.glob(f"*/{run_folder.CONFIG}"))
-        hint = f"; did you mean {folder / inner[0]}?" if inner else f": it has no {run_folder.CONFIG}"
-        raise RunFolderError(f"{folder} is not a run folder{hint}")
-    values = run_folder.read(file)
-    if "env" in values and "imports" not in values:
-        raise RunFolderError(f"{folder} was left by l4t_jax 0.1, which this version cannot read; train it anew")
+    file, values = folder / run_folder.CONFIG, run_folder.read_values(folder)
     try:
         settings = Settings(**values)
         extensions.load_all(settings.imports, imports, strict)

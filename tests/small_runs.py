@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import signal
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,18 @@ def tiny(compiled_once: None, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 def lines(run_dir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def events(path: Path) -> list[Any]:
+    """What a TensorBoard events file holds: length, checksum, an `Event`, checksum, again and again."""
+    from tensorboardX.proto.event_pb2 import Event  # pyright: ignore
+
+    data, at, found = path.read_bytes(), 0, []
+    while at < len(data):
+        (length,) = struct.unpack_from("<Q", data, at)
+        found.append(Event.FromString(data[at + 12 : at + 12 + length]))
+        at += length + 16
+    return found
 
 
 class Stopper(Progress):

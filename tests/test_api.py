@@ -35,7 +35,7 @@ def test_the_summary_has_the_fields_of_the_design(tiny: tuple[api.Result, Spy]) 
     assert summary == result.summary
     assert list(summary) == [
         "task", "algo", "teacher", "device", "versions", "total_steps", "env_steps_per_s", "seconds", "heldout",
-        "steps_to_success", "ledger",
+        "steps_to_success", "ledger", "guidance",
     ]  # fmt: skip
     assert (summary["task"], summary["algo"], summary["teacher"]) == ("SimpleDoorKey", "l4t", "shipped (recorded)")
     assert summary["total_steps"] == 8 * 16 * 5
@@ -70,7 +70,7 @@ def test_every_block_leaves_a_line_and_the_progress_hears_it(tiny: tuple[api.Res
     assert spy.began[0][0] == 640 and spy.began[0][1] > 0.9
     assert spy.phases[0] == "compiling" and spy.closed == 1
     for line in written:
-        assert set(line) == {"steps", "updates", "train", "validation", "time"}
+        assert set(line) == {"steps", "updates", "train", "validation", "parts", "time"}
         assert all(np.isfinite(line["train"]["loss"])) and len(line["train"]["loss"]) == 2
 
 

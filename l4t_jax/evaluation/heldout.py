@@ -64,10 +64,13 @@ class Evaluator:
         table: the teacher; None without one.
         chunk: number of levels played at a time.
         given: levels that are played for those of the test split, such as a file's; leading axis levels.
+        watch: find out how far each episode came too (`Episodes.watched`).
     """
 
-    def __init__(self, players: Players, table: TeacherTable | None, chunk: int, given: State | None = None) -> None:
-        self.players, self.table, self.chunk, self.given = players, table, chunk, given
+    def __init__(
+        self, players: Players, table: TeacherTable | None, chunk: int, given: State | None = None, watch: bool = False
+    ) -> None:  # fmt: skip
+        self.players, self.table, self.chunk, self.given, self.watch = players, table, chunk, given, watch
         self._compiled: dict[str, Any] = {}
         self._levels: dict[str, State] = {}
 
@@ -118,7 +121,7 @@ class Evaluator:
         own, level_id = parallel.shard((levels, jnp.arange(self.chunk)), self._axis)
 
         def play(params: Any, key: jax.Array) -> Episodes:
-            return playing.play_student(self.players, params, key, own, greedy, level_id)
+            return playing.play_student(self.players, params, key, own, greedy, level_id, self.watch)
 
         return parallel.all_gather(jax.vmap(play)(params, keys), self.chunk, self._axis, rows=-1)
 
@@ -129,7 +132,9 @@ class Evaluator:
         own, level_id = parallel.shard((levels, jnp.arange(self.chunk)), self._axis)
 
         def play(policy: playing.Policy) -> Episodes:
-            found = playing.play(env, policy, (), key, own, level_id=level_id, policy_of=lambda _: policy)
+            found = playing.play(
+                env, policy, (), key, own, level_id=level_id, policy_of=lambda _: policy, watch=self.watch
+            )
             return parallel.all_gather(found, self.chunk, self._axis, rows=-1)
 
         random = play(playing.random_policy)

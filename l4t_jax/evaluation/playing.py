@@ -17,12 +17,14 @@ from jax.sharding import Mesh
 
 from l4t_jax.agents.controllers import draw
 from l4t_jax.agents.policy import Policy
-from l4t_jax.agents.rollout import step_envs
+from l4t_jax.agents.rollout import step_envs, where_done
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.navix import GridTask
 from l4t_jax.envs.state import State
 from l4t_jax.envs.task import Task
 from l4t_jax.envs.visibility import know
+from l4t_jax.evaluation import parts
+from l4t_jax.evaluation.parts import Watched
 from l4t_jax.kernels import PORTABLE, Kernels
 from l4t_jax.parallel import per_env_bits
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
@@ -42,11 +44,13 @@ class Episodes(struct.PyTreeNode):
         success: `bool[B]` whether the episode succeeded.
         reward: `float32[B]` its undiscounted return.
         length: `int32[B]` its number of steps.
+        watched: how far it came; None where nobody asked for that.
     """
 
     success: jax.Array
     reward: jax.Array
     length: jax.Array
+    watched: Watched | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Players:
 
 def play(
     env: GridTask, policy: Policy, carry: Any, key: jax.Array, levels: State, greedy: bool | jax.Array = False,
-    level_id: jax.Array | None = None, policy_of: Callable[[jax.Array], Policy] | None = None,
+    level_id: jax.Array | None = None, policy_of: Callable[[jax.Array], Policy] | None = None, watch: bool = False,
 ) -> Episodes:  # fmt: skip
     """Plays every level to its end.
 
@@ -81,19 +85,24 @@ def play(
         greedy: take the most probable action instead of sampling.
         level_id: `int32[B]` ids that the levels' random numbers depend on; 0, 1, ... by default.
         policy_of: the same policy for the levels of some of the ids; without it all levels stay together.
+        watch: note how far each episode came too, `Episodes.watched`.
     """
     num_envs = levels.agent.shape[0]
     own = jnp.arange(num_envs) if level_id is None else level_id
     smaller = num_envs // SHARE if policy_of is not None and env.max_steps >= LONG else 0
-    state = _until(env, policy, key, own, greedy, _start(levels, carry), smaller)
-    found = state[-1]
+    state = _until(env, policy, key, own, greedy, _start(levels, carry, watch), smaller)
+    found, ends = state[-1], state[0]
     if smaller:
         assert policy_of is not None
         rows = jnp.argsort(state[2], stable=True)[:smaller]  # those that are not done first
         one, own = _rows(state, rows, num_envs), own[rows]
-        last = _until(env, policy_of(own), key, own, greedy, one, 0)[-1]
-        found = jax.tree.map(lambda whole, part: whole.at[rows].set(part), found, last)
-    return found
+        one = _until(env, policy_of(own), key, own, greedy, one, 0)
+        found, ends = jax.tree.map(
+            lambda whole, part: whole.at[rows].set(part),
+            (found, ends if watch else ()),
+            (one[-1], one[0] if watch else ()),
+        )
+    return found if found.watched is None else found.replace(watched=parts.ended(found.watched, ends))
 
 
 def play_with_carry(
@@ -106,12 +115,13 @@ def play_with_carry(
     return last[3], last[4]
 
 
-def _start(levels: State, carry: Any) -> tuple[Any, ...]:
+def _start(levels: State, carry: Any, watch: bool = False) -> tuple[Any, ...]:
     """The state of `_until` before the first step."""
     number = levels.agent.shape[0]
     nothing = Episodes(
-        success=jnp.zeros(number, bool), reward=jnp.zeros(number, jnp.float32), length=jnp.zeros(number, jnp.int32)
-    )
+        success=jnp.zeros(number, bool), reward=jnp.zeros(number, jnp.float32), length=jnp.zeros(number, jnp.int32),
+        watched=Watched(jnp.zeros(number, jnp.uint32)) if watch else None,
+    )  # fmt: skip
     return levels, jnp.int32(0), jnp.zeros(number, bool), carry, nothing
 
 
@@ -133,14 +143,19 @@ def _until(
         env_state, t, done, carry, episodes = state
         carry, logits = policy(carry, env_state, jnp.broadcast_to(t == 0, (number,)))
         action = choose(jax.random.fold_in(key, t), own, logits, greedy)
+        before = env_state
         env_state, outcome = step_envs(
             env, jax.random.fold_in(key, t), own, env_state, jnp.broadcast_to(t, (number,)), action
         )
-        live = ~done
+        live, watched = ~done, episodes.watched
+        if watched is not None:
+            env_state = where_done(live, env_state, before)  # the state in which each episode ended stays
+            watched = parts.after(env.task, watched, before, env_state)
         episodes = Episodes(
             success=episodes.success | (live & outcome.success),
             reward=episodes.reward + jnp.where(live, outcome.reward, 0.0),
             length=episodes.length + live.astype(jnp.int32),
+            watched=watched,
         )
         return env_state, t + 1, done | outcome.terminated | outcome.truncated, carry, episodes
 
@@ -149,7 +164,7 @@ def _until(
 
 def play_student(
     players: Players, params: Any, key: jax.Array, levels: State, greedy: bool | jax.Array = False,
-    level_id: jax.Array | None = None,
+    level_id: jax.Array | None = None, watch: bool = False,
 ) -> Episodes:  # fmt: skip
     """Plays the student with parameters `params` on every level; see `play`."""
     level_id = jnp.arange(levels.agent.shape[0]) if level_id is None else level_id
@@ -158,7 +173,7 @@ def play_student(
     def policy_of(level_id: jax.Array) -> Policy:
         return players.policy(params, key, level_id, greedy)[1]
 
-    return play(players.env, policy, carry, key, levels, greedy, level_id, policy_of)
+    return play(players.env, policy, carry, key, levels, greedy, level_id, policy_of, watch)
 
 
 def choose(key: jax.Array, level_id: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Array:

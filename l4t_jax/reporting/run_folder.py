@@ -9,15 +9,11 @@ import contextlib
 import json
 import os
 import platform
-import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from l4t_jax.errors import RunFolderError, WandbError
+from l4t_jax.errors import RunFolderError
 from l4t_jax.files import dumps, write_whole
 
 CONFIG, METRICS, SUMMARY, TEACHER = "config.json", "metrics.jsonl", "summary.json", "teacher.json"
@@ -41,8 +37,47 @@ def read(path: Path) -> Any:
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run folder's `metrics.jsonl`."""
-    return [json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines()]
+    """The lines of a run folder's `metrics.jsonl`; of a run that was killed, without a line that it had not finished.
+
+    Raises:
+        RunFolderError: a line is not JSON.
+    """
+    path = folder / METRICS
+    *whole, rest = path.read_text(encoding="utf-8").split("\n")
+    records = []
+    for number, line in enumerate(whole, start=1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise RunFolderError(f"line {number} of {path} is not JSON: {error}") from error
+    with contextlib.suppress(ValueError):
+        records.append(json.loads(rest))
+    return records
+
+
+def read_values(folder: Path) -> dict[str, Any]:
+    """The settings in a run folder's `config.json`, as they are written.
+
+    Raises:
+        RunFolderError: it is not a run folder.
+    """
+    if folder.is_file():
+        raise RunFolderError(
+            f"{folder} is a file, not a run folder; an exported student acts without this package, as its card says"
+        )
+    if not folder.is_dir():
+        raise RunFolderError(
+            f"there is no folder {folder}; give the folder that a run left, such as runs/SimpleDoorKey-l4t-0"
+        )
+    file = folder / CONFIG
+    if not file.is_file():
+        inner = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+        hint = f"; did you mean {folder / inner[0]}?" if inner else f": it has no {CONFIG}"
+        raise RunFolderError(f"{folder} is not a run folder{hint}")
+    values = read(file)
+    if "env" in values and "imports" not in values:
+        raise RunFolderError(f"{folder} was left by l4t_jax 0.1, which this version cannot read; train it anew")
+    return values
 
 
 def new_folder(run_dir: str | None, default: str) -> Path:
@@ -114,98 +149,24 @@ class Lock:
             self._lock.release()
 
 
-class Wandb:
-    """Sends a run's curves and summary to a Weights & Biases project, for `Config(wandb=PROJECT)`.
-
-    Args:
-        project: its name.
-        folder: the run folder, which holds wandb's own files too.
-        config: the run's settings.
-
-    Raises:
-        WandbError: wandb is not installed, or fails.
-    """
-
-    def __init__(self, project: str, folder: Path, config: dict[str, Any]) -> None:
-        try:
-            import wandb
-
-            settings = wandb.Settings(silent=True, console="off", login_timeout=20)
-            self._run = wandb.init(project=project, dir=str(folder), name=folder.name, config=config, settings=settings)
-        except Exception as error:  # wandb raises many types; the run has not started yet
-            shutil.rmtree(folder / "wandb", ignore_errors=True)
-            said = " ".join(str(error).split()).rstrip(".")
-            raise WandbError(
-                f"`wandb={project}`: {said}; set WANDB_API_KEY, or WANDB_MODE=offline to keep the curves here"
-            ) from error
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Sends one line of `metrics.jsonl`."""
-        self._run.log(dict(flat(record)), step=record["steps"])
-
-    def close(self, summary: dict[str, Any] | None) -> None:
-        """Ends the run on Weights & Biases; without a summary it is marked as failed."""
-        if summary is not None:
-            self._run.summary.update(summary)
-        self._run.finish(exit_code=0 if summary is not None else 1)
-
-
-def flat(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """A line of `metrics.jsonl` as (curve name, value): the mean over seeds, then each seed; only finite values."""
-    for group in ("train", "validation", "time"):
-        for name, value in record[group].items():
-            values = np.atleast_1d(np.asarray(value, float))
-            if np.isfinite(values).all():
-                yield f"{group}/{name}", float(values.mean())
-                if values.size > 1:
-                    yield from ((f"{group}/{name}/seed {seed}", float(one)) for seed, one in enumerate(values))
-
-
 class Writer:
-    """Writes `metrics.jsonl` and TensorBoard events during a run.
-
-    Both are written in the caller's thread, so a failed write is an `OSError` there. tensorboardX's `SummaryWriter` is
-    not used, because it writes in its own thread behind a bounded queue. On a full disk that thread dies with a
-    traceback, and the queue fills and blocks the run forever. Its file format and file names are used.
+    """Writes `metrics.jsonl` during a run.
 
     Args:
         folder: the run folder.
-        records: of a resumed run. `metrics.jsonl` is rewritten with these records only. The new TensorBoard events file
-            tells TensorBoard to drop later steps from the older files.
+        records: of a resumed run; the file is rewritten with these records only.
     """
 
     def __init__(self, folder: Path, records: Sequence[dict[str, Any]] = ()) -> None:
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
-
-        earlier = len(list(folder.glob("events.out.tfevents.*")))
         write_whole(folder / METRICS, "".join(dumps(record) + "\n" for record in records))
         self._file = (folder / METRICS).open("a", encoding="utf-8")
-        # The name ends in a number, because a run can be resumed within the second in which it was stopped.
-        self._events = EventsWriter(str(folder / "events"), f".{os.getpid()}.{earlier}")
-        if earlier:
-            after = records[-1]["steps"] + 1 if records else 0
-            for event in (
-                Event(step=after, file_version="brain.Event:2"),
-                Event(step=after, session_log=SessionLog(status=SessionLog.START)),
-            ):
-                event.wall_time = time.time()
-                self._events.write_event(event)
 
     def write(self, record: dict[str, Any]) -> None:
-        """Appends one record; `record["steps"]` is its x value on the curves."""
-        from tensorboardX.proto.event_pb2 import Event  # pyright: ignore
-        from tensorboardX.summary import scalar
-
+        """Appends one record."""
         self._file.write(dumps(record) + "\n")
         self._file.flush()
-        for name, value in flat(record):
-            event = Event(summary=scalar(name, value), wall_time=time.time(), step=record["steps"])
-            self._events.write_event(event)
-        self._events.flush()
 
     def close(self) -> None:
-        """Closes the files; every record was flushed before."""
-        for file in (self._file, self._events):
-            with contextlib.suppress(OSError):
-                file.close()
+        """Closes the file; every record was flushed before."""
+        with contextlib.suppress(OSError):
+            self._file.close()

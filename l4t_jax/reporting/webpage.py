@@ -12,6 +12,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from l4t_jax import commandline, files
 from l4t_jax.config import PRESETS, Config
 from l4t_jax.evaluation import intervals
@@ -33,14 +35,9 @@ def write(result: Result, teacher_validation: dict[str, Any] | None) -> Path:
     Returns:
         the page's path.
     """
-    import jinja2
-
     summary, folder = result.summary, result.run_dir
     success = summary["heldout"]["student"]["success"]
-    pages = jinja2.Environment(
-        loader=jinja2.PackageLoader("l4t_jax.reporting"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = pages.get_template(TEMPLATE).render(
+    page = template(TEMPLATE).render(
         summary=summary,
         seeds=len(success),
         success=sum(success) / len(success),
@@ -50,12 +47,33 @@ def write(result: Result, teacher_validation: dict[str, Any] | None) -> Path:
         curves=_curves(result, teacher_validation),
         reached=_reached(summary),
         teacher=_teacher(folder),
+        guidance=[_as_options(one["said"]) for one in summary.get("guidance", ())],
+        parts=_parts(summary),
         made=_made(summary),
         settings=_settings(result.config),
     )
     path = folder / NAME
     files.write_whole(path, page)
     return path
+
+
+def template(name: str, package: str = "l4t_jax.reporting") -> Any:
+    """A page's template; the values that it is given are escaped, and one that is missing is an error.
+
+    Args:
+        name: of the file.
+        package: that has it; it may include those of `reporting`.
+    """
+    import jinja2
+
+    homes = [jinja2.PackageLoader(one) for one in dict.fromkeys((package, "l4t_jax.reporting"))]
+    pages = jinja2.Environment(loader=jinja2.ChoiceLoader(homes), autoescape=True, undefined=jinja2.StrictUndefined)
+    return pages.get_template(name)
+
+
+def inlined(data: bytes, kind: str) -> str:
+    """A picture ("png" or "gif") as the address of an image."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _how(result: Result) -> str:
@@ -79,13 +97,9 @@ def _rows(result: Result) -> list[dict[str, Any]]:
     return rows
 
 
-def _image(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
 def _animations(folder: Path) -> list[tuple[str, str]]:
     paths = {who: folder / f"{who}.gif" for who in ("student", "teacher")}
-    return [(who, _image(path.read_bytes(), "gif")) for who, path in paths.items() if path.is_file()]
+    return [(who, inlined(path.read_bytes(), "gif")) for who, path in paths.items() if path.is_file()]
 
 
 def _curves(result: Result, teacher: dict[str, Any] | None) -> list[tuple[str, str]]:
@@ -97,7 +111,7 @@ def _curves(result: Result, teacher: dict[str, Any] | None) -> list[tuple[str, s
         pictures.panel(figure.add_subplot(), result.records, teacher, name, columns=2)
         data = io.BytesIO()
         figure.savefig(data, format="png")
-        made.append((name, _image(data.getvalue(), "png")))
+        made.append((name, inlined(data.getvalue(), "png")))
     return made
 
 
@@ -127,6 +141,20 @@ def _teacher(folder: Path) -> dict[str, Any] | None:
         sentence = file.state_of(state).sentence
         states.append(dict(sentence=sentence, plans=plans, worth=None if worth is None else advice.in_words(worth)))
     return dict(about=content.get("about", ""), states=states, learned=learned[:1] not in ([], [None]))
+
+
+def _as_options(said: str) -> str:
+    return commandline.in_options(said, commandline.settings_of(Config))
+
+
+def _parts(summary: dict[str, Any]) -> dict[str, Any] | None:
+    """The parts of the task and the share of the episodes of each policy that did them; None if there are none."""
+    done = summary["heldout"].get("parts", {})
+    who = [name for name in ("student", "student, greedy", "teacher", "random") if done.get(name)]
+    if not who:
+        return None
+    rows = [(part, [f"{float(np.mean(done[name][part])):.3f}" for name in who]) for part in done[who[0]]]
+    return dict(who=["random policy" if name == "random" else name for name in who], rows=rows)
 
 
 def _made(summary: dict[str, Any]) -> list[tuple[str, str]]:

@@ -22,13 +22,15 @@ import numpy as np
 
 from l4t_jax import files, parallel
 from l4t_jax.errors import DamagedCheckpoint, Diverged, Interrupted
-from l4t_jax.evaluation import intervals, level_file
+from l4t_jax.evaluation import intervals, level_file, parts
 from l4t_jax.evaluation.heldout import Evaluator
 from l4t_jax.evaluation.playing import Episodes
-from l4t_jax.reporting import advice, machine, pictures, run_folder, webpage
+from l4t_jax.reporting import advice, findings, guidance, machine, pictures, run_folder, webpage
+from l4t_jax.reporting.findings import Findings
 from l4t_jax.reporting.progress import Progress
 from l4t_jax.reporting.result import Result
 from l4t_jax.reporting.run_folder import resume_command
+from l4t_jax.reporting.trackers import TensorBoard, Tracker, Wandb
 from l4t_jax.teacher import file as teacher_file
 from l4t_jax.teacher.live_log import LiveLog
 from l4t_jax.teacher.policy import TeacherTable
@@ -69,28 +71,26 @@ class Run:
         blocks = min(config.evaluations, trainer.total_updates)
         self.ends = [round((i + 1) * trainer.total_updates / blocks) for i in range(blocks)]
 
-        self.wandb = (
-            run_folder.Wandb(config.wandb, folder, dataclasses.asdict(config))
-            if config.wandb and parallel.is_main()
-            else None
-        )
+        self.trackers: list[Tracker] = []
+        if config.wandb and parallel.is_main():
+            self.trackers.append(Wandb(config.wandb, folder, dataclasses.asdict(config)))
         progress.phase("compiling")
         began = time.perf_counter()
         given = None
         if config.levels_from is not None:
             given = level_file.to_levels(level_file.load(folder / run_folder.LEVELS), trainer.task, config.levels_from)
-        self.evaluator = Evaluator(trainer.players, table, config.validation_levels, given)
+        self.evaluator = Evaluator(trainer.players, table, config.validation_levels, given, watch=True)
         longest = max(end - begin for begin, end in itertools.pairwise([0, *self.ends]))
         with programs.memory_errors(config):
             self._compiled = programs.compile_run(trainer, table, self.evaluator, longest, first)
         self.seconds["compile"] = time.perf_counter() - began
         self.state: Any = None  # on the device
         self._kept: Any = None  # the same on the host: blocks overwrite the former
+        self._others: dict[str, Episodes] = {}  # of random policy and teacher, on the validation levels
         self.best = BestParams(self.seeds)
         self._writer: run_folder.Writer | None = None
         self._checkpoints: checkpoint.Checkpoints | None = None
         self._saved = time.monotonic()
-        self._summary: dict[str, Any] | None = None
 
     def train(self) -> None:
         """From the first update, or the last checkpoint's, to the last."""
@@ -104,7 +104,11 @@ class Run:
             random, teacher = self.evaluator.others(config.seed, "validation", config.validation_levels)
         if self.teacher.live is not None:
             teacher = None  # it was not asked yet, and knows nothing
+        self._others = {"random": random} | ({} if teacher is None else {"teacher": teacher})
         self.teacher_validation = None if teacher is None else intervals.averages(teacher)
+        self.trackers.append(TensorBoard(self.folder))
+        for tracker in self.trackers:
+            tracker.begin(dataclasses.asdict(config), self.teacher_validation, self.records)
         if self.table is not None and teacher is not None:
             self._first_trust(self.table, teacher, random)
         if self.state is None:
@@ -210,6 +214,7 @@ class Run:
             updates=end,
             train=dict(distill_weight=weight, **{name: value.tolist() for name, value in values.items()}),
             validation=intervals.averages(episodes),
+            parts={} if episodes.watched is None else parts.shares(trainer.task, episodes.watched),
             time=dict(
                 train_s=self.seconds["train"],
                 evaluate_s=self.seconds["evaluate"],
@@ -224,11 +229,28 @@ class Run:
         self.best.keep(self._kept.params, record["validation"])
         assert self._writer is not None
         self._writer.write(record)
-        if self.wandb is not None:
-            self.wandb.write(record)
+        for tracker in self.trackers:
+            tracker.write(record)
         self.progress.evaluated(record)
+        if begin < trainer.total_updates / 2 <= end < trainer.total_updates and episodes.success.mean() < 0.5:
+            for one in guidance.of(self._findings({"student": episodes, **self._others}), guidance.HALF_WAY):
+                self.progress.notice(f"half-way: {one['said']}")
         if met is not None:
             self._ask(index, np.flatnonzero(np.asarray(met).any(axis=(0, 1))))
+
+    def _findings(self, played: dict[str, Episodes]) -> Findings:
+        """What the run found so far, from episodes by name; a run that falls short looks back at how they ended."""
+        config, algorithm, task = self.config, self.trainer.algorithm, self.trainer.task
+        if played["student"].success.mean() < findings.GOOD:
+            played = {
+                who: one if one.watched is None else one.replace(watched=parts.looked_back(task, one.watched))
+                for who, one in played.items()
+            }
+        return Findings(
+            task=task, config=config, records=self.records, played=played,
+            uses_teacher=algorithm.uses_teacher, follows_success=algorithm.follows_success(config),
+            teacher=None if self.teacher.live is not None else self.teacher.content,
+        )  # fmt: skip
 
     def _follow(self, blocks: int) -> None:
         """A teacher that grows goes on from its log as it was after so many blocks, and writes it from now on."""
@@ -314,8 +336,9 @@ class Run:
             records=self.records, heldout=episodes,
         )  # fmt: skip
         webpage.write(result, self.teacher_validation)
+        for tracker in self.trackers:
+            tracker.finish(summary)
         files.write_json(self.folder / run_folder.SUMMARY, summary)  # the last file: it says that the run is finished
-        self._summary = summary
         return result
 
     def _summarised(self, episodes: dict[str, Episodes]) -> dict[str, Any]:
@@ -323,6 +346,7 @@ class Run:
         config, trainer = self.config, self.trainer
         steps = trainer.total_updates * trainer.steps_per_update
         averages = {name: intervals.averages(played) for name, played in episodes.items()}
+        found = self._findings(episodes)
         return files.strict(
             dict(
                 task=trainer.task.name,
@@ -338,6 +362,7 @@ class Run:
                     student={**averages["student"], "greedy": averages["student, greedy"]},
                     teacher=averages.get("teacher"),
                     random=averages["random"],
+                    **findings.in_summary(found),
                 ),
                 steps_to_success=intervals.steps_to_success(
                     [record["steps"] for record in self.records],
@@ -345,6 +370,7 @@ class Run:
                     config.validation_levels,
                 ),
                 ledger=self.teacher.ledger,
+                guidance=guidance.of(found),
             )
         )
 
@@ -353,8 +379,8 @@ class Run:
             self._writer.close()
         if self._checkpoints is not None:
             self._checkpoints.close()
-        if self.wandb is not None:
-            self.wandb.close(self._summary)
+        for tracker in self.trackers:
+            tracker.close()
 
     @contextlib.contextmanager
     def _timed(self, name: str) -> Iterator[None]:

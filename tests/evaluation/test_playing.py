@@ -9,10 +9,12 @@ from l4t_jax.agents.policy import student_policy
 from l4t_jax.agents.students import make_student
 from l4t_jax.config import Config
 from l4t_jax.envs import get_task, minigrid
-from l4t_jax.envs.cells import NUM_ACTIONS, decode_cells
+from l4t_jax.envs.cells import KEY, NUM_ACTIONS, decode_cells
 from l4t_jax.envs.navix import make_env
-from l4t_jax.evaluation import playing
+from l4t_jax.envs.task import DOORS
+from l4t_jax.evaluation import parts, playing
 from l4t_jax.evaluation.playing import Episodes, play, random_policy, teacher_policy
+from l4t_jax.skills.actions import symbolic_states
 from l4t_jax.training.trainer import Trainer
 
 NAME, LEVELS = "LavaDoorKey", 48
@@ -29,25 +31,48 @@ def scripted(draw, request):
         logits = 50.0 * jax.nn.one_hot(actions[carry[0]], NUM_ACTIONS)
         return carry + 1, logits
 
-    return draw(NAME, jax.random.key(1), LEVELS), np.asarray(actions), policy
+    return draw(NAME, jax.random.key(1), LEVELS), np.asarray(actions), policy, played.memory
 
 
 @pytest.mark.parametrize("greedy", [False, True])
-def test_success_return_and_length_are_the_twins(scripted, greedy):
-    levels, actions, policy = scripted
-    env, twin = make_env(get_task(NAME)), minigrid.make(NAME)
+def test_success_return_length_and_parts_are_the_twins(scripted, greedy):
+    levels, actions, policy, memory = scripted
+    task = get_task(NAME)
+    env, twin = make_env(task), minigrid.make(NAME)
     carry = jnp.full(LEVELS, 77)  # forgotten at the first step
-    episodes = jax.jit(lambda levels: play(env, policy, carry, jax.random.key(0), levels, greedy))(levels)
+    episodes = jax.jit(lambda levels: play(env, policy, carry, jax.random.key(0), levels, greedy, watch=True))(levels)
+    done, seen = np.zeros((LEVELS, 4), bool), []
     for i in range(LEVELS):
         twin.load_layout(np.asarray(decode_cells(levels.cells[i])), tuple(int(v) for v in levels.agent[i]))
         total, length, over = 0.0, 0, False
         while not over:
+            held, ahead = twin.unwrapped.carrying, twin.unwrapped.grid.get(*twin.unwrapped.front_pos)
+            shut = ahead is not None and ahead.type == "door" and not ahead.is_open
             _, reward, terminated, truncated, _ = twin.step(int(actions[length, i]))
             total, length, over = total + reward, length + 1, terminated or truncated
+            done[i, 1] |= held is None and twin.unwrapped.carrying is not None
+            done[i, 3] |= shut and ahead.is_open
+        end = jax.tree.map(lambda leaf, i=i, t=length: leaf[t, i], memory)
+        seen.append(end)
+        kinds = end.cells & 15
+        done[i, 0] = done[i, 1] | (kinds == KEY).any()
+        done[i, 2] = done[i, 3] | np.isin(kinds, DOORS).any()
         assert int(episodes.length[i]) == length
         assert float(episodes.reward[i]) == pytest.approx(total, abs=1e-6)
         assert bool(episodes.success[i]) == (total > 0)
     assert 0 < int(episodes.success.sum()) < LEVELS and int((episodes.length < 150).sum()) > 5
+    watched = jax.device_get(episodes.watched)
+    np.testing.assert_array_equal((watched.done[:, None] >> np.arange(2)) & 1, done[:, [1, 3]])
+    np.testing.assert_array_equal(watched.ends.cells, np.stack([end.cells for end in seen], axis=-1))
+    assert (done.any(axis=0) & ~done.all(axis=0)).sum() >= 3  # parts that only some did
+    names = ["sees the key", "picks up the key", "sees the door", "opens the door"]
+    wanted = dict(zip(names, done.mean(axis=0), strict=True))
+    assert parts.shares(task, watched) == {name: wanted[name] for name in names[1::2]}
+    two = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), watched)  # as of two seeds
+    back = parts.looked_back(task, two)
+    assert parts.shares(task, back) == {name: [share, share] for name, share in wanted.items()}
+    known = jax.tree.map(lambda *leaves: jnp.stack(leaves), *seen)
+    np.testing.assert_array_equal(back.last, [symbolic_states(task, known)] * 2)
 
 
 def test_greedy_takes_the_most_probable_and_sampling_does_not(draw):
@@ -75,7 +100,7 @@ def test_the_last_levels_play_on_in_a_smaller_group_as_they_would_with_all(draw,
 
     def run(long: int) -> Episodes:
         monkeypatch.setattr(playing, "LONG", long)
-        return jax.jit(lambda: playing.play_student(trainer.players, params, jax.random.key(0), levels))()
+        return jax.jit(lambda: playing.play_student(trainer.players, params, jax.random.key(0), levels, watch=True))()
 
     together, in_groups = run(1000), run(150)
     assert np.unique(np.sort(np.asarray(together.length))[LEVELS // 2 :]).size > 1  # how long the second half plays

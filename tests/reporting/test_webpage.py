@@ -2,43 +2,19 @@
 
 import dataclasses
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from reading_pages import read
 
 from l4t_jax import files
 from l4t_jax.config import Config
 from l4t_jax.evaluation.playing import Episodes
 from l4t_jax.reporting import run_folder, webpage
 from l4t_jax.reporting.result import Result
-
-VOID = {"meta", "img", "link", "br"}
-
-
-class Reader(HTMLParser):
-    """Reads a page and insists that every element is closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.sources: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
 
 
 def episodes(success: Any) -> Episodes:
@@ -75,13 +51,6 @@ def result(tmp_path: Path) -> Result:
     )  # fmt: skip
 
 
-def read(path: Path) -> tuple[Reader, str]:
-    reader = Reader()
-    reader.feed(path.read_text(encoding="utf-8"))
-    assert reader.open == []
-    return reader, " ".join(" ".join(reader.words).split())
-
-
 def test_the_page_says_what_the_run_found(result: Result) -> None:
     _, words = read(webpage.write(result, {"success": 0.5, "return": 0.2}))
     assert (
@@ -93,6 +62,23 @@ def test_the_page_says_what_the_run_found(result: Result) -> None:
     assert "Agent sees <nothing>, holds <key>. no guidance" in words
     assert "teacher file:<mine>.json" in words and "Made <by hand>" in words and "cpu: two & two" in words
     assert "--seed 7" in words
+
+
+def test_the_page_says_what_to_try_and_how_far_episodes_came(result: Result) -> None:
+    _, words = read(webpage.write(result, None))
+    assert "what to try" not in words and "How far the episodes came" not in words
+    done = {
+        "student": {"sees the <key>": [0.5, 1.0]},
+        "teacher": {"sees the <key>": 0.25},
+        "random": {"sees the <key>": 0.125},
+    }
+    summary = {
+        **result.summary, "guidance": [dict(rule="still_rising", said="Try `total_steps=400` & <more>.")],
+        "heldout": {**result.summary["heldout"], "parts": done},
+    }  # fmt: skip
+    _, words = read(webpage.write(dataclasses.replace(result, summary=summary), None))
+    assert "what to try Try --total-steps 400 & <more>. How far the episodes came" in words
+    assert "student teacher random policy sees the <key> 0.750 0.250 0.125" in words
 
 
 def test_the_page_stands_alone(result: Result) -> None:
