@@ -12,6 +12,7 @@ from l4t_jax.commandline import BAD_OPTION
 COMMANDS = {
     "run": ("l4t_jax.run", "train students under a teacher, and evaluate both on held-out levels"),
     "evaluate": ("l4t_jax.evaluate", "evaluate a saved run's students again"),
+    "compare": ("l4t_jax.compare.__main__", "set runs beside each other: curves, table, settings that differ"),
     "export": ("l4t_jax.export", "write a saved student as one file that acts without this package"),
     "play": ("l4t_jax.play.__main__", "write a page in which a saved student plays beside its teacher"),
     "teacher": ("l4t_jax.teacher.__main__", "record, show, evaluate or compare teachers"),

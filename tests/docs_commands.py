@@ -52,6 +52,7 @@ SMALL = {
     "python -m l4t_jax.run --resume": "",
     "l4t": TINY,
     "python -m l4t_jax.evaluate": "--levels 8",
+    "python -m l4t_jax.compare": "",
     "python -m l4t_jax.export": "",
     "python -m l4t_jax.play": "--levels 4",
     "python -m l4t_jax.teacher record": "--samples 2 --cache cache",

@@ -34,14 +34,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("saved",),
     ("student", "interfaces.gym_envs"),
-    ("play", "api"),
-    ("run", "evaluate", "export", "play.__main__", "tasks", "teacher.commands", "teacher.__main__"),
+    ("play", "compare", "api"),
+    ("run", "evaluate", "export", "compare.__main__", "play.__main__", "tasks", "teacher.commands", "teacher.__main__"),
     ("__main__",),
 )
 # Jittable code, and what has neither files nor clocks. The others are host modules, but for NEUTRAL.
 DEVICE = (
-    "parallel", "kernels", "envs", "abstraction", "skills", "agents", "evaluation.playing", "teacher.policy",
-    "training.trainer",
+    "parallel", "kernels", "envs", "abstraction", "skills", "agents", "evaluation.playing", "evaluation.parts",
+    "teacher.policy", "training.trainer",
 )  # fmt: skip
 # A registry asks `extensions` who may register, before anything is traced.
 NEUTRAL = ("errors", "presets", "config", "extensions")

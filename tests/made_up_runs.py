@@ -1,4 +1,4 @@
-"""Run folders as finished runs leave them, with made-up figures: what `comparison` reads, without training."""
+"""Run folders as finished runs leave them, with made-up figures: what comparisons read, without training."""
 
 import dataclasses
 from pathlib import Path
