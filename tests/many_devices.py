@@ -36,7 +36,7 @@ def on(number: int, settings: dict[str, Any], saved: Any = None) -> tuple[dict[s
         table = trainer.put(file.to_table(trainer.task, file.shipped(trainer.task)))
     made = programs.training_programs(trainer, table, 1)
     shapes = made["block"][1][0]
-    measured = heldout.Evaluator(trainer.players, table, 12)
+    measured = heldout.Evaluator(trainer.players, table, 12, watch=True)
     made |= measured.programs(shapes.params, {"validation": 12}, pictures=False)
     if number > 1:
         del made["init"]
