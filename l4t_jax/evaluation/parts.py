@@ -12,7 +12,6 @@ needed (`looked_back`).
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -212,9 +211,20 @@ def _flat(leaf: np.ndarray, leading: int) -> np.ndarray:
     return moved.reshape(-1, *moved.shape[leading + 1 :])
 
 
-@functools.cache
+_LOOKS: dict[int, tuple[Task, Callable[[MemoryMap, Any], tuple[jax.Array, jax.Array]]]] = {}  # by the task's id
+
+
 def _look(task: Task) -> Callable[[MemoryMap, Any], tuple[jax.Array, jax.Array]]:
-    """The program of `looked_back`: memory maps and parts done, leading axis N -> objects seen, symbolic states."""
+    """The program of `looked_back`: memory maps and parts done, leading axis N -> objects seen, symbolic states.
+
+    It is kept with its task, told by identity: a user's task may hold what cannot be hashed.
+    """
+    if id(task) not in _LOOKS:
+        _LOOKS[id(task)] = task, _made(task)
+    return _LOOKS[id(task)][1]
+
+
+def _made(task: Task) -> Callable[[MemoryMap, Any], tuple[jax.Array, jax.Array]]:
     every = parts_of(task)
 
     def look(memory: MemoryMap, done: jax.Array) -> tuple[jax.Array, jax.Array]:
