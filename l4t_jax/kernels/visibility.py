@@ -1,4 +1,4 @@
-"""Visibility with one word per line of the map. The plain reference is `envs.visibility.visible`.
+"""Visibility with one word per row of the map. The plain reference is `envs.visibility.visible`.
 
 Device module without imports from `l4t_jax`.
 """
@@ -26,12 +26,17 @@ def lit_rows(clear: list[jax.Array], view: int) -> list[jax.Array]:
     full = jnp.uint32((1 << view) - 1)
     lit = jnp.full_like(clear[0], 1 << view // 2)
     rows = []
-    for ahead, row in enumerate(clear):
-        for _ in range(view - 1 if ahead else view // 2):
-            through = lit & row
-            lit = (lit | through << 1 | through >> 1) & full
-        rows.append(lit)
-        through = lit & row
+    for row in clear:
+        up = down = lit & row  # what lets light through, reached towards higher and lower bits
+        run_up = run_down = row  # runs of `step` transparent cells end here
+        step = 1
+        while step < view - 1:  # twice as far each time
+            up, down = up | run_up & up << step, down | run_down & down >> step
+            run_up, run_down = run_up & run_up << step, run_down & run_down >> step
+            step *= 2
+        through = up | down
+        rows.append((lit | through << 1 | through >> 1) & full)
+        through = through & full
         lit = (through | through << 1 | through >> 1) & full
     return rows
 
@@ -45,11 +50,27 @@ def lit_window(clear: jax.Array) -> jax.Array:
     return lit[:, None] >> place & 1 == 1
 
 
+def _turned(rows: list[jax.Array]) -> list[jax.Array]:
+    """Bit i of word a becomes bit a of word i: a square of bits is mirrored, half by half, quarter by quarter, ..."""
+    size = 1 << (len(rows) - 1).bit_length()
+    words = rows + [jnp.zeros_like(rows[0])] * (size - len(rows))
+    half = size // 2
+    while half:
+        low = sum(((1 << half) - 1) << start for start in range(0, size, 2 * half))  # the lower half of every block
+        for a in range(size):
+            if not a & half:
+                first, second = words[a], words[a + half]
+                change = (first >> half ^ second) & low
+                words[a], words[a + half] = first ^ change << half, second ^ change
+        half //= 2
+    return words[: len(rows)]
+
+
 def visible(clear: jax.Array, agent: jax.Array, view: int) -> jax.Array:
     """The cells that the agent sees now; see `envs.visibility.visible`.
 
-    The map is packed into words, one per line: columns if the agent looks along x, otherwise rows. A row of the window
-    is then a shift of one word. A gather of its cells took eight times as long.
+    The map is packed into words, one per row, from which the window's rows are cut out; the window is then turned until
+    the agent looks along its rows' order. A gather of its cells took eight times as long.
 
     Args:
         clear: `bool[W, H]` transparent cells; W and H are at most 32.
@@ -60,31 +81,30 @@ def visible(clear: jax.Array, agent: jax.Array, view: int) -> jax.Array:
         `bool[W, H]`.
     """
     width, height = clear.shape
-    half, span = view // 2, max(width, height)
     x, y, d = (agent[i].astype(jnp.int32) for i in range(3))
-    along_x = d % 2 == 0
-    along, across = jnp.where(along_x, x, y), jnp.where(along_x, y, x)
+    along_x, backwards = d % 2 == 0, d >= 2
+    # The window's corner with the lowest x and y.
+    half, behind = view // 2, jnp.where(backwards, view - 1, 0)
+    x, y = x - jnp.where(along_x, behind, half), y - jnp.where(along_x, half, behind)
+    right, left = jnp.maximum(x, 0).astype(jnp.uint32), jnp.maximum(-x, 0).astype(jnp.uint32)
 
-    bit = jnp.left_shift(jnp.uint32(1), jnp.arange(span, dtype=jnp.uint32))
-    rows = jax.lax.optimization_barrier(jnp.sum(jnp.where(clear, bit[:width, None], 0), axis=0, dtype=jnp.uint32))
-    columns = jnp.zeros(width, jnp.uint32)
-    for row in range(height):  # from words to words: a sum along the last axis of the map takes three times as long
-        columns = columns | (rows[row] >> jnp.arange(width, dtype=jnp.uint32) & 1) << row
-    lines = jnp.where(along_x, jnp.pad(columns, (0, span - width)), jnp.pad(rows, (0, span - height)))
+    place = jnp.arange(width, dtype=jnp.uint32)[:, None]
+    words = jnp.sum(jnp.where(clear, jnp.left_shift(jnp.uint32(1), place), 0), axis=0, dtype=jnp.uint32)
     # The barriers here and below keep XLA from computing the same words again for every reader.
-    lines = jax.lax.optimization_barrier(lines)
+    words = jax.lax.optimization_barrier(words)
+    row = jnp.arange(height) - y  # the window's row of each of the map's
+    is_row = row[None, :] == jnp.arange(view)[:, None]
+    window = jnp.sum(jnp.where(is_row, words[None, :], 0), axis=1, dtype=jnp.uint32)
+    rows = [window[a] >> right << left for a in range(view)]
 
-    # The window's bit i is the line's bit i + across - half.
-    right = jnp.maximum(across - half, 0).astype(jnp.uint32)
-    left = jnp.maximum(half - across, 0).astype(jnp.uint32)
-    ahead = jnp.where(d < 2, 1, -1) * (jnp.arange(span) - along)  # the window's row of each line
-    is_row = ahead[None, :] == jnp.arange(view)[:, None]
-    window = jnp.sum(jnp.where(is_row, (lines >> right << left)[None, :], 0), axis=1, dtype=jnp.uint32)
-    lit = jax.lax.optimization_barrier(lit_rows([window[a] for a in range(view)], view))
-    seen = jnp.zeros(span, jnp.uint32)
+    rows = [jnp.where(along_x, turned, one) for turned, one in zip(_turned(rows), rows, strict=True)]
+    rows = [jnp.where(backwards, last, one) for last, one in zip(rows[::-1], rows, strict=True)]
+    lit = lit_rows(rows, view)
+    lit = [jnp.where(backwards, last, one) for last, one in zip(lit[::-1], lit, strict=True)]
+    lit = [jnp.where(along_x, turned, one) for turned, one in zip(_turned(lit), lit, strict=True)]
+
+    seen = jax.lax.optimization_barrier([one >> left << right for one in lit])
+    words = jnp.zeros(height, jnp.uint32)
     for a in range(view):
-        seen = jnp.where(is_row[a], lit[a], seen)
-    seen = seen >> left << right
-
-    line = jnp.where(along_x, seen[:width, None], seen[None, :height])  # the word of each cell
-    return line & jnp.where(along_x, bit[None, :height], bit[:width, None]) != 0
+        words = jnp.where(row == a, seen[a], words)
+    return words[None, :] >> place & 1 != 0

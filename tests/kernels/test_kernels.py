@@ -60,7 +60,7 @@ def what_is_seen(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
 
 def seen_now(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
     states = State(memory.cells, memory.cells > 0, memory.agent, memory.carrying, memory.pickup_position)
-    return [jax.vmap(lambda state, view=view: see(state, view, kernel=kernel))(states) for view in (3, 7)]
+    return [jax.vmap(lambda state, view=view: see(state, view, kernel=kernel))(states) for view in (5, 9)]
 
 
 def planes_in_frame(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:

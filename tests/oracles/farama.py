@@ -120,8 +120,20 @@ def chance(a: np.ndarray, b: np.ndarray) -> float:
     return float(stats.chi2_contingency(table.T, correction=False).pvalue)
 
 
-def differing(mine: Labels, others: Labels, unlikely: float) -> dict[str, float]:
-    """The statistics by which two samples differ, and how unlikely that is by chance: 0 where only one has them."""
+def chances(mine: Labels, others: Labels) -> dict[str, float]:
+    """How likely each statistic of two samples is to differ that much by chance: 0 where only one has it."""
     alone = dict.fromkeys(mine.keys() ^ others.keys(), 0.0)
-    found = {label: chance(mine[label], others[label]) for label in mine.keys() & others.keys()}
-    return {label: p for label, p in (found | alone).items() if p < unlikely}
+    return {label: chance(mine[label], others[label]) for label in mine.keys() & others.keys()} | alone
+
+
+def differing(mine: Labels, others: Labels, unlikely: float) -> dict[str, float]:
+    """The statistics by which two samples differ, and how unlikely that is by chance."""
+    return {label: p for label, p in chances(mine, others).items() if p < unlikely}
+
+
+def assert_alike(mine: Labels, others: Labels, unlikely: float) -> dict[str, Any]:
+    """How two samples compare, for the table of results."""
+    found = chances(mine, others)
+    least = min(found, key=found.__getitem__)
+    assert found[least] >= unlikely, {label: p for label, p in found.items() if p < unlikely}
+    return dict(levels=len(mine[least]), statistics=len(found), least_chance=found[least], of=least)
