@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +19,7 @@ from l4t_jax import api, commandline, run
 from l4t_jax.abstraction import symbolic
 from l4t_jax.config import Config
 from l4t_jax.envs import get_task
+from l4t_jax.errors import Interrupted
 from l4t_jax.teacher import backends, grammar, live
 from l4t_jax.teacher import file as teacher_file
 from l4t_jax.teacher import recording as asking
@@ -121,6 +125,37 @@ def test_states_of_a_task_too_rich_to_list_are_asked_for_once_they_were_met(
     assert result.summary["teacher"] == "llm:x (asked while training)"
     assert result.summary["heldout"]["teacher"]["success"] > 0.5
     assert all(set(record["train"]) == set(result.records[0]["train"]) for record in result.records)
+
+
+@pytest.mark.slow  # test_live holds the log itself in the default tier
+def test_a_run_that_asks_while_it_learns_goes_on_with_the_answers_of_its_log(
+    taught: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_PLANS", 6)  # the shape of `tiny`'s table
+    monkeypatch.setattr(live, "MOST_STEPS", 4)
+    settings = dict(ask_when="met", distill_fall=1.0, distill_off=1.0, save_every=0)
+    whole, _ = taught(LLM(), run_dir=str(tmp_path / "whole"), cache=str(tmp_path / "a"), **settings)
+
+    def stop(self: Listener, record: dict[str, Any]) -> None:
+        if record["updates"] == whole.records[1]["updates"]:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    first, second = LLM(), LLM()
+    with monkeypatch.context() as patch:
+        patch.setattr(Listener, "evaluated", stop)
+        with pytest.raises(Interrupted):
+            taught(first, run_dir=str(tmp_path / "run"), cache=str(tmp_path / "b"), **settings)
+    shutil.rmtree(tmp_path / "b")  # the log alone knows the answers
+    monkeypatch.setitem(backends._OPENERS, "llm", lambda name, task, options: second)
+    result = l4t_jax.train(resume=tmp_path / "run")
+    assert not set(first.asked) & set(second.asked)
+    assert [record["train"] for record in result.records] == [record["train"] for record in whole.records]
+    assert result.summary["heldout"] == whole.summary["heldout"]
+    assert result.summary["ledger"]["calls"] == whole.summary["ledger"]["calls"] == 50 * len(first.asked + second.asked)
+    assert (
+        json.loads((tmp_path / "run" / "teacher.json").read_text())["states"]
+        == (json.loads((tmp_path / "whole" / "teacher.json").read_text())["states"])
+    )
 
 
 def test_a_server_is_asked_for_all_states_before_training_and_its_key_is_nowhere(
