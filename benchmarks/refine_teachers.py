@@ -227,7 +227,7 @@ def _said(settings: Settings) -> dict[str, Any]:
 def table(settings: Settings, runs: list[dict[str, Any]]) -> str:
     """One line a refinement, in the order of the tasks."""
     columns = ("task", "teacher", "refined by", "success before (95 %)", "after (95 %)", "the task's own", "questions",
-               "kept", "calls")  # fmt: skip
+               "kept", "calls", "calls for the LLM's table")  # fmt: skip
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     order = {name: at for at, name in enumerate(settings.tasks)}
     for one in sorted(runs, key=lambda one: (order.get(one["task"], 99), one["start"], one["llm"])):
@@ -235,7 +235,7 @@ def table(settings: Settings, runs: list[dict[str, Any]]) -> str:
         before, after = (_interval(one[when], settings.levels * settings.test_parts) for when in ("before", "after"))
         lines.append(
             f"| {one['task']} | {start} | {one['llm']} | {before} | {after} | {one['own']:.3f} | {one['questions']} | "
-            f"{one['kept']} | {one['calls']} |"
+            f"{one['kept']} | {one['calls']} | {one['recording_calls'] or ''} |"
         )
     return "\n".join([*lines, ""])
 
