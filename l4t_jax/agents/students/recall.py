@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from l4t_jax.abstraction.scene import Scene
 from l4t_jax.envs.cells import DIR_X, DIR_Y, DOOR_OPEN, EMPTY, FLOOR, GOAL, LAVA, one_of
 
-KEPT = 64  # situations
+KEPT = 128  # situations
 NONE = -1.0
 OFTEN = (1, 2, 4)  # how often a situation was met that are told apart: at least so many times
 RECALLED = 4 * len(OFTEN)  # bits: of this situation, and after turning left, turning right, a step ahead

@@ -14,7 +14,7 @@ from l4t_jax.envs.cells import DIR_X, DIR_Y, DOOR_OPEN, EMPTY, FLOOR, GOAL, LAVA
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.kernels import CPU
 
-STEPS, ENVS = 100, 8  # longer than what is kept
+STEPS, ENVS = 160, 8  # longer than what is kept
 
 
 def plain(cells: np.ndarray, agent: np.ndarray, carrying: int) -> list[Any]:
