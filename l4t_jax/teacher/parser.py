@@ -3,7 +3,7 @@
 Host module. `reasoning.final` removes the reasoning. `structured` finds steps in JSON, `prose` in all other text: both
 split an answer into *fragments*. Here fragments become steps. A step without a known skill or object becomes ("noop",),
 as in the recorded tables: it ends the plan there and is counted. An answer without any step is unusable.
-`tests/teacher/data/answers.json` has 327 answers with the correct result.
+`tests/teacher/data/answers.json` has 330 answers with the correct result.
 """
 
 from __future__ import annotations

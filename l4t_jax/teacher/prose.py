@@ -83,7 +83,9 @@ _WHOLE_ANSWER = re.compile(
 _ANY_TAG = re.compile(rf"</?(?:{_TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _ITEM_TAG = re.compile(r"<(?:li|step|action|skill|item|task|move)[\s_]?\d*((?:\s[^<>]*?)?)/?>", re.IGNORECASE)
 _CLOSING_TAG = re.compile(r"</[\w ]{1,30}>")
-_QUESTION = re.compile(r"(?<![^.!?\n])[^.!?\n]*\?+(?=\s|$)")
+_QUESTION = re.compile(  # that is answered with no: "open <door>? No, ..."
+    r"(?<![^.!?\n])[^.!?\n]*\?{1,3}\s+(?=(?:no|nope|not|never|wait|hmm+|actually|but)\b)", re.IGNORECASE
+)
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _COMMENT = re.compile(r"(?<=\S)\s+(?:#|//)\s.*$")
 _YAML = re.compile(
@@ -112,7 +114,7 @@ def fragments(text: str, reader: Reads) -> list[Fragment]:
     text = _unwrapped(text)
     strong = list(_STRONG.finditer(text))
     for start in [*(match.end() for match in strong[:-4:-1]), 0]:  # "Final answer: ..." after thinking aloud
-        for part in dict.fromkeys((_QUESTION.sub(" ", text[start:]), text[start:])):  # "open <door>? No, ..."
+        for part in dict.fromkeys((_QUESTION.sub(" ", text[start:]), text[start:])):
             found = _in_lines(part, reader)
             if any(reader.begins(fragment.text) for fragment in found):
                 return found
