@@ -84,9 +84,20 @@ def kept_levels(tmp_path_factory: pytest.TempPathFactory) -> None:
 COSTLY = {name: name for name in ("trained", "rolled", "scripted", "built", "viewer", "tiny")} | {"unbroken": "tiny"}
 
 
+LONGEST = {
+    "test_a_run_killed_at_a_random_moment_comes_to_the_same_end", "test_a_notebook_runs_top_to_bottom",
+    "test_two_seeds_are_the_same_on_one_device_and_on_four",
+    "test_an_example_is_short_and_runs_by_the_command_and_from_python",
+}  # fmt: skip
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps on one worker (`--dist loadgroup`) what shares compiled programs: a task, a costly fixture."""
+    """Keeps on one worker (`--dist loadgroup`) what shares compiled programs: a task, a costly fixture.
+
+    What takes longest begins first, so that in the end no worker waits for the other.
+    """
+    items.sort(key=lambda item: item.name.split("[")[0] not in LONGEST)
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:

@@ -34,6 +34,7 @@ from l4t_jax.teacher import file
 FOLDER = ROOT / "docs" / "extending"
 FILES = sorted(path.name for path in FOLDER.glob("*.py"))
 MOST_LINES = 60
+LATER = {"own_backend.py", "own_observation.py", "own_skill.py"}  # run in the full tier; others test parts of them
 BY_PROCESS = "own_task.py"  # the one whose command is run in a process of its own
 
 
@@ -59,7 +60,7 @@ def test_the_examples_of_the_page_are_there() -> None:
     assert [name for name in FILES if f"](extending/{name})" not in page] == []
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LATER)) for name in FILES])
 def test_an_example_is_short_and_runs_by_the_command_and_from_python(name: str, tmp_path: Path) -> None:
     path = FOLDER / name
     assert path.read_text(encoding="utf-8").count("\n") <= MOST_LINES

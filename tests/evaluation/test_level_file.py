@@ -39,6 +39,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_saved_run_on_the_files_levels_comes_to_the_same(tiny: tuple[api.Result, Spy], exported: Path) -> None:
     run_dir = tiny[0].run_dir
     built_in, from_file = api.evaluate(run_dir), api.evaluate(run_dir, levels_from=exported)

@@ -125,6 +125,7 @@ TINY: dict[str, Any] = dict(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_it_is_learned_and_evaluated_on_the_levels_that_the_run_has(
     own_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -223,6 +223,7 @@ def measure(name, table, number, seed=0):
     return tuple(float(jnp.mean(part)) for part in (episodes.success, episodes.reward, episodes.length))
 
 
+@pytest.mark.slow
 def test_the_soft_teacher_succeeds_as_often_as_the_reference(paper_task, teacher_of):
     number = 500 if paper_task == "DivergedDoorKey" else 1_500  # whose episodes are seldom ended early
     success, reward, _ = measure(paper_task, teacher_of(paper_task), number)

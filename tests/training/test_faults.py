@@ -194,7 +194,8 @@ def test_a_run_in_a_read_only_folder_is_not_resumed_but_evaluated(tmp_path: Path
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads resident memory from /proc")
-@pytest.mark.parametrize("blocks", [160, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("blocks", [300, 1000])
 def test_memory_is_flat_over_many_blocks(blocks: int, tmp_path: Path) -> None:
     class Memory(Progress):
         def __init__(self) -> None:

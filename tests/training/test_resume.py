@@ -187,9 +187,8 @@ def test_twenty_kills_change_no_bit(student: str, runner: Runner, tmp_path: Path
         assert found["kills"] == 20 and found["runs"] >= 1
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
-)
+@pytest.mark.slow  # within a process: test_stopping.py
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_process_told_to_stop_says_how_to_go_on(number: int, code: int, runner: Runner, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     process, log = runner.start(*SIZES, "--student=ego", "--total-steps=1e6", f"--run-dir={folder}")

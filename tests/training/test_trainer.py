@@ -160,7 +160,8 @@ def test_a_shorter_block_of_the_same_program_stops_early(trained):
         assert not np.asarray(leaf[1]).any()
 
 
-@pytest.mark.parametrize("student, mode", [pytest.param("cnn", "hard", marks=pytest.mark.slow), ("lstm", "soft")])
+@pytest.mark.slow
+@pytest.mark.parametrize("student, mode", [("cnn", "hard"), ("lstm", "soft")])
 def test_students_and_labels_go_together(student, mode, teacher_of):
     config = small(env="DoorKey-5x5", student=student, teacher_mode=mode, num_envs=4, num_steps=4)
     trainer = Trainer.create(config)
