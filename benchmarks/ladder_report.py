@@ -9,6 +9,9 @@ from ladder_rows import HARD, ROWS, WAYS, Row
 
 Parts = dict[tuple[str, str], dict[str, Any]]  # (task, way) -> part
 
+# Codes of parts that were made before the default student remembered its situations (`students/recall.py`).
+BEFORE_MEMORY = ("7e5e7f326dd22af0", "fbbf407aac79f095", "981636ae76a81a05", "cd182eeba5423f12")
+
 
 def markdown(parts: Parts, command: str) -> str:
     """The table: a row a task, then the ways that were compared."""
@@ -115,8 +118,8 @@ def _ways(parts: list[dict[str, Any]]) -> list[str]:
 
 
 def _earlier(part: dict[str, Any]) -> str:
-    """Marks what was made before environments acted greedily in training, with another input of the default student."""
-    return "" if "greedy_share" in part["settings"] else " †"
+    """Marks what an earlier default student came to, which read less."""
+    return " †" if "greedy_share" not in part["settings"] or part["code"] in BEFORE_MEMORY else ""
 
 
 def _cell(figure: dict[str, Any]) -> str:

@@ -80,6 +80,8 @@ class Settings:
     """Nothing new is begun after this time."""
     out: str = "runs/refine-teachers"
     """Folder of the single results."""
+    results: str = str(RESULTS)
+    """Folder of the table made from them."""
     json: bool = False
     """Print one JSON object and nothing else on standard output."""
 
@@ -213,9 +215,10 @@ def main() -> None:
     if settings.json:
         print(json.dumps({"runs": runs}))
         return
-    RESULTS.mkdir(exist_ok=True)
-    files.write_json(RESULTS / "refined-teachers.json", {"settings": _said(settings), "runs": runs})
-    (RESULTS / "refined-teachers.md").write_text(table(settings, runs))
+    results = Path(settings.results)
+    results.mkdir(parents=True, exist_ok=True)
+    files.write_json(results / "refined-teachers.json", {"settings": _said(settings), "runs": runs})
+    (results / "refined-teachers.md").write_text(table(settings, runs))
     print(table(settings, runs))
 
 

@@ -70,6 +70,7 @@ SMALL = {
     "python benchmarks/environments.py": "--num-envs 8 --num-steps 8 --rounds 2 --tasks KeyCorridorS3R3 --out out",
     "python benchmarks/time_to_result.py": f"--repeats 1 --more='{TINY}' --out out",
     "python benchmarks/weak_teachers.py": "--steps 4096 --seeds 2 --out out",
+    "python benchmarks/refine_teachers.py": "--tasks DoorKey-5x5 --starts corrupted --levels 16 --out a --results b",
     "python benchmarks/dial.py": "--tasks DoorKey-5x5 --draws 1 --total-steps 4096 --evaluations 2 --out d.json",
     "python benchmarks/play_parity.py": "--episodes 4",
     "python benchmarks/concept_pictures.py": "--out out",
