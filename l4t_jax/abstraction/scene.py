@@ -14,6 +14,8 @@ import jax.numpy as jnp
 
 from l4t_jax.envs.cells import (
     COLOURS,
+    DIR_X,
+    DIR_Y,
     DOOR_CLOSED,
     DOOR_LOCKED,
     DOOR_OPEN,
@@ -109,6 +111,12 @@ class Scene:
         return self.cell(self.agent[0], self.agent[1])
 
     @functools.cached_property
+    def ahead(self) -> tuple[jax.Array, jax.Array]:
+        """x and y of the cell ahead of each agent, `int32[*B]` each; it may be off the map."""
+        x, y, d = self.agent
+        return x + jnp.asarray(DIR_X)[d], y + jnp.asarray(DIR_Y)[d]
+
+    @functools.cached_property
     def unseen(self) -> Mask:
         return self.kinds == UNSEEN
 
@@ -170,7 +178,7 @@ class Scene:
     def _of_any_number(self, role: Role) -> Mask:
         """`matching`, whatever the role's number."""
         mask = one_of(self.kinds, *role.kinds) & ~self.here
-        colour = self._colour(role)
+        colour = _colour(role, self.memory.mission)
         if colour is not None:
             mask = mask & (self.colours == colour)
         if role.target is not None:
@@ -189,13 +197,6 @@ class Scene:
             mask = mask & self.any(self.matching(needed))
         return mask
 
-    def _colour(self, role: Role) -> jax.Array | int | None:
-        """The colour of a role, `int[*B]` where the mission gives it; None where any will do."""
-        if role.mission_colour is None:
-            return role.colour
-        assert self.memory.mission is not None, f"{self.task.name} draws no mission"
-        return self.memory.mission[..., role.mission_colour]
-
     @functools.cached_property
     def _opens_a_door(self) -> Mask:
         """Cells of a colour that a locked door seen has."""
@@ -207,15 +208,8 @@ class Scene:
 
     def carries(self, role: Role) -> jax.Array:
         """Whether a role's object is carried, `bool[*B]`."""
-        carrying = self.memory.carrying
-        match = one_of(kind_of(carrying), *role.kinds) & (carrying != 0)
-        colour = self._colour(role)
-        if colour is not None:
-            match = match & (colour_of(carrying) == colour)
-        if role.target is not None:
-            assert self.memory.carried_targets is not None, f"{self.task.name} marks no targets"
-            match = match & (self.memory.carried_targets >> role.target & 1 == 1)
-        return match
+        memory = self.memory
+        return (memory.carrying != 0) & is_object(role, memory.carrying, memory.mission, memory.carried_targets)
 
     @functools.cached_property
     def lying(self) -> tuple[Mask, ...]:
@@ -250,6 +244,33 @@ class Scene:
                 mask = jnp.where(is_held, self.taken_from, mask)
             masks.append(mask)
         return tuple(masks)
+
+
+def is_object(role: Role, code: jax.Array, mission: jax.Array | None, targets: jax.Array | None) -> jax.Array:
+    """Whether cell codes are a role's object, `bool[*B]`: whatever its number, what lies beside it and what it fits.
+
+    Args:
+        role: the object.
+        code: `uint8[*B]`.
+        mission: of each episode, if the task draws one.
+        targets: `uint8[*B]` the bits of the things with these codes, if the task marks any.
+    """
+    match = one_of(kind_of(code), *role.kinds)
+    colour = _colour(role, mission)
+    if colour is not None:
+        match = match & (colour_of(code) == colour)
+    if role.target is not None:
+        assert targets is not None, f"no targets are marked, which the object {role.name} asks for"
+        match = match & (targets >> role.target & 1 == 1)
+    return match
+
+
+def _colour(role: Role, mission: jax.Array | None) -> jax.Array | int | None:
+    """The colour of a role, `int[*B]` where the mission gives it; None where any will do."""
+    if role.mission_colour is None:
+        return role.colour
+    assert mission is not None, f"no mission is drawn, which the object {role.name} asks for"
+    return mission[..., role.mission_colour]
 
 
 def around(mask: Mask) -> Mask:

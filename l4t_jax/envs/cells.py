@@ -41,6 +41,10 @@ GOAL_CODE = code(GOAL, GREEN)
 LAVA_CODE = code(LAVA)
 
 
+# What an agent can step on.
+ENTERABLE = (EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA)
+
+
 def kind_of(cells: jax.Array) -> jax.Array:
     """The kind in each cell code, same shape and dtype."""
     return cells & 15

@@ -20,11 +20,9 @@ from l4t_jax.envs.cells import (
     DROP,
     EMPTY,
     EMPTY_CODE,
-    FLOOR,
+    ENTERABLE,
     FORWARD,
-    GOAL,
     KEY,
-    LAVA,
     LEFT,
     PICKUP,
     RIGHT,
@@ -80,7 +78,7 @@ def act(state: State, action: jax.Array, t: jax.Array, before: State | None = No
     front, ahead = front_of(state)
     kind = kind_of(ahead)
 
-    walk = (action == FORWARD) & one_of(kind, EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA)
+    walk = (action == FORWARD) & one_of(kind, *ENTERABLE)
     pick = (action == PICKUP) & (state.carrying == 0) & one_of(kind, KEY, BALL, BOX)
     drop = (action == DROP) & (state.carrying != 0) & (kind == EMPTY)
     toggle = action == TOGGLE

@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from l4t_jax.abstraction.scene import Scene
-from l4t_jax.envs.cells import BOX, DIR_X, DIR_Y, DOOR_CLOSED, DOOR_LOCKED, DOOR_OPEN, colour_of, kind_of, one_of
+from l4t_jax.abstraction.scene import Scene, is_object
+from l4t_jax.envs.cells import BOX, DIR_X, DIR_Y, DOOR_CLOSED, DOOR_LOCKED, DOOR_OPEN, kind_of, one_of
 from l4t_jax.envs.dynamics import front_of
 from l4t_jax.envs.state import MemoryMap, State
 from l4t_jax.envs.task import Role, Task
@@ -132,24 +132,8 @@ def _neighbours(cells: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
 def _is(
     role: Role, code: jax.Array, mission: jax.Array | None, targets: jax.Array | None, beside: jax.Array | None
 ) -> jax.Array:
-    """Whether cells hold a role's object, whatever its number and whether or not it fits a door.
-
-    Args:
-        role: the object.
-        code: `uint8[B]` of the cells.
-        mission: of each episode.
-        targets: `uint8[B]` the bits of what lies there.
-        beside: `uint8[4, B]` kinds of the cells beside; only where a role asks for it.
-    """
-    hit = one_of(kind_of(code), *role.kinds)
-    if role.mission_colour is not None:
-        assert mission is not None
-        hit = hit & (colour_of(code) == mission[:, role.mission_colour])
-    elif role.colour is not None:
-        hit = hit & (colour_of(code) == role.colour)
-    if role.target is not None:
-        assert targets is not None
-        hit = hit & (targets >> role.target & 1 == 1)
+    """`scene.is_object` of cells `uint8[B]`, with the kinds of those beside them `uint8[4, B]` where a role asks."""
+    hit = is_object(role, code, mission, targets)
     if role.beside:
         assert beside is not None
         hit = hit & jnp.any(one_of(beside, *role.beside), axis=0)

@@ -18,8 +18,7 @@ from l4t_jax.skills.paths import Path
 
 def ahead_of(scene: Scene) -> Mask:
     """The cell directly ahead of each agent; none where that is off the map."""
-    x, y, d = scene.agent
-    return scene.cell(x + jnp.asarray(DIR_X)[d], y + jnp.asarray(DIR_Y)[d])
+    return scene.cell(*scene.ahead)
 
 
 def is_ahead(scene: Scene, mask: Mask) -> jax.Array:

@@ -6,8 +6,8 @@ Device module. Every student is called alike, time-major, recurrent or not:
 
 with leading axes (T, B) throughout: `observation` is what the student's `observations.Observation` gives, a `MemoryMap`
 unless the student is registered with one of its own; `reset` `bool[T, B]` (the step starts an episode); `logits`
-`float32[T, B, outputs]`; `value` `float32[T, B]`. `initial_carry(batch)` is what a recurrent student starts from; a
-feed-forward student's carry is the empty tuple. To add a student, write a module with these two methods and
+`float32[T, B, outputs]`; `value` `float32[T, B]`. `initial_carry(batch)` is what a student starts from that remembers
+something; the carry of the others is the empty tuple. To add a student, write a module with these two methods and
 `register_student(name, module)`.
 """
 

@@ -20,14 +20,12 @@ from l4t_jax.agents.students.recall import situations
 from l4t_jax.agents.students.ways import BITS_OF_A_WAY, ways
 from l4t_jax.envs.cells import (
     BOX,
-    DIR_X,
-    DIR_Y,
     DOOR_CLOSED,
     DOOR_LOCKED,
     DOOR_OPEN,
     DROP,
     EMPTY,
-    FLOOR,
+    ENTERABLE,
     FORWARD,
     GOAL,
     KEY,
@@ -67,7 +65,7 @@ def planes(scene: Scene) -> list[Mask]:
     is not open.
     """
     kinds = scene.kinds
-    passable = one_of(kinds, EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA)
+    passable = one_of(kinds, *ENTERABLE)
     objects = [_plane(scene, role) for role in _distinct(scene.task)]
     named = functools.reduce(jnp.logical_or, objects, scene.here)
     obstacles = ~(passable | scene.unseen | named)
@@ -85,7 +83,7 @@ def packed_planes(scene: Scene, rows: bool) -> jax.Array:
         return cast(jax.Array, bits.pack(jnp.swapaxes(mask, 0, 1), scene.kernel)) if rows else scene.packed(mask)
 
     kinds = scene.kinds
-    passable, unseen = packed(one_of(kinds, EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA)), packed(scene.unseen)
+    passable, unseen = packed(one_of(kinds, *ENTERABLE)), packed(scene.unseen)
     beside = functools.reduce(jnp.bitwise_or, [bits.shift(passable, *by) for by in ((1, 0), (-1, 0), (0, 1), (0, -1))])
     objects = [packed(_plane(scene, role)) for role in _distinct(scene.task)]
     named = functools.reduce(jnp.bitwise_or, objects, bits.cell(*long, *size))
@@ -129,8 +127,7 @@ def number_of_carried(task: Task) -> int:
 def effects(scene: Scene) -> list[jax.Array]:
     """Whether each of `EFFECTS` would change anything, as far as the agent knows, `bool[B]` each."""
     width, height, batch = scene.kinds.shape
-    x, y, d = scene.agent
-    x, y = x + jnp.asarray(DIR_X)[d], y + jnp.asarray(DIR_Y)[d]
+    x, y = scene.ahead
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     place = jnp.clip(x, 0, width - 1) * height + jnp.clip(y, 0, height - 1)
     kinds, colours = (leaf.reshape(width * height, batch) for leaf in (scene.kinds, scene.colours))
@@ -138,7 +135,7 @@ def effects(scene: Scene) -> list[jax.Array]:
     carried = scene.memory.carrying
     fits = (kind_of(carried) == KEY) & (colour_of(carried) == colour)
     changes = [
-        one_of(kind, EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA),
+        one_of(kind, *ENTERABLE),
         (carried == 0) & one_of(kind, *PORTABLE),
         (carried != 0) & (kind == EMPTY),
         one_of(kind, DOOR_OPEN, DOOR_CLOSED, BOX) | ((kind == DOOR_LOCKED) & fits),
@@ -147,7 +144,7 @@ def effects(scene: Scene) -> list[jax.Array]:
 
 
 def ego_features(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> jax.Array:
-    """The input of the default student: `bool[*B, F]`."""
+    """The input of the default student but for what it remembers: `bool[*B, F]`."""
     words = bits.features_first(ego_words(task, memory, window, kernel)[0], kernel)
     return bits.batch_first(spread(task, words, window), kernel)
 
@@ -216,13 +213,14 @@ def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> t
     held = functools.reduce(jnp.bitwise_or, [has.astype(word) << i for i, has in enumerate(carried)])
     found = ways(scene, [scene.unseen, *(_plane(scene, role) for role in _distinct(task))])
     way = [found[:, i].astype(word) << i for i in range(found.shape[1])]
-    would_do = functools.reduce(jnp.bitwise_or, [does.astype(word) << i for i, does in enumerate(effects(scene))])
+    changes = effects(scene)
+    would_do = functools.reduce(jnp.bitwise_or, [does.astype(word) << i for i, does in enumerate(changes)])
     parts = [functools.reduce(jnp.bitwise_or, group) for group in (distant, way, near)]
     parts += [held[None], would_do[None]]
     for i in range(len(sizes)):
         assert memory.mission is not None
         parts.append((jnp.ones((), word) << memory.mission[:, i].astype(word))[None])
-    return bits.batch_first(jnp.concatenate(parts), kernel), situations(scene)
+    return bits.batch_first(jnp.concatenate(parts), kernel), situations(scene, changes[EFFECTS.index(FORWARD)])
 
 
 def places(scene: Scene, window: int) -> tuple[list[jax.Array], list[jax.Array]]:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from l4t_jax.abstraction.scene import Scene
-from l4t_jax.envs.cells import DIR_X, DIR_Y, DOOR_OPEN, EMPTY, FLOOR, GOAL, LAVA, one_of
+from l4t_jax.envs.cells import EMPTY, ENTERABLE, one_of
 
 KEPT = 128  # situations
 NONE = -1.0
@@ -49,24 +49,24 @@ def recall(situations: jax.Array, kept: jax.Array, reset: jax.Array) -> tuple[ja
     return jnp.concatenate([situations[:, :1], kept[:, :-1]], axis=1), word
 
 
-def situations(scene: Scene) -> jax.Array:
+def situations(scene: Scene, free: jax.Array) -> jax.Array:
     """The numbers of the situation and of those after a turn left, a turn right, a step ahead: `float32[B, 4]`.
 
     Those ahead are as they would be if nothing new were seen. A step ahead that is blocked leads to this one.
+
+    Args:
+        scene: what B agents know.
+        free: `bool[B]` whether each can step ahead.
     """
-    width, height, batch = scene.kinds.shape
+    width, height, _ = scene.kinds.shape
     # All that can be walked on counts alike: an agent that stands on an open door does not see it.
-    walkable = one_of(scene.kinds, EMPTY, FLOOR, DOOR_OPEN, GOAL, LAVA)
+    walkable = one_of(scene.kinds, *ENTERABLE)
     place = jnp.arange(1, width * height + 1, dtype=jnp.uint32)
     weights = (place * jnp.uint32(_CELL) ^ place * jnp.uint32(_MIX) >> 13) | 1
     cells = jnp.where(walkable | scene.here, jnp.uint8(EMPTY), scene.kinds | scene.colours << 4)
     known = jnp.sum(cells.astype(jnp.uint32) * weights.reshape(width, height, 1), axis=(0, 1), dtype=jnp.uint32)
     known = known + scene.memory.carrying.astype(jnp.uint32) * jnp.uint32(_CARRIED)
-    x, y, d = scene.agent
-    ahead_x, ahead_y = x + jnp.asarray(DIR_X)[d], y + jnp.asarray(DIR_Y)[d]
-    inside = (ahead_x >= 0) & (ahead_x < width) & (ahead_y >= 0) & (ahead_y < height)
-    ahead = jnp.clip(ahead_x, 0, width - 1) * height + jnp.clip(ahead_y, 0, height - 1)
-    free = inside & jnp.take_along_axis(walkable.reshape(-1, batch), ahead[None], axis=0)[0]
+    (x, y, d), (ahead_x, ahead_y) = scene.agent, scene.ahead
 
     def number(x: jax.Array, y: jax.Array, d: jax.Array) -> jax.Array:
         pose = x.astype(jnp.uint32) * jnp.uint32(_X) + y.astype(jnp.uint32) * jnp.uint32(_Y)

@@ -9,8 +9,9 @@ import numpy as np
 
 from l4t_jax.abstraction.scene import Scene
 from l4t_jax.agents.students import make_student, recall
+from l4t_jax.agents.students.features import EFFECTS, effects
 from l4t_jax.envs import get_task
-from l4t_jax.envs.cells import DIR_X, DIR_Y, DOOR_OPEN, EMPTY, FLOOR, GOAL, LAVA
+from l4t_jax.envs.cells import DIR_X, DIR_Y, DOOR_OPEN, EMPTY, FLOOR, FORWARD, GOAL, LAVA
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.kernels import CPU
 
@@ -36,7 +37,9 @@ def remembered(memory: MemoryMap, reset: np.ndarray) -> np.ndarray:
     task = get_task("DoorKey-8x8")
 
     def step(kept: jax.Array, row: tuple[MemoryMap, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        return recall.recall(recall.situations(Scene.of(task, row[0], CPU)), kept, row[1])
+        scene = Scene.of(task, row[0], CPU)
+        free = effects(scene)[EFFECTS.index(FORWARD)]
+        return recall.recall(recall.situations(scene, free), kept, row[1])
 
     def all_steps() -> jax.Array:
         return jax.lax.scan(step, recall.nothing(reset.shape[1]), (memory, jnp.asarray(reset)))[1]
