@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from l4t_jax.agents.algorithms import algorithm_names, get_algorithm
-from l4t_jax.reporting.curves import DPI, FAINT, TEACHER, ends, lines, panels, save, say
+from l4t_jax.reporting.curves import DPI, FAINT, TEACHER, ends, level, lines, panels, save, say
 
 __all__ = ["COLOURS", "DPI", "FAINT", "TEACHER", "curves_of", "draw", "panels", "save"]
 
@@ -53,13 +53,7 @@ def _curves(path: Path, task: str, runs: list[Run], teachers: dict[str, Any]) ->
     for row, name in enumerate(("success", "return")):
         for column, against in enumerate(("steps", "seconds")):
             panel = axes[row][column]
-            lines(panel, runs, name, against, COLOURS)
-            if "drawn" in teachers:
-                level = teachers["drawn"][name]
-                panel.axhline(level, color=TEACHER, linestyle=(0, (4, 3)), linewidth=1.1, zorder=1)
-                say(panel, [*ends(runs, name, COLOURS), (level, "teacher", TEACHER)])
-            else:
-                say(panel, ends(runs, name, COLOURS))
+            curves_of(panel, runs, teachers["drawn"][name] if "drawn" in teachers else None, name, against)
             if column == 0:
                 panel.set_ylabel(f"{name}, validation levels")
         axes[row][0].set_xlabel("environment steps of a seed")
@@ -145,11 +139,16 @@ def _corruption(path: Path, runs: list[Run]) -> Path:
     return save(figure, path)
 
 
-def curves_of(panel: Any, runs: list[Run], teacher: float) -> None:
-    """Draws the success of runs against their steps, and the teacher's own, each with its name at its end."""
-    lines(panel, runs, "success", "steps", COLOURS)
-    panel.axhline(teacher, color=TEACHER, linestyle=(0, (4, 3)), linewidth=1.1, zorder=1)
-    say(panel, [*ends(runs, "success", COLOURS), (teacher, "teacher", TEACHER)])
+def curves_of(
+    panel: Any, runs: list[Run], teacher: float | None, name: str = "success", against: str = "steps"
+) -> None:
+    """Draws a figure of runs against their steps or seconds, and the teacher's own, each with its name at its end."""
+    lines(panel, runs, name, against, COLOURS)
+    named = ends(runs, name, COLOURS)
+    if teacher is not None:
+        level(panel, teacher)
+        named.append((teacher, "teacher", TEACHER))
+    say(panel, named)
 
 
 def _seeds(runs: list[Run]) -> int:

@@ -132,9 +132,9 @@ def _panel(panel: Any, lines: Sequence[Line], against: str) -> None:
     curves.lines(panel, drawn, "success", against, colours)
     named = curves.ends(drawn, "success", colours)
     levels = {round(line.figures["teacher"], 3): line for line in lines if line.figures["teacher"] is not None}
-    for level, line in levels.items():
-        panel.axhline(level, color=curves.TEACHER, linestyle=(0, (4, 3)), linewidth=1.1, zorder=1)
-        named.append((level, "teacher" if len(levels) == 1 else f"teacher of {line.label}", curves.TEACHER))
+    for height, line in levels.items():
+        curves.level(panel, height)
+        named.append((height, "teacher" if len(levels) == 1 else f"teacher of {line.label}", curves.TEACHER))
     curves.say(panel, named)
     panel.set_xlabel(AGAINST[against])
 

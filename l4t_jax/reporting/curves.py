@@ -76,6 +76,11 @@ def lines(panel: Any, runs: Sequence[Line], name: str, against: str, colours: Ma
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
+def level(panel: Any, height: float) -> Any:
+    """Draws the teacher's own figure as a level line, which is given back."""
+    return panel.axhline(height, color=TEACHER, linestyle=(0, (4, 3)), linewidth=1.1, zorder=1)
+
+
 def ends(runs: Sequence[Line], name: str, colours: Mapping[Any, str]) -> list[tuple[float, str, str]]:
     """(height, words, colour) of each line's end."""
     return [(run["curve"][name]["value"][-1], run["label"], colours[run["variant"]]) for run in runs]

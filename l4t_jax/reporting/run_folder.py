@@ -80,6 +80,12 @@ def read_values(folder: Path) -> dict[str, Any]:
     return values
 
 
+def animations(folder: Path) -> dict[str, Path]:
+    """The animations in a run folder: of the student, and of the teacher if there is one."""
+    paths = {who: folder / f"{who}.gif" for who in ("student", "teacher")}
+    return {who: path for who, path in paths.items() if path.is_file()}
+
+
 def new_folder(run_dir: str | None, default: str) -> Path:
     """Makes an empty run folder.
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from l4t_jax.config import MAY_CHANGE
 from l4t_jax.errors import WandbError
+from l4t_jax.reporting import run_folder
 
 GROUPS = ("train", "validation", "parts", "time")  # of a line of `metrics.jsonl`
-ANIMATIONS = ("student", "teacher")  # each in FOLDER/NAME.gif
 EVENTS = "events.out.tfevents.*"
 
 
@@ -152,13 +152,11 @@ class TensorBoard(Tracker):
 
         step = summary["total_steps"]
         self._scalars(step, results(summary))
-        for who in ANIMATIONS:
-            path = self._folder / f"{who}.gif"
-            if path.is_file():
-                with Image.open(path) as shown:
-                    width, height = shown.size
-                image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
-                self._event(step, summary=Summary(value=[Summary.Value(tag=f"animation/{who}", image=image)]))
+        for who, path in run_folder.animations(self._folder).items():
+            with Image.open(path) as shown:
+                width, height = shown.size
+            image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
+            self._event(step, summary=Summary(value=[Summary.Value(tag=f"animation/{who}", image=image)]))
         self._event(step, summary=hparams({}, {})[2])
         self._events.flush()
 
@@ -221,10 +219,8 @@ class Wandb(Tracker):
         import wandb
 
         sent: dict[str, Any] = {**results(summary)}
-        for who in ANIMATIONS:
-            path = self._folder / f"{who}.gif"
-            if path.is_file():
-                sent[f"animation/{who}"] = wandb.Video(str(path), format="gif")
+        for who, path in run_folder.animations(self._folder).items():
+            sent[f"animation/{who}"] = wandb.Video(str(path), format="gif")
         self._run.log(sent, step=summary["total_steps"])
         self._run.summary.update(summary)
         self._finished = True

@@ -98,8 +98,7 @@ def _rows(result: Result) -> list[dict[str, Any]]:
 
 
 def _animations(folder: Path) -> list[tuple[str, str]]:
-    paths = {who: folder / f"{who}.gif" for who in ("student", "teacher")}
-    return [(who, inlined(path.read_bytes(), "gif")) for who, path in paths.items() if path.is_file()]
+    return [(who, inlined(path.read_bytes(), "gif")) for who, path in run_folder.animations(folder).items()]
 
 
 def _curves(result: Result, teacher: dict[str, Any] | None) -> list[tuple[str, str]]:
