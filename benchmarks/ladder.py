@@ -23,7 +23,7 @@ from ladder_rows import ROWS, WAYS, Row
 
 from l4t_jax import commandline, errors, files, parallel
 from l4t_jax.config import MAY_CHANGE, PRESETS, Config
-from l4t_jax.reporting import run_folder
+from l4t_jax.reporting import gallery, run_folder
 from l4t_jax.run import guarded, json_only, print_json
 
 DESCRIPTION = (
@@ -286,6 +286,7 @@ def report(out: Path) -> dict[str, Any]:
         if out.resolve() == (PACKAGE.parent / OUT).resolve():
             ladder_report.put(PACKAGE.parent / "README.md", ladder_report.hardest(found))
             ladder_report.put(PACKAGE.parent / "docs" / "ladder.md", ladder_report.headline(found))
+            files.write_whole(PACKAGE.parent / "docs" / "gallery.md", gallery.page(gallery.learned(out / PARTS)))
     others = sorted(f"{row}-{way}" for (row, way), part in found.items() if part["code"] != now)
     return dict(command=COMMAND, other_code=others, parts=list(found.values()))
 

@@ -168,10 +168,13 @@ class Export:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """Writes gallery.md and its pictures: a level of every family, its missions, sizes, limits and symbolic states."""
+    """Writes gallery.md and its pictures: a level of every family, its missions, sizes, limits, symbolic states and
+    results."""
 
     out: str = "docs"
     """The folder to write into."""
+    results: str | None = None
+    """Folder with the parts of benchmarks/ladder.py, whose results the page shows; without it the page has none."""
     imports: tuple[str, ...] = ()
     """A Python file or a module of yours that registers tasks; may be repeated."""
     json: bool = False
@@ -183,8 +186,9 @@ class Gallery:
         folder = Path(self.out).expanduser()
         if not folder.is_dir():
             raise ConfigError(f"there is no folder {folder} to write the gallery into")
+        results = {} if self.results is None else gallery.learned(Path(self.results).expanduser())
         try:
-            written = gallery.write(folder)
+            written = gallery.write(folder, results)
         except OSError as error:
             raise ConfigError(f"the gallery cannot be written: {error.filename}: {error.strerror}") from error
         if self.json:
