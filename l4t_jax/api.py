@@ -121,7 +121,7 @@ def _train(config: Config, progress: Progress, stop: Stop) -> Result:
     config, saved = inherit(config)
     config = with_extensions(config)
     if is_brought_in(config.env):
-        imported.open_task(config.env, progress.phase)
+        imported.open_task(config.env, progress)
     trainer, levels = _given_levels(Trainer.create(config).spread())
     first = None if saved is None else first_params(trainer, saved)
     with contextlib.ExitStack() as stack:

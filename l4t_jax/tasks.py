@@ -237,14 +237,14 @@ class Bring:
 
     def run(self) -> int:
         from l4t_jax import imported
-        from l4t_jax.envs.registry import BROUGHT_IN
+        from l4t_jax.envs.registry import gym_id_of
         from l4t_jax.reporting import progress
 
         shown = progress.make()
         try:
             task = imported.import_environment(
-                self.name.removeprefix(BROUGHT_IN), levels=self.levels, steps=self.steps, success=self.success,
-                failure=self.failure, refresh=self.refresh, told=shown.notice,
+                gym_id_of(self.name), levels=self.levels, steps=self.steps, success=self.success,
+                failure=self.failure, refresh=self.refresh, told=shown,
             )  # fmt: skip
         finally:
             shown.close()

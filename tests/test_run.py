@@ -232,3 +232,26 @@ def test_the_live_bar_is_whole_in_a_terminal_of_80_columns(monkeypatch: pytest.M
     assert "…" not in text and "━" in text
     assert "1234 states met, 1000 asked about, 234 waiting" in text
     assert "503k of 1.23M steps" in text and "success 0.600 (teacher 0.992)  distillation 0.25" in text
+
+
+def test_a_counted_phase_is_a_bar_and_the_next_phase_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = progress.Bar(io.StringIO())
+    (bar,) = shown._bar.tasks
+    for done in (1_000, 2_500):
+        shown.counted("drawing levels of MyEnv-v0", done, 10_000)
+    assert (bar.completed, bar.total, bar.percentage) == (2_500, 10_000, 25)
+    assert bar.description == "drawing levels of MyEnv-v0" and bar.fields["right"] == "2,500 of 10,000"
+    shown.phase("compiling")
+    assert (bar.completed, bar.total, bar.description, bar.fields["right"]) == (0, None, "compiling", "")
+    shown.close()
+
+
+def test_a_counted_phase_is_a_line_now_and_then_in_a_pipe() -> None:
+    out = io.StringIO()
+    shown = progress.Lines(out, every=0)
+    shown.counted("drawing levels of MyEnv-v0", 2_500, 10_000)
+    rare = progress.Lines(out)
+    rare.counted("drawing levels of MyEnv-v0", 5_000, 10_000)
+    assert out.getvalue() == "drawing levels of MyEnv-v0: 2,500 of 10,000\n"

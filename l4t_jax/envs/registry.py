@@ -112,7 +112,12 @@ def get_task(name: str) -> Task:
 
 def is_brought_in(name: object) -> bool:
     """Whether a task's name means an environment that `imported` brings in, or has brought in with levels of a hash."""
-    return isinstance(name, str) and (name.startswith((BROUGHT_IN, BABYAI)) or "@" in name)
+    return isinstance(name, str) and (name.lower().startswith((BROUGHT_IN, BABYAI.lower())) or "@" in name)
+
+
+def gym_id_of(name: str) -> str:
+    """The Gymnasium id in a name of an environment to bring in: what stands after `minigrid:`."""
+    return name[len(BROUGHT_IN) :] if name.lower().startswith(BROUGHT_IN) else name
 
 
 def list_tasks() -> list[str]:

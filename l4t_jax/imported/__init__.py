@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 from l4t_jax import files
 from l4t_jax.envs import Layout, Task
 from l4t_jax.envs.pools import FEWEST, LevelPool
-from l4t_jax.envs.registry import BROUGHT_IN
+from l4t_jax.envs.registry import BROUGHT_IN, gym_id_of
 from l4t_jax.errors import CannotImport, ConfigError
 from l4t_jax.imported import building, finding, playing, proof, store
 from l4t_jax.imported.building import Facts
@@ -31,6 +32,7 @@ PLAYING_SEED, DRAWING_SEED = 1_000_000, 10_000_000  # first seeds of the origina
 MANY = 500  # levels drawn in a row of which none is new: there are no more
 PATIENCE = 4  # times the steps are played in which no episode ended with a reward
 RULES_VERSION = 1  # a change of what is known or proven makes all that is kept be done anew
+EVERY = 5.0  # seconds between two lines that say how far it is
 FILE = "levels.npz"  # in a run's folder
 _OPEN: dict[str, tuple[Facts, Task]] = {}  # those of this process by name, and by id the one that was opened last
 
@@ -42,7 +44,7 @@ def open_task(name: str, told: Told | None = None) -> Task:
 
     Args:
         name: of the task.
-        told: hears in a line now and then how far it is.
+        told: hears how far it is.
 
     Raises:
         UnknownTask, ConfigError: there is no such environment, or it cannot be brought in; with the reason.
@@ -50,7 +52,7 @@ def open_task(name: str, told: Told | None = None) -> Task:
     if name in _OPEN:
         return _OPEN[name][1]
     if "@" not in name:
-        return import_environment(name.removeprefix(BROUGHT_IN), told=told)
+        return import_environment(gym_id_of(name), told=told)
     _OPEN[name] = store.named(name)
     return _OPEN[name][1]
 
@@ -96,7 +98,7 @@ def import_environment(
         success: rules by name, joined by "or", where they are not to be found.
         failure: the same of episodes that end badly.
         refresh: draw other levels, even if some are kept.
-        told: hears in a line now and then how far it is.
+        told: hears how far it is; by default a terminal is told in lines.
 
     Returns:
         The task; its name is known to `train` and to every command.
@@ -114,15 +116,16 @@ def import_environment(
     kept = store.newest(gym_id, source)
     if kept is not None and not refresh and _serves(kept[0], levels, steps, success, failure):
         return _opened(gym_id, *kept)
-    told = told or _shown
+    told = told or _InLines()
     played = _played(original, steps or STEPS, told)
+    told.phase(f"comparing {gym_id} with its original")
     try:
         ending = finding.find(original, played, *rules)
     except CannotImport:
         _prove(original, played, finding.ANY, endings=False)  # that something moves otherwise says more
         raise
     _prove(original, played, ending)
-    told(f"{gym_id} {ending}; {_steps(played):,} steps are as the original's")
+    told.notice(f"{gym_id} {ending}; {_steps(played):,} steps are as the original's")
     again = 0 if kept is None else kept[0].refreshed + refresh
     drawn, missions, number = _drawn(original, levels or LEVELS, again, told)
     places = building.places_of(original, missions)
@@ -190,11 +193,13 @@ def _steps(played: list[Episode]) -> int:
 
 def _played(original: Original, steps: int, told: Told) -> list[Episode]:
     """Episodes of the original, of so many steps; more where none of them ended with a reward."""
-    told(f"playing {original.id}: {steps:,} steps with random and seeking actions")
     rng, played = np.random.default_rng(PLAYING_SEED), []
     for _ in range(PATIENCE):
-        first = PLAYING_SEED + len(played)
-        played += playing.episodes(original, steps, rng, first)
+        first, done = PLAYING_SEED + len(played), 0
+        for episode in playing.episodes(original, steps, rng, first):
+            played.append(episode)
+            done += len(episode.actions)
+            told.counted(f"playing {original.id}, steps with random and seeking actions", min(done, steps), steps)
         if any(look.reward > 0 for episode in played for look in episode.looks):
             break
     return played
@@ -221,10 +226,9 @@ def _drawn(original: Original, wanted: int, again: int, told: Told) -> tuple[lis
         key = b"".join([mission.encode(), *(np.asarray(leaf).tobytes() for leaf in level if leaf is not None)])
         if key not in found:
             found[key], new = (level, mission), number
-            if len(found) % max(wanted // 10, 1) == 0:
-                told(f"drawing levels of {original.id}: {len(found):,} of {wanted:,}")
+            told.counted(f"drawing levels of {original.id}", len(found), wanted)
     levels, missions = zip(*found.values(), strict=True)
-    told(f"{original.id}: {len(found):,} distinct levels of {number:,} drawn{_shares(len(found))}")
+    told.notice(f"{original.id}: {len(found):,} distinct levels of {number:,} drawn{_shares(len(found))}")
     return list(levels), list(missions), number
 
 
@@ -235,7 +239,20 @@ def _shares(number: int) -> str:
     return ""
 
 
-def _shown(words: str) -> None:
-    """Shows how far it is to whoever sits before a terminal."""
-    if sys.stderr.isatty():
-        print(words, file=sys.stderr, flush=True)
+class _InLines:
+    """Tells whoever sits before a terminal how far it is, at most every few seconds."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def phase(self, words: str) -> None:
+        self.notice(words)
+
+    def counted(self, words: str, done: int, total: int) -> None:
+        if time.monotonic() - self._last >= EVERY:
+            self._last = time.monotonic()
+            self.notice(f"{words}: {done:,} of {total:,}")
+
+    def notice(self, words: str) -> None:
+        if sys.stderr.isatty():
+            print(words, file=sys.stderr, flush=True)

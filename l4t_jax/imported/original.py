@@ -272,8 +272,13 @@ def _make(gym_id: str) -> Any:
     except ModuleNotFoundError as error:
         raise CannotImport(f"{gym_id} needs the extra 'minigrid': {error.name} is not installed") from error
     if gym_id not in gymnasium.registry:
-        near = difflib.get_close_matches(gym_id, gymnasium.registry, n=2, cutoff=0.6)
-        hint = f"; did you mean {' or '.join(near)}?" if near else "; `imports` names the file that registers it"
+        known = {one.lower(): one for one in gymnasium.registry}  # here capitals matter, so that they may be wrong
+        near = difflib.get_close_matches(gym_id.lower(), known, n=2, cutoff=0.6)
+        hint = (
+            f"; did you mean {' or '.join(known[one] for one in near)}?"
+            if near
+            else "; `imports` names the file that registers it"
+        )
         raise UnknownTask(f"Gymnasium knows no environment {gym_id!r}{hint}")
     try:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), warnings.catch_warnings():

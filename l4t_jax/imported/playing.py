@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 import jax
 import numpy as np
@@ -44,7 +45,19 @@ AT_RANDOM = 0.25  # of the actions
 Cell = tuple[int, int]
 Faced = tuple[Cell, int, Cell]
 _around = jax.jit(around)
-Told = Callable[[str], None]  # hears in a line how far it is
+
+
+class Told(Protocol):
+    """Hears how far it is, as `reporting.progress.Progress` does."""
+
+    def phase(self, words: str) -> None:
+        """A new phase starts."""
+
+    def counted(self, words: str, done: int, total: int) -> None:
+        """So much of a phase is done."""
+
+    def notice(self, words: str) -> None:
+        """What was found."""
 
 
 @dataclasses.dataclass

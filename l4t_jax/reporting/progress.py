@@ -21,6 +21,9 @@ class Progress:
     def phase(self, words: str) -> None:
         """A new phase starts, such as "compiling"."""
 
+    def counted(self, words: str, done: int, total: int) -> None:
+        """So much of a phase is done, such as "drawing levels of MyEnv-v0"; called often."""
+
     def begin(self, total_steps: int, teacher: float | None, run_dir: str) -> None:
         """Training starts.
 
@@ -55,11 +58,18 @@ class Lines(Progress):
     def __init__(self, stream: TextIO | None = None, every: float = 10.0) -> None:
         self._stream = stream or sys.stderr
         self._every, self._last, self._total = every, 0.0, 0
+        self._counted = time.monotonic()
         self._teacher: float | None = None
         self._asked: tuple[int, int, int] | None = None
 
     def phase(self, words: str) -> None:
         self.notice(words)
+
+    def counted(self, words: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._counted >= self._every:
+            self._counted = now
+            self.notice(f"{words}: {done:,} of {total:,}")
 
     def notice(self, words: str) -> None:
         print(words, file=self._stream, flush=True)
@@ -106,12 +116,19 @@ class Bar(Progress):
         )
         self._task = self._bar.add_task("starting", total=None, right="")
         self._teacher: float | None = None
-        self._total = 0
+        self._total, self._counting = 0, False
         self._asked: tuple[int, int, int] | None = None
         self._bar.start()
 
     def phase(self, words: str) -> None:
+        if self._counting:  # how long the new phase takes is not known
+            self._counting, self._bar.tasks[0].total = False, None
+            self._bar.update(self._task, completed=0, right="")
         self._bar.update(self._task, description=words)
+
+    def counted(self, words: str, done: int, total: int) -> None:
+        self._counting = True
+        self._bar.update(self._task, description=words, completed=done, total=total, right=f"{done:,} of {total:,}")
 
     def notice(self, words: str) -> None:
         self._bar.console.print(words, markup=False, highlight=False)
@@ -121,7 +138,7 @@ class Bar(Progress):
         self._bar.update(self._task, description="asking" if waiting else "training")
 
     def begin(self, total_steps: int, teacher: float | None, run_dir: str) -> None:
-        self._teacher, self._total = teacher, total_steps
+        self._teacher, self._total, self._counting = teacher, total_steps, False
         self._bar.update(self._task, description="training", total=total_steps, completed=0)
         self.notice(f"results go to {run_dir}")
 

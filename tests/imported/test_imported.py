@@ -14,6 +14,7 @@ from l4t_jax import errors, tasks
 from l4t_jax import imported as bringing
 from l4t_jax.envs import get_task
 from l4t_jax.imported import store
+from l4t_jax.reporting import progress
 
 FEW: dict[str, Any] = dict(levels=40, steps=1500)
 ENDINGS = {
@@ -95,6 +96,10 @@ def test_two_limits_are_one_too_many() -> None:
 def test_an_unknown_id_is_told_the_near_ones() -> None:
     with pytest.raises(errors.UnknownTask, match="no environment 'MyRom-v0'; did you mean MyRoom-v0"):
         get_task("minigrid:MyRom-v0")
+    with pytest.raises(errors.UnknownTask, match="no environment 'myroom-v0'; did you mean MyRoom-v0"):
+        get_task("MiniGrid:myroom-v0")
+    with pytest.raises(errors.UnknownTask, match="did you mean BabyAI-GoToRedBall-v0"):
+        get_task("babyai-gotoredball-v0")
     with pytest.raises(errors.UnknownTask, match="`imports` names the file that registers it"):
         get_task("minigrid:Zzzzzzzz-v9")
 
@@ -148,6 +153,26 @@ def test_it_is_learned_and_evaluated_on_the_levels_that_the_run_has(
     levels.unlink()
     with pytest.raises(errors.CannotImport, match=r"the levels of MyRoom-v0@.* are not in .*bring that file back"):
         l4t_jax.train(resume=run)
+
+
+def test_it_is_told_how_far_it_is(own_folder: Path) -> None:
+    class Heard(progress.Progress):
+        def __init__(self) -> None:
+            self.parts: dict[str, list[tuple[int, int]]] = {}
+            self.found: list[str] = []
+
+        def counted(self, words: str, done: int, total: int) -> None:
+            self.parts.setdefault(words, []).append((done, total))
+
+        def notice(self, words: str) -> None:
+            self.found.append(words)
+
+    heard = Heard()
+    bringing.import_environment("MyOneLevel-v0", levels=3, steps=400, told=heard)
+    playing, drawing = heard.parts.values()
+    assert drawing == [(1, 3)] and playing[-1] == (400, 400)
+    assert [done for done, _ in playing] == sorted(done for done, _ in playing) and len(playing) > 3
+    assert "ends well by goal_reached" in heard.found[0] and "1 distinct levels of 501 drawn; fewer" in heard.found[-1]
 
 
 def test_the_command_brings_one_in(own_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
