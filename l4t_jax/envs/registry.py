@@ -158,4 +158,6 @@ def _unknown(name: str) -> str:
     hint = f"did you mean {found}?" if near else "`python -m l4t_jax.tasks` lists all there are"
     if prefixed and prefixed[1].lower() == NAVIX.lower():
         return f"{name} has no counterpart among MiniGrid's environments; {hint}"
+    if name in getattr(sys.modules.get("gymnasium"), "registry", ()):
+        hint = f"Gymnasium has such an environment: {BROUGHT_IN}{name} brings it in"
     return f"there is no task named {name!r}; {hint}"

@@ -100,6 +100,8 @@ def test_an_unknown_id_is_told_the_near_ones() -> None:
         get_task("MiniGrid:myroom-v0")
     with pytest.raises(errors.UnknownTask, match="did you mean BabyAI-GoToRedBall-v0"):
         get_task("babyai-gotoredball-v0")
+    with pytest.raises(errors.UnknownTask, match=r"no task named 'MyRoom-v0'; .*: minigrid:MyRoom-v0 brings it in"):
+        get_task("MyRoom-v0")
     with pytest.raises(errors.UnknownTask, match="`imports` names the file that registers it"):
         get_task("minigrid:Zzzzzzzz-v9")
 
