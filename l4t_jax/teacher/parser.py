@@ -1,14 +1,15 @@
 """Parses an LLM's answer: text in, a plan or "unusable" out. The text is never executed.
 
-Host module. `reasoning.final` removes the reasoning. `structured` finds steps in JSON, `prose` in all other text: both
-split an answer into *fragments*. Here fragments become steps. A step without a known skill or object becomes ("noop",),
-as in the recorded tables: it ends the plan there and is counted. An answer without any step is unusable.
-`tests/teacher/data/answers.json` has 330 answers with the correct result.
+Host module. `reasoning.final` removes the reasoning. `structured` finds steps in JSON, `prose` in all other text, after
+`sentences` has put them in order: both split an answer into *fragments*. Here fragments become steps. A step without a
+known skill or object becomes ("noop",), as in the recorded tables: it ends the plan there and is counted. An answer
+without any step is unusable. `tests/teacher/data/answers.json` has 439 answers with the correct result.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import html
 import re
 import unicodedata
@@ -34,15 +35,23 @@ _PRONOUNS = _set("it them one")
 _LEAD = _set(
     """
     the a agent player robot i you we ll d s let lets us should would must will can could need needs have has want
-    please first firstly second secondly third thirdly finally lastly next then now immediately best optimal right
+    wants please first firstly second secondly third thirdly finally lastly next then now immediately best optimal right
     only simply just step steps action skill move thing plan answer is are be do so ok okay sure start begin proceed
     continue by with also my your try it in order case recommend suggest propose think believe instead rather
-    keep
+    keep time choose select use apply perform execute
+    therefore thus hence accordingly consequently self env await return
     """
 )
-_TO_AFTER = _set("is are need needs have has want be do proceed continue start begin try would should best")
-_MODALS = _set("should must will would can could is be needs need has have")
-_MODIFIERS = _set("to be first then now also just simply next immediately go")
+_TO_AFTER = _set(
+    "is are need needs have has want wants be do proceed continue start begin try would should best choose suggest time"
+)
+_MODALS = _set("should must will would can could is be needs need has have wants")
+_ORDERED = _set("should must needs")
+_MODIFIERS = _set(
+    "to be first then now also just simply next immediately go therefore thus hence instead still probably "
+    "best better good wise sensible reasonable necessary required needed important essential"
+)
+_PLACES = _set("location position cell place square tile spot side front")  # "the location of the key"
 _TURNS = _set("no not t never cannot if when unless before after once so because that which who since until while")
 _GOALS = _set("goal mission task objective aim purpose job problem")  # "the goal is to open the door" is no step,
 _NEAR = _set("first next immediate")  # but "the next goal is to ..." is one
@@ -55,7 +64,8 @@ _TALK = _set(
     the a an reason explanation thought to once after until before user assistant given based assuming although
     though thus therefore hence otherwise else alternatively instead feel happy end json text plaintext markdown
     python from i you we my your agent is are cannot can unless without with by sees holds seeing holding nothing me
-    option current currently necessary needed possible than else goal mission objective
+    option current currently necessary needed possible than else goal mission objective etc
+    looking seeking hoping trying making ensuring being well hm hmm ah oh hello hi hey actually excellent perfect stop
     """
 )
 # Verbs of actions. A fragment that starts with one is a step, even if it is long; skills are handled below.
@@ -71,8 +81,9 @@ _TURN_END = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|end|endoftext|end_of_text|return|EOT|user|system|assistant)\|>"
     r"|</s>|<end_of_turn>|<turn\|>|<eos>"
 )
+_ASKED = re.compile(r"\A(?:<s>)?\s*\[INST\].*?\[/INST\](?=.*\w)", re.DOTALL)  # the question once more
 _LINE_END = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
-_BUT_FIRST = re.compile(r"\W*but\s+first\b", re.IGNORECASE)
+_FIRST = re.compile(r"^\W*(?:but\s+first|before\s+(?:that|this|doing\s+(?:so|that|this)))\b", re.IGNORECASE)
 _CIRCLED = re.compile("[①-⑳]")
 _SAID_OF = _set("is isn are was would will not cannot can has does requires seems makes won wouldn may might")
 
@@ -99,7 +110,7 @@ def parse(text: str, objects: Collection[str], skills: Collection[str]) -> Parse
         skills: names of the skills that it may use.
     """
     text = clean(final(text))
-    reader = Reader(objects, skills)
+    reader = _reader(tuple(objects), tuple(skills))
     for fragments in (structured.fragments(text, reader), prose.fragments(text, reader)):
         steps = reader.steps(fragments)
         if any(step != NOOP for step in steps):
@@ -116,7 +127,11 @@ def parse_cut(text: str, objects: Collection[str], skills: Collection[str]) -> P
     said = final(text)
     kept = whole(said)
     first = next((line for line in kept.splitlines() if line.strip()), "")
-    begins = Reader(objects, skills).orders(re.sub(r"^\W*\d*\W*", "", first)) or first.lstrip()[:1] in ("{", "[", "`")
+    begins = _reader(tuple(objects), tuple(skills)).orders(re.sub(r"^\W*\d*\W*", "", first)) or first.lstrip()[:1] in (
+        "{",
+        "[",
+        "`",
+    )
     if not begins or re.search(r"[^\W\d_]", said[len(kept) :]) is None:
         return Parsed(None)
     found = parse(kept, objects, skills)
@@ -126,6 +141,7 @@ def parse_cut(text: str, objects: Collection[str], skills: Collection[str]) -> P
 def clean(text: str) -> str:
     """The part of a text that is read, with entities and full-width letters replaced."""
     text = _LINE_END.sub("\n", text[: 2 * LONGEST].lstrip())
+    text = _ASKED.sub("", text)
     text = next((turn for turn in _TURN_END.split(text) if turn.strip()), "")  # another speaker's turn follows
     if "&" in text:
         text = html.unescape(html.unescape(text))
@@ -139,9 +155,14 @@ def clean(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """Lower-case words without brackets and quotes; each of goTo, go_to, go-to and GoTo is two words."""
+    return list(_words(text))
+
+
+@functools.lru_cache(maxsize=256)  # each fragment is looked at several times
+def _words(text: str) -> tuple[str, ...]:
     bare = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text.replace("'", " ").replace("’", " "))
     said = re.sub(r"[^\w]|_", " ", bare).lower().split()
-    return ["to" if word in ("towards", "toward") else word for word in said]
+    return tuple("to" if word in ("towards", "toward") else word for word in said)
 
 
 # Recognised as skills for every task. If the task does not have the skill, the step is counted as unknown.
@@ -161,6 +182,7 @@ class Reader:
         self._objects = {tuple(words(name)): name for name in objects}
         known = {*REFERENCE_SKILLS, *skills}
         forms: list[tuple[tuple[str, ...], str, bool]] = []  # words at the start of a fragment, skill, -ing form
+        forms.append((("goes", "to"), "go_to", False))
         for skill in known:
             first, *rest = skill.split("_")
             forms += [((first, *rest), skill, False), ((first + "s", *rest), skill, False)]
@@ -175,20 +197,19 @@ class Reader:
     def steps(self, fragments: Sequence[prose.Fragment]) -> tuple[Step, ...]:
         """The steps in fragments, at most `MOST_STEPS`."""
         found: list[Step] = []
+        later: list[Step] = []  # "It must open <door>, but first go to <key>"
         for fragment in fragments:
-            before = _BUT_FIRST.match(fragment.text)
-            if before is not None:  # "It must open <door>, but first go to <key>"
-                fragment = dataclasses.replace(fragment, text=fragment.text[before.end() :])
-                found = [*self._steps(fragment, None), *found]
-            else:
-                found += self._steps(fragment, found[-1] if found else None)
+            if _FIRST.match(fragment.text):
+                later, found = [*found, *later], []
+            said = (found or later)[-1:]
+            found += self._steps(fragment, said[0] if said else None)
             if len(found) >= MOST_STEPS:
                 break
-        return tuple(found[:MOST_STEPS])
+        return tuple([*found, *(step for step in later if step not in found)][:MOST_STEPS])
 
     def begins(self, text: str) -> bool:
         """Whether a text begins with a skill, of this task or another, perhaps after a label."""
-        return any(self._skill(said)[0] is not None for said in _labelled(text))
+        return any(self._skill(said)[0] is not None for said in _labelled(_FIRST.sub("", text, count=1)))
 
     def orders(self, text: str) -> bool:
         """Whether a text starts with a skill as a command: "open the door", but not "it can open the door"."""
@@ -200,14 +221,28 @@ class Reader:
     def counts(self, text: str) -> bool:
         """Whether a text that does not start with a skill is still a step (an unknown one)."""
         said = words(text)
-        if said and said[0] in _TALK:
+        bare = self._bare(said)
+        if bare and bare[0] in _VERBS and _ORDERED & set(said[: len(said) - len(bare)]):  # "The agent should turn"
+            return True
+        if (said and said[0] in _TALK) or text.rstrip().endswith(":"):
             return False
         if said[:1] == ["move"] and set(said[1:3]) & {"to", "over", "next", "closer"}:  # and not "move 1: explore"
             return True
-        bare = self._bare(said)
         if not bare or bare[0] in _TALK:
             return False
-        return bare[0] in _VERBS or len(bare) <= 3 or (len(bare) <= 6 and re.search(r"<[^<>]+>", text) is not None)
+        return (
+            bare[0] in _VERBS
+            or said[0] in _VERBS
+            or len(bare) <= 3
+            or (len(bare) <= 6 and re.search(r"<[^<>]+>", text) is not None)
+        )
+
+    def acts(self, text: str) -> bool:
+        """Whether a text is a command to do something that is not a skill: "walk to <key>"."""
+        said = words(text)
+        while said and said[0] in _SEQUENCE:
+            said = said[1:]
+        return said[:1] != [] and said[0] in _VERBS
 
     def is_skill(self, text: str) -> bool:
         """Whether a text is the name of a skill and nothing else."""
@@ -221,7 +256,7 @@ class Reader:
 
     def _steps(self, fragment: prose.Fragment, before: Step | None) -> list[Step]:
         """The steps in one fragment; several if nothing separates them."""
-        for said in _labelled(fragment.text):
+        for said in _labelled(_FIRST.sub("", fragment.text, count=1)):
             skill, rest = self._skill(said)
             if skill is None:
                 continue
@@ -264,6 +299,8 @@ class Reader:
                 return skill, bare[1:at] + bare[at + 1 :]
             if form == ("go", "to") and bare[:1] == ["go"] and self._object(bare[1:2], None)[0]:  # go key
                 return skill, bare[1:]
+        if said[:2] in (["this", "way"], ["that", "way"]):  # "This way the agent can open the door"
+            return None, bare
         for at in range(min(10, len(said)) if lead else 0):  # "The most sensible thing would be to explore"
             if said[at] in _TURNS or (said[at] in _GOALS and not _NEAR & set(said[:at])):
                 break
@@ -280,9 +317,10 @@ class Reader:
         """(step of a skill, the words after it); the step is None if the text only talks about the skill."""
         if rest and rest[0] in _SAID_OF:
             return None, rest
-        if "or" in rest:  # which of them?
-            return NOOP, []
-        if not get_skill(skill).takes_object:
+        takes_object = get_skill(skill).takes_object
+        if "or" in rest and (takes_object or self._skill(rest[rest.index("or") + 1 :])[0] is not None):
+            return NOOP, []  # which of them?
+        if not takes_object:
             return (NOOP if skill not in self._skills else (skill,)), rest
         name, after = self._object(rest, before)
         if after and after[0] in _SAID_OF:
@@ -293,25 +331,33 @@ class Reader:
 
     def _object(self, rest: list[str], before: Step | None) -> tuple[str | None, list[str]]:
         """(first object named, the words after it): its full name after at most two other words, or its short name."""
-        said = [word for word in rest if word not in _FILLERS]
+        at = [place for place, word in enumerate(rest) if word not in _FILLERS]  # of the words that count
+        if len(at) > 2 and rest[at[0]] in _PLACES and rest[at[1]] == "of":
+            at = at[2:]
+        said = [rest[place] for place in at]
         if not said and rest and rest[0] in ("this", "that") and before is not None and len(before) == 2:
             return before[1], []
         if not said:
             return None, []
         if said[0] in _PRONOUNS and before is not None and len(before) == 2:
-            return before[1], said[1:]
+            return before[1], rest[at[0] + 1 :]
         for start in range(min(3, len(said))):
             for length in range(min(6, len(said) - start), 0, -1):
-                phrase = tuple(said[start : start + length])
+                phrase, after = tuple(said[start : start + length]), rest[at[start + length - 1] + 1 :]
                 if phrase in self._objects:
-                    return self._objects[phrase], said[start + length :]
+                    return self._objects[phrase], after
                 if start == 0:  # "door" for the only door, of any colour
                     longer = [name for name in self._objects if name[-length:] == phrase]
                     if len(longer) == 1:
-                        return self._objects[longer[0]], said[length:]
+                        return self._objects[longer[0]], after
             if said[start] in _BETWEEN:
                 break
         return None, said
+
+
+@functools.lru_cache(maxsize=256)
+def _reader(objects: tuple[str, ...], skills: tuple[str, ...]) -> Reader:
+    return Reader(objects, skills)
 
 
 def _labelled(text: str) -> list[list[str]]:

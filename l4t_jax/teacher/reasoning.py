@@ -37,7 +37,7 @@ _END = re.compile(r"<\|(?:end|return|call|start)\|>")
 # The same after a tokenizer has removed the special tokens: "analysisThe key is near.assistantfinalgo to <key>".
 _BARE = re.compile(r"assistant\s*final(?=\W|[a-z\d])")
 _BARE_START = re.compile(r"\s*(?:assistant\s*)?analysis")
-_ROLES = re.compile(r"<\|(?:START|END)_RESPONSE\|>|<\|(?:begin|end)_of_solution\|>", re.IGNORECASE)
+_ROLES = re.compile(r"<\|(?:START|END)_RESPONSE\|>|<\|(?:begin|end)_of_solution\|>|<\|python_tag\|>", re.IGNORECASE)
 
 
 def final(text: str) -> str:

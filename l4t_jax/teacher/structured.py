@@ -22,6 +22,9 @@ _PLAN_FIELDS = (
     "next_action", "action_sequence", "skill_sequence", "sequence", "output", "response", "result", "next_step",
     "next_steps", "commands", "subgoals", "tasks", "tool_calls", "calls", "decision", "moves", "instructions",
 )  # fmt: skip
+_WHOLE_PLANS = frozenset(
+    ("plan", "steps", "actions", "answer", "final_answer", "final_plan", "action_plan", "action_sequence", "sequence")
+)
 _VERB_FIELDS = ("skill", "action", "name", "function", "tool", "command", "verb", "act", "move", "step", "tool_name")
 _OBJECT_FIELDS = (
     "object", "target", "args", "arguments", "argument", "parameters", "params", "parameter", "input", "item", "on",
@@ -30,7 +33,7 @@ _OBJECT_FIELDS = (
 _TALK_FIELDS = re.compile(
     r"thought|thinking|reason|rationale|explan|analysis|observ|reflect|comment|note|why|state|confiden|descr|goal|id$"
     r"|index|status|order|number|probab|score|context|critique|memory|summary|error|message|justif|sees|holds|expected"
-    r"|precondition|effect|priority|type"
+    r"|precondition|effect|priority|type|fallback|backup|alternativ|otherwise"
 )
 # Between two values: tags of calls, code fences, numbers of a list.
 _GAP = re.compile(r"(?:[\s,;]|</?\w{1,30}>|```(?:json)?|\d{1,2}[.)]\s|[-*]\s|(?:and|then)\s)*(?=[\[{])")
@@ -44,10 +47,6 @@ class Reads(prose.Reads, Protocol):
 
     def is_skill(self, text: str) -> bool:
         """Whether a text is the name of a skill and nothing else."""
-        ...
-
-    def takes_object(self, text: str) -> bool:
-        """Whether a text is the name of a skill that takes an object, and nothing else."""
         ...
 
 
@@ -71,6 +70,8 @@ def fragments(text: str, reader: Reads) -> list[Fragment]:
                 except (ValueError, RecursionError):
                     break
                 found += _in_value(value, reader, 0)
+                if found and isinstance(value, dict) and _WHOLE_PLANS & {_field(key) for key in value}:
+                    break  # {"plan": ...} {"plan": ...}: the second is another plan
                 at = _next_value(candidate, end)
             if any(reader.begins(fragment.text) for fragment in found):
                 return found
