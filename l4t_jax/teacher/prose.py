@@ -52,8 +52,8 @@ _SPLIT = re.compile(
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])|(?<=[a-z>][.!?])\s+(?=[a-z])")
 _ITEM = re.compile(
-    r"(\s*)(?:[-*•+▪●◦✓✅☐]\s+|>?\s*(?:\*\*|#+\s*)?(?:step|action|skill|phase|stage|part|choice|command)?\s*[\[(]?(\d{1,3})"
-    r"(?:\.\d+)*\s*[\])]?[.):\-]?(?:\*\*)?(?:\s+|(?=<)|(?<=[.):])))",
+    r"(\s*)(?:[-*•+▪●◦✓✅☐]\s+|(?:>\s*)?(?:(?:\*\*|#+)\s*)?(?:(?:step|action|skill|phase|stage|part|choice|command)\s*)?"
+    r"[\[(]?(\d{1,3})(?:\.\d+)*\s*[\])]?[.):\-]?(?:\*\*)?(?:\s+|(?=<)|(?<=[.):])))",
     re.IGNORECASE,
 )
 _LETTER = re.compile(r"(\s*)\(?(?:[a-h]|i{1,3}|iv|vi{0,3})[.)]\s+", re.IGNORECASE)

@@ -103,14 +103,15 @@ def _without_aims(text: str, reader: Reads) -> str:
     stops = [*(match.start() for match in ends), len(text)]
     spans = [(start, stop) for start, stop in zip(starts, stops, strict=True) if text[start:stop].strip()]
     sentences = [text[start:stop] for start, stop in spans]
+    kept, since = "", 0
     for number, sentence in enumerate(sentences):
         if not reader.begins(sentence):
             continue
         if not told(sentence) or reader.orders(sentence) or not _is_aim(sentence, sentences[number + 1 :], reader):
             break
         start, stop = spans[number]
-        text = text[:start] + " " * (stop - start) + text[stop:]
-    return text
+        kept, since = kept + text[since:start], stop
+    return kept + text[since:]
 
 
 def _is_aim(sentence: str, later: list[str], reader: Reads) -> bool:

@@ -149,7 +149,11 @@ def test_hostile_answers_are_only_read(tmp_path: Path, monkeypatch: pytest.Monke
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("piece", ["[", '{"a":', "go to ", "<think>", "- ", ",", "a:", "then ", "\n", "1.", "[1,"])
+@pytest.mark.parametrize(
+    "piece",
+    ["[", '{"a":', "go to ", "<think>", "- ", ",", "a:", "then ", "\n", "1.", "[1,",
+     pytest.param("a" + " " * 999, id="a gap"), "The agent should go to the key. However, ", "go to <key>.\nWait, "],
+)  # fmt: skip
 def test_a_megabyte_costs_no_more_than_the_part_that_is_looked_at(piece: str) -> None:
     part = _seconds(_survives, piece * (LONGEST // len(piece)))
     assert _seconds(_survives, piece * (1_000_000 // len(piece))) < 4 * part + 0.2
