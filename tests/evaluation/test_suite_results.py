@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import reporting
 
-from l4t_jax.envs import get_task
+from l4t_jax.envs import get_task, list_tasks
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "results" / "suite"
 
@@ -16,16 +16,35 @@ def rows(name: str) -> dict[str, dict[str, Any]]:
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["rows"]
 
 
-def test_no_step_that_was_compared_differed() -> None:
-    for name, row in rows("parity").items():
+OF_MINIGRID = {name for name in list_tasks() if get_task(name).minigrid_id}
+PAPERS = {"SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "DivergedDoorKey"}
+ONE_LEVEL = {"Empty-5x5", "Empty-6x6", "Empty-8x8", "Empty-16x16", "DistShift1", "DistShift2"}  # compared cell by cell
+
+
+def test_no_step_of_any_task_differs() -> None:
+    found = rows("parity")
+    assert found.keys() == OF_MINIGRID | PAPERS
+    for name, row in found.items():
         assert row["family"] == (get_task(name).family or "LLM4Teach")
         assert row["differences"] == 0 and row["steps"] >= 10_000 and row["truncations"] > 0, name
+    families = {row["family"] for row in found.values()}
+    assert all(sum(row["steps"] for row in found.values() if row["family"] == one) >= 100_000 for one in families)
 
 
-def test_all_levels_that_were_tried_are_solved() -> None:
-    for name, row in rows("solved").items():
+def test_a_thousand_levels_of_every_task_that_can_be_won_are_solved() -> None:
+    found = rows("solved")
+    assert found.keys() == OF_MINIGRID - {"Playground"}
+    for name, row in found.items():
         assert row["limit"] == get_task(name).max_steps and row["longest"] <= row["limit"]
         assert row["solved"] == row["levels"] == 1_000, name
+        assert (row["plays_with_obstacles"] is not None) == (row["family"] == "Dynamic-Obstacles")
+
+
+def test_levels_of_every_task_are_distributed_as_minigrids() -> None:
+    found = rows("statistics")
+    assert found.keys() == (OF_MINIGRID - ONE_LEVEL) | PAPERS
+    for name, row in found.items():
+        assert row["levels"] >= 5_000 and row["statistics"] >= 9 and row["least_chance"] >= 1e-8, name
 
 
 def test_a_row_is_of_the_code_as_it_is_whatever_its_comments_say(monkeypatch: pytest.MonkeyPatch) -> None:
