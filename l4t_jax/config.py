@@ -141,9 +141,9 @@ class Config:
     """Number type of the student's matrix products; parameters stay float32."""
     devices: int | None = None
     """Devices to spread the environments over; as many as there are and divide their number by default."""
-    kernels: Literal["auto", "reference", "portable", "cpu", "gpu"] = "auto"
+    kernels: Literal["auto", "reference", "portable", "cpu", "gpu", "tpu"] = "auto"
     """How programs are tuned: auto: for the platform they run on. reference: the plain form of everything, slow.
-    portable: packed words without a processor's own layouts. cpu, gpu: for such a processor."""
+    portable: packed words without a processor's own layouts. cpu, gpu, tpu: for such a processor."""
     level_pool: int = 2048
     """Training levels at hand at a time; each block of updates draws new ones."""
     evaluations: int | None = None

@@ -66,6 +66,7 @@ SMALL = {
     "python benchmarks/ladder.py": "--quick --rows DoorKey-16x16 --ways l4t --out out --runs out",
     "python benchmarks/ladder.py --list-experiments": "",
     "python benchmarks/throughput.py": "--envs 8 --num-steps 8 --repeats 2 --updates 1 --out out",
+    "python benchmarks/aot.py": "--list",
     "python benchmarks/peers.py": "--num-envs 8 --num-steps 8 --rounds 2 --only l4t_env,navix_env --out out",
     "python benchmarks/environments.py": "--num-envs 8 --num-steps 8 --rounds 2 --tasks KeyCorridorS3R3 --out out",
     "python benchmarks/time_to_result.py": f"--repeats 1 --more='{TINY}' --out out",

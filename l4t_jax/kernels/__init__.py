@@ -26,6 +26,8 @@ class Kernels:
         layouts: constrain the memory layout too, with the batch axis last, where maps are read.
         barriers: keep XLA from computing a value again for each of its readers.
         chunks: work on a few hundred maps at a time, so that they fit a CPU's L1 and L2 caches.
+        apart: search on maps whose words are arrays of their own (`kernels.apart`).
+        wide: search on words of 32 bits: a TPU widens smaller ones for each operation.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Kernels:
     layouts: bool = False
     barriers: bool = False
     chunks: bool = False
+    apart: bool = False
+    wide: bool = False
 
     def as_written(self, array: jax.Array) -> jax.Array:
         """The array, laid out in memory in the order of its axes if `layouts` is set."""
@@ -66,12 +70,13 @@ class Kernels:
 
 
 REFERENCE = Kernels("reference", reference=True)
-PORTABLE = Kernels("portable")  # for exported programs, and for TPUs: the compiler's own layouts are best there
+PORTABLE = Kernels("portable")  # for exported programs
 CPU = Kernels("cpu", layouts=True, barriers=True, chunks=True)
-GPU = Kernels("gpu", layouts=True)  # no layouts: a third more kernel launches; barriers: a quarter more
-BY_NAME = {one.name: one for one in (REFERENCE, PORTABLE, CPU, GPU)}
+GPU = Kernels("gpu", layouts=True, apart=True)  # no layouts: a third more kernel launches; barriers: a quarter more
+TPU = Kernels("tpu", apart=True, wide=True)  # the compiler's own layouts are best there
+BY_NAME = {one.name: one for one in (REFERENCE, PORTABLE, CPU, GPU, TPU)}
 
 
 def for_platform(platform: str) -> Kernels:
     """The tuning for programs compiled for a platform ("cpu", "gpu", "cuda", "rocm", "tpu", ...)."""
-    return {"cpu": CPU, "gpu": GPU, "cuda": GPU, "rocm": GPU}.get(platform, PORTABLE)
+    return {"cpu": CPU, "gpu": GPU, "cuda": GPU, "rocm": GPU, "tpu": TPU}.get(platform, PORTABLE)

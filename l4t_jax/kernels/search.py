@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from l4t_jax.envs.cells import DIR_X, DIR_Y
-from l4t_jax.kernels import Kernels, bits
+from l4t_jax.kernels import Kernels, apart, bits
 
 FAR = 10_000  # the distance of a target that cannot be reached
 
@@ -43,8 +43,13 @@ def shortest_paths(
     """
     batch = passable.shape[1:]
     flat = [leaf.reshape(leaf.shape[0], -1) for leaf in (passable, targets, agent)]
-    chunk = CHUNK[jnp.iinfo(passable.dtype).bits]
-    found = kernel.in_parts(lambda one: _search(one[0], one[1], one[2], height), chunk, flat, axis=1)
+    if kernel.wide:
+        flat[:2] = (leaf.astype(jnp.uint32) for leaf in flat[:2])
+    if kernel.apart:
+        found = apart.shortest_paths(flat[0], flat[1], flat[2], height, FAR)
+    else:
+        chunk = CHUNK[jnp.iinfo(passable.dtype).bits]
+        found = kernel.in_parts(lambda one: _search(one[0], one[1], one[2], height), chunk, flat, axis=1)
     distance, left, right, forward = (leaf.reshape(batch) for leaf in found)
     return distance, left, right, forward
 
@@ -83,9 +88,10 @@ def _search(passable: jax.Array, targets: jax.Array, agent: jax.Array, height: i
 
     start = facing(targets) & open_cells
     ahead = any_pose(start & pose)
-    reached, _, distance = jax.lax.while_loop(
-        lambda state: state[1], step, (start, jnp.bool_(True), jnp.ones(batch, jnp.int32))
-    )
+    with jax.named_scope(f"search_{UNROLLED}_steps_a_turn"):
+        reached, _, distance = jax.lax.while_loop(
+            lambda state: state[1], step, (start, jnp.bool_(True), jnp.ones(batch, jnp.int32))
+        )
     found = any_pose(grow(reached) & pose)
 
     def starts(x: jax.Array, y: jax.Array, d: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from l4t_jax.envs.cells import DIR_X, DIR_Y
-from l4t_jax.kernels import Kernels, bits
+from l4t_jax.kernels import Kernels, apart, bits
 
 UNROLLED = 3  # steps per iteration, because every iteration has a fixed cost of a few microseconds
 
@@ -32,6 +32,10 @@ def ways(
         Steps until the agent stands on a target, `int32[P, B]`, 0 where there is no way; and whether a shortest way
         starts with a step right, down, left or up, `bool[4, P, B]`.
     """
+    if kernel.wide:
+        passable, targets = passable.astype(jnp.uint32), targets.astype(jnp.uint32)
+    if kernel.apart:
+        return apart.ways(passable, targets, agent, height)
     width, number, batch = targets.shape
     x, y = agent[0], agent[1]
     here = bits.cell(x, y, width, height)
@@ -55,7 +59,8 @@ def ways(
         return reached, jnp.any(before != reached), distance
 
     start = (targets, jnp.bool_(True), jnp.ones((number, batch), jnp.int32))
-    reached, _, distance = jax.lax.while_loop(lambda state: state[1], step, start)
+    with jax.named_scope(f"search_{UNROLLED}_steps_a_turn"):
+        reached, _, distance = jax.lax.while_loop(lambda state: state[1], step, start)
     found = bits.any_bit(grow(reached) & here)
 
     def starts(dx: int, dy: int) -> jax.Array:

@@ -52,7 +52,7 @@ def training_programs(
     state = trainer.specs(jax.eval_shape(init, *start))
     return {
         "block": (
-            jax.jit(block, donate_argnums=0, compiler_options=compilation.tuned()),
+            jax.jit(block, donate_argnums=0, compiler_options=compilation.tuned(trainer.platform)),
             (state, trainer.specs(table), number),
         ),
         "init": (jax.jit(init), start),

@@ -83,12 +83,14 @@ class Trainer:
         task: what it learns.
         mesh: the devices that the environments are spread over; None for one.
         learned: the task whose objects and mission the students read, where they play another than they learned.
+        compiled_for: the platform of its programs, where that is neither the mesh's nor the one that jax runs on.
     """
 
     config: Settings
     task: Task
     mesh: Mesh | None = None
     learned: Task | None = None
+    compiled_for: str | None = None
 
     @classmethod
     def create(cls, config: Config) -> Trainer:
@@ -156,8 +158,14 @@ class Trainer:
         """How its programs are computed: as the settings say, or as suits the platform that they are compiled for."""
         if self.config.kernels != "auto":
             return kernels.BY_NAME[self.config.kernels]
-        platform = jax.default_backend() if self.mesh is None else self.mesh.devices.flat[0].platform
-        return kernels.for_platform(platform)
+        return kernels.for_platform(self.platform)
+
+    @property
+    def platform(self) -> str:
+        """The platform that its programs are compiled for: "cpu", "gpu", "tpu"."""
+        if self.compiled_for is not None:
+            return self.compiled_for
+        return jax.default_backend() if self.mesh is None else self.mesh.devices.flat[0].platform
 
     @functools.cached_property
     def env(self) -> GridTask:

@@ -11,7 +11,7 @@ from l4t_jax.envs import get_task
 from l4t_jax.envs.cells import DONE, DOOR_LOCKED, EMPTY_CODE, KEY, RED, code
 from l4t_jax.envs.state import as_observation
 from l4t_jax.envs.task import DOORS
-from l4t_jax.kernels import CPU, PORTABLE, REFERENCE, bits
+from l4t_jax.kernels import CPU, PORTABLE, REFERENCE, TPU, bits
 from l4t_jax.kernels import search as kernel_search
 from l4t_jax.skills import paths
 from l4t_jax.skills.actions import skill_actions
@@ -83,7 +83,7 @@ def grid(*rows):
     return jnp.asarray(mask)[..., None], (x, y)
 
 
-@pytest.mark.parametrize("kernel", [REFERENCE, PORTABLE, CPU], ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("kernel", [REFERENCE, PORTABLE, CPU, TPU], ids=lambda kernel: kernel.name)
 @pytest.mark.parametrize(
     "direction, place, distance, first",
     [
