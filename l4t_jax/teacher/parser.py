@@ -294,8 +294,8 @@ class Reader:
                 if ing and len(bare) == len(said) and self._object(rest, None)[1]:
                     continue  # "Opening the door needs a key" is talk
                 return skill, rest
-            if len(form) == 2 and form[1] == "up" and bare[:1] == [form[0]] and "up" in bare[2:6]:  # pick the key up
-                at = bare.index("up")
+            if len(form) == 2 and form[1] in ("up", "down") and bare[:1] == [form[0]] and form[1] in bare[2:6]:
+                at = bare.index(form[1])  # pick the key up
                 return skill, bare[1:at] + bare[at + 1 :]
             if form == ("go", "to") and bare[:1] == ["go"] and self._object(bare[1:2], None)[0]:  # go key
                 return skill, bare[1:]

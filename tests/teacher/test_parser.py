@@ -85,6 +85,30 @@ def test_an_object_may_have_a_word_too_many_or_too_few_if_it_stays_the_only_one(
     assert steps("go to <key>", coloured) is None  # which?
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("put it down, go to <ball>", (("put_down",), ("go_to", "ball"))),
+        (
+            "put down the key, go to the ball and pick it up",
+            (("put_down",), ("go_to", "ball"), ("pick_up", "ball")),
+        ),
+        ("The agent is holding the ball, so it should put the ball down.", (("put_down",),)),
+        ("clear <blocked key>, pick up <key>", (("clear", "key"), ("pick_up", "key"))),
+        ("We must open the locked door. To do that, find the key.", (("find",),)),
+        ("open <locked door> to reach <ball>", (("open", "locked door"),)),
+        ("go to <closed door>, open door", (("go_to", "closed door"), ("noop",))),  # which?
+        ("find (the key is not in view)", (("find",),)),
+        ("explore", None),  # not a skill of this task
+    ],
+)
+def test_the_skills_and_objects_of_another_task_are_read_as_well(
+    text: str, expected: tuple[tuple[str, ...], ...] | None
+) -> None:
+    skills = ("find", "go_to", "reach", "clear", "pick_up", "open", "put_down")
+    assert parse(text, ("key", "ball", "locked door", "closed door"), skills).steps == expected
+
+
 def test_a_plan_is_cut_after_the_steps_that_are_ever_walked() -> None:
     found = steps(", ".join(["go to <key>"] * 100))
     assert found == (("go_to", "key"),) * MOST_STEPS
