@@ -87,6 +87,7 @@ _RULE = re.compile(r"^\s*(?:-{3,}|\*{3,}|_{3,}|={3,}|~{3,}|(?:[-*_] ){2,}[-*_])\
 _BARE_LABEL = re.compile(
     r"^\W*(?:step|action|skill|task|move|subgoal)\s*(?:\d{1,3}|one|two|three|four|five|six)\W*$", re.IGNORECASE
 )
+_NEXT = re.compile(r"^\W*(?:then|next|finally|lastly|and|now|second|after)\b", re.IGNORECASE)
 _GOES_ON = re.compile(r"^\W*(?:then|next|finally|lastly|and|now|second|after)\b|.*\b(?:it|them|that)\b", re.IGNORECASE)
 _STRONG = re.compile(
     r"(?:(?:final|revised|corrected|improved|updated|better)\s+(?:answer|plan|output|actions?)|answer)\W{0,4}(?::|\bis\b:?)"
@@ -234,6 +235,8 @@ def _in_lines(text: str, reader: Reads) -> list[Fragment]:
             break
         if told and _starts_anew(line, content, reader):
             aside, found, told, listing, gap = found, [], False, False, False
+        if found and not told and line.apart and sentences.told(content) and not _NEXT.match(content):
+            break  # "explore", and below it: "The agent should explore because ..."
         if found and line.ruled and not (line.item and (line.number or 0) > (last or 0)):
             break
         if _TALK_LABEL.match(content):
@@ -261,6 +264,8 @@ def _in_lines(text: str, reader: Reads) -> list[Fragment]:
         elif found and (line.item if listing else reader.counts(content)):
             found += _items(parts, line.item)
             last, deep, gap = line.number, line.indent, False
+        elif found and line.item and not listing:
+            continue  # a remark
         elif found:
             if not listing and not told:
                 break

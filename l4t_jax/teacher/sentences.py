@@ -49,10 +49,10 @@ _MEANS = re.compile(  # "To do that, ..."
 _CONTRARY = re.compile(r"\W*(?:but(?! first)|however|yet|unfortunately)\b", re.IGNORECASE)
 _HENCE = re.compile(r"\W*(?:therefore|thus|hence|so|for now|right now|at the moment|currently)\b", re.IGNORECASE)
 _TALKS = re.compile(  # whether there can be anything to rewrite: most answers are plans alone
-    r"\(|\b(?:must|needs?|ha(?:s|ve)|wants?|am|is|are|should|will|would|can|could|may|might|after|before|first|then)\b|'",
+    r"[(\[]|\b(?:must|needs?|ha(?:s|ve)|wants?|am|is|are|should|will|would|can|could|may|might|after|before|first|then)\b|'",
     re.IGNORECASE,
 )
-_REMARK = re.compile(r"(?<![\w\"'])\(([^()\n]{8,200})\)")
+_REMARK = re.compile(r"(?<![\w\"'])(?:\(([^()\n]{8,200})\)|\[([^][\n]{8,200})\])")
 _AFTER_FIRST = re.compile(
     r"(^|(?<=[.!?])[ ]|\n)([^\S\n]*)after\s+(?:(?:you|it|the agent|having)\s+)?([^,.;:\n]{3,60}),", re.IGNORECASE
 )
@@ -85,15 +85,18 @@ def rewritten(text: str, reader: Reads) -> str:
         return text
     text = _THEN_TO.sub("then ", _FIRST_COMMA.sub(r"\1", text))
     text = _FIRST_LAST.sub(lambda found: f"but first {found[1]}" if reader.begins(found[1]) else found[0], text)
-    text = _REMARK.sub(lambda found: found[0] if _is_step(found[1], reader) else " ", text)
+    text = _REMARK.sub(lambda found: _remark(found, reader), text)
     text = _without_aims(text, reader)
     text = _AFTER_FIRST.sub(lambda found: _swapped_first(found, reader, text), text, count=MOST_CLAUSES)
     return _AFTER.sub(lambda found: _swapped(found, reader), text, count=MOST_CLAUSES)
 
 
-def _is_step(inner: str, reader: Reads) -> bool:
-    """Whether what stands in parentheses is a step, an object or arguments: "(then open <door>)", "(the red key)"."""
-    return (reader.begins(inner) and not told(inner)) or len(inner.split()) < 3
+def _remark(found: re.Match[str], reader: Reads) -> str:
+    """What counts of a text in parentheses: steps and objects do, "(then open <door>)", "(the key)"; remarks do not."""
+    inner = found[1] or found[2]
+    if reader.begins(inner) and not told(inner):
+        return f": {inner} "
+    return found[0] if len(inner.split()) < 3 else " "
 
 
 def _without_aims(text: str, reader: Reads) -> str:
