@@ -1,12 +1,13 @@
 """After `import l4t_jax`, `navix.make("L4T-DoorKey-v0")` and `gymnasium.make("l4t_jax/DoorKey-v0")` know the tasks.
 
 Neither navix nor Gymnasium is imported for that. The tasks register themselves with both when `l4t_jax.envs` is
-imported, and that is done as soon as anybody imports one of the two, at once if somebody has. Imports nothing of the
-package.
+imported, and that is done as soon as anybody imports one of the two, at once if somebody has. navix is imported without
+what only its own agents use (`stand_ins`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.abc
 import importlib.util
@@ -14,6 +15,8 @@ import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
+
+from l4t_jax.interfaces import stand_ins
 
 REGISTRIES = ("navix", "gymnasium")
 
@@ -42,7 +45,8 @@ class _WhenOneComes(importlib.abc.MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             del loader.exec_module  # the loader is as it was
-            execute(module)
+            with stand_ins.in_place() if self.name == "navix" else contextlib.nullcontext():
+                execute(module)
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             _register(self.name)

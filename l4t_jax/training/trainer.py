@@ -295,6 +295,7 @@ class Trainer:
         pool = draw_levels(self.env, level_key, self.config.level_pool, "training", axis)
 
         def one(state: TrainState, index: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
+            @jax.jit  # traced once, though its shapes are asked for first
             def update(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
                 return self._update(state, table, pool, axis, seeds)
 
