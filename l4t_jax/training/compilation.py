@@ -9,8 +9,8 @@ import contextlib
 import os
 import resource
 import tempfile
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,22 +48,44 @@ def tuned(platform: str | None = None) -> dict[str, Any]:
     return {"xla_cpu_prefer_vector_width": 512} if (platform or jax.default_backend()) == "cpu" else {}
 
 
-def compile_all(programs: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]]) -> dict[str, Any]:
+def compile_all(
+    programs: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], brief: Collection[str] = (),
+    later: Collection[str] = (),
+) -> dict[str, Any]:  # fmt: skip
     """Compiles jitted functions side by side.
 
     Args:
         programs: name -> (jitted function, its arguments or their shapes). The longest to compile first.
+        brief: the names of those that run once and briefly. On a CPU they are hardly optimized: compiling them, which
+            takes longer than they run, takes half as long.
+        later: the names of those that are not waited for: they are compiled while the others run already, and whoever
+            calls one waits until it is.
 
     Returns:
-        name -> compiled function.
+        name -> compiled function; of the later ones, a function that calls it.
     """
     pool = ThreadPoolExecutor(max_workers=max(2, min(len(programs), os.cpu_count() or 1)))
     try:
         # Tracing is Python and goes one by one; compiling is not, and starts as soon as a program is traced.
-        waiting = {name: pool.submit(function.lower(*args).compile) for name, (function, args) in programs.items()}
-        return {name: future.result() for name, future in waiting.items()}
-    finally:
+        waiting = {
+            name: pool.submit(function.lower(*args).compile, _hardly() if name in brief else None)
+            for name, (function, args) in programs.items()
+        }
+        ready = {name: _when_ready(one) if name in later else one.result() for name, one in waiting.items()}
+    except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)  # who presses Ctrl-C does not wait for a compiler
+        raise
+    pool.shutdown(wait=False)
+    return ready
+
+
+def _hardly() -> dict[str, Any]:
+    """Compiler options: hardly optimized, on a CPU."""
+    return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+
+
+def _when_ready(compiling: Future[Callable[..., Any]]) -> Callable[..., Any]:
+    return lambda *args: compiling.result()(*args)
 
 
 def needed_bytes(compiled: Any) -> int:

@@ -69,7 +69,7 @@ def compile_run(
         evaluator: the run's.
 
     Returns:
-        name -> compiled program.
+        name -> compiled program; "picture", which is needed last, may still be compiling.
 
     Raises:
         TooLarge: one needs more memory than is free. What surely does not fit is refused before it is compiled.
@@ -88,8 +88,12 @@ def compile_run(
     room.check(copies, f"a student of `hidden={config.hidden}` needs", "a smaller `hidden` or fewer `num_seeds`")
     levels = {"validation": config.validation_levels, "test": config.heldout_levels}
     evaluation = evaluator.programs(params, levels, pictures=True)
-    compiled = compilation.compile_all(made | evaluation)
-    sizes = {name: compilation.needed_bytes(one) * trainer.sharing_memory for name, one in compiled.items()}
+    compiled = compilation.compile_all(made | evaluation, brief=("picture",), later=("picture",))
+    sizes = {
+        name: compilation.needed_bytes(one) * trainer.sharing_memory
+        for name, one in compiled.items()
+        if name != "picture"  # one environment
+    }
     largest = max(sizes, key=sizes.__getitem__)
     if largest in evaluation:
         room.check(sizes[largest], "evaluating needs", "fewer `validation_levels`, `heldout_levels` or `num_seeds`")

@@ -1,5 +1,7 @@
 """Compiling: what a program needs, what is free, and where compiled programs are kept."""
 
+import threading
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -18,6 +20,52 @@ def test_the_memory_of_a_program_is_what_goes_in_and_out_and_between() -> None:
     donated = compilation.compile_all({"donated": (jax.jit(scan, donate_argnums=0), (shape,))})["donated"]
     assert 2 * 4 * number <= compilation.needed_bytes(plain) < 6 * 4 * number
     assert compilation.needed_bytes(donated) <= compilation.needed_bytes(plain) - 4 * number
+
+
+def test_a_program_that_is_needed_later_is_waited_for_when_it_is_called() -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        """A jitted function whose compiling takes until `go_on`."""
+
+        def lower(self, *args: object) -> "Slow":
+            return self
+
+        def compile(self, options: dict[str, object] | None) -> object:
+            began.set()
+            assert go_on.wait(60)
+            return lambda x: x + 1
+
+    quick = jax.jit(lambda x: x * 2)
+    one = jnp.float32(1)
+    compiled = compilation.compile_all({"quick": (quick, (one,)), "slow": (Slow(), (one,))}, later=["slow"])
+    assert compiled["quick"](one) == 2  # though the other is not compiled
+    assert began.wait(60) and not go_on.is_set()
+    go_on.set()
+    assert compiled["slow"](41) == 42
+
+
+@pytest.mark.parametrize("when", ["now", "later"])
+def test_a_program_that_cannot_be_compiled_is_an_error_where_it_is_waited_for(when: str) -> None:
+    class Broken:
+        def lower(self, *args: object) -> "Broken":
+            return self
+
+        def compile(self, options: dict[str, object] | None) -> object:
+            raise jax.errors.JaxRuntimeError("INTERNAL: broken")
+
+    later = ["broken"] if when == "later" else []
+    with pytest.raises(jax.errors.JaxRuntimeError, match="broken"):
+        compilation.compile_all({"broken": (Broken(), ())}, later=later)["broken"]()
+
+
+def test_a_brief_program_computes_the_same() -> None:
+    def mixed(key: jax.Array) -> jax.Array:
+        return jax.random.normal(key, (8, 128)) @ jnp.ones((128, 4)) + jnp.sin(jnp.arange(4.0))
+
+    made = {"mixed": (jax.jit(mixed), (jax.random.key(3),))}
+    usual, brief = (compilation.compile_all(made, brief=which)["mixed"](made["mixed"][1][0]) for which in ((), made))
+    assert jnp.allclose(usual, brief, rtol=1e-5)
 
 
 def test_the_free_memory_of_this_machine_can_be_told() -> None:

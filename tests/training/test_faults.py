@@ -68,8 +68,8 @@ def test_a_number_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state
     compile_all = compilation.compile_all
     folder = tmp_path / "run"
 
-    def poisoned(made: dict[str, Any]) -> dict[str, Any]:
-        compiled = compile_all(made)
+    def poisoned(made: dict[str, Any], **how: Any) -> dict[str, Any]:
+        compiled = compile_all(made, **how)
         block = compiled["block"]
 
         def bad(state: Any, table: Any, count: Any) -> Any:

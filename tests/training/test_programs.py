@@ -41,7 +41,7 @@ def test_what_does_not_fit_is_named(what: str, tmp_path: Path, monkeypatch: pyte
     free, needs, settings, words = CASES[what]
     compiled: list[set[str]] = []
 
-    def compile_all(made: dict[str, Any]) -> dict[str, Any]:
+    def compile_all(made: dict[str, Any], **how: Any) -> dict[str, Any]:
         compiled.append(set(made))
         return {name: needs.get(name, 1e3) for name in made}
 
