@@ -20,6 +20,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import contextlib
 import dataclasses
+import gc
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from functools import cache
 from typing import Any
 
 import jax
+
+gc.set_threshold(50_000, 20, 10)  # looking for cycles of garbage took a tenth of the tests' time
 
 if os.environ["JAX_PLATFORMS"] == "cpu":
     jax.config.update("jax_num_cpu_devices", 2)
