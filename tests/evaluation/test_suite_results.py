@@ -47,6 +47,11 @@ def test_levels_of_every_task_are_distributed_as_minigrids() -> None:
         assert row["levels"] >= 5_000 and row["statistics"] >= 9 and row["least_chance"] >= 1e-8, name
 
 
+def test_at_least_70_of_babyais_ids_are_proven() -> None:
+    found = rows("babyai")
+    assert len(found) >= 70 and all(row["success"] and row["steps"] >= 1_500 for row in found.values())
+
+
 def test_a_row_is_of_the_code_as_it_is_whatever_its_comments_say(monkeypatch: pytest.MonkeyPatch) -> None:
     path = reporting.PACKAGE / "envs" / "success.py"
     now, content = reporting.digest(("envs",)), reporting.CODE[path]
