@@ -29,8 +29,6 @@ from typing import Any
 
 import jax
 
-gc.set_threshold(50_000, 20, 10)  # looking for cycles of garbage took a tenth of the tests' time
-
 if os.environ["JAX_PLATFORMS"] == "cpu":
     jax.config.update("jax_num_cpu_devices", 2)
 
@@ -71,6 +69,8 @@ from l4t_jax.teacher import backends, file
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
 
 pytest_plugins = ["small_runs"]  # its fixtures
+
+gc.set_threshold(50_000, 20, 10)  # looking for cycles of garbage took a tenth of the tests' time
 
 PAPER_TASKS = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "DivergedDoorKey")
 STOCK_TASKS = tuple(f"DoorKey-{size}x{size}" for size in (5, 6, 8, 16))
