@@ -124,6 +124,7 @@ def test_the_options_that_are_named_exist(monkeypatch: pytest.MonkeyPatch) -> No
         teacher_commands.Refine,
         recording.Ask,
         importlib.import_module("throughput").Settings,
+        importlib.import_module("aot").Settings,
         importlib.import_module("refine_teachers").Settings,
     )
     known = {commandline.flag(field.name) for one in classes for field in dataclasses.fields(one)} | {"--import"}

@@ -23,6 +23,7 @@ def advantages(
     gamma: float,
     gae_lambda: float,
     option_boundary: jax.Array | None = None,
+    at_once: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """Generalised advantage estimates that tell termination from truncation, over actions or over options.
 
@@ -38,6 +39,8 @@ def advantages(
         option_boundary: `bool[T, ...]` whether the action at t was a new choice, or one made earlier went on; None:
             always a choice. A choice is then worth its rewards until the next one, k steps later, plus gamma^k times
             what comes after (semi-Markov); lambda counts choices. Rows that are no choice mean nothing.
+        at_once: all steps in a few operations (an associative scan) instead of one after the other; sums round
+            differently then.
 
     Returns:
         Advantages and value targets (advantage + value), `float32[T, ...]` each.
@@ -46,6 +49,14 @@ def advantages(
     if option_boundary is None:
         option_boundary = jnp.ones_like(terminated)
     goes_on = ~(terminated | truncated)
+    if at_once:
+        later_boundary = jnp.concatenate([option_boundary[1:], jnp.ones_like(option_boundary[:1])])
+        later_value = jnp.concatenate([value[1:], jnp.zeros_like(value[:1])])
+        # An advantage is `own` plus `share` of the next step's.
+        share = gamma * jnp.where(goes_on, jnp.where(later_boundary, gae_lambda, 1.0), 0.0)
+        after = jnp.where(goes_on & ~later_boundary, later_value, jnp.where(terminated, 0.0, next_value))
+        advantage = _sums_of_shares(reward + gamma * after - value, share)
+        return advantage, advantage + value
 
     def back(later: tuple[jax.Array, ...], now: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], jax.Array]:
         later_advantage, later_worth, later_boundary = later
@@ -60,6 +71,15 @@ def advantages(
         back, end, (reward, value, next_value, terminated, goes_on, option_boundary), reverse=True
     )
     return advantage, advantage + value
+
+
+def _sums_of_shares(own: jax.Array, share: jax.Array) -> jax.Array:
+    """x_t = own_t + share_t * x_{t+1}, x_T = 0, for all t at once: `float32[T, ...]` each."""
+
+    def joined(later: tuple[jax.Array, jax.Array], now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return now[0] + now[1] * later[0], now[1] * later[1]
+
+    return jax.lax.associative_scan(joined, (own, share), reverse=True)[0]
 
 
 def mean(x: jax.Array, weight: jax.Array | None, axis: str | None = None) -> jax.Array:

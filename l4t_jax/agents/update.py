@@ -20,6 +20,7 @@ from l4t_jax.agents import losses
 from l4t_jax.agents.controllers import IMPOSSIBLE
 from l4t_jax.agents.rollout import Rollout
 from l4t_jax.agents.students import StudentNetwork, apply_student, is_recurrent
+from l4t_jax.kernels import PORTABLE, Kernels
 
 
 class Batch(struct.PyTreeNode):
@@ -57,7 +58,7 @@ class Weights(struct.PyTreeNode):
 
 def make_batch(
     rollout: Rollout, teacher: jax.Array | None, env_id: jax.Array, gamma: float, gae_lambda: float,
-    axis: str | None = None,
+    axis: str | None = None, kernel: Kernels = PORTABLE,
 ) -> Batch:  # fmt: skip
     """Adds advantages (normalised over the whole rollout, all devices') and the teacher's labels.
 
@@ -67,10 +68,11 @@ def make_batch(
         env_id: `int32[N]` the environments' own numbers.
         gamma, gae_lambda: of the advantages.
         axis: of the mesh that the environments are spread over, if they are.
+        kernel: how it is computed.
     """
     advantage, target = losses.advantages(
         rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated, gamma, gae_lambda,
-        rollout.option_boundary,
+        rollout.option_boundary, kernel.few,
     )  # fmt: skip
     return Batch(
         observation=rollout.observation, reset=rollout.reset, action=rollout.action, log_prob=rollout.log_prob,
@@ -101,7 +103,7 @@ def loss(
     return total, dict(loss=total, **terms)
 
 
-def minibatches(key: jax.Array, batch: Batch, count: int, by_env: bool) -> Batch:
+def minibatches(key: jax.Array, batch: Batch, count: int, by_env: bool, flat: bool = False) -> Batch:
     """Shuffles a batch and cuts it: every leaf gets a leading axis `count`.
 
     Args:
@@ -110,6 +112,8 @@ def minibatches(key: jax.Array, batch: Batch, count: int, by_env: bool) -> Batch
         count: of minibatches; divides T, or N if `by_env`.
         by_env: cut the environments, each with all its steps (for recurrent students), instead of each environment's
             steps. Of every `count` environments in a row, each minibatch gets one.
+        flat: where steps are cut, give those of a minibatch one axis behind an axis of one step: a GPU then turns
+            none of them around.
     """
     steps, num_envs = batch.action.shape
     if by_env:
@@ -126,14 +130,16 @@ def minibatches(key: jax.Array, batch: Batch, count: int, by_env: bool) -> Batch
 
     draw = parallel.per_env_bits(key, batch.env_id, steps)
     order = jnp.argsort(draw, axis=1).T  # each environment its own order
+    shape = (1, steps // count * num_envs) if flat else (steps // count, num_envs)
 
     def shuffle(leaf: jax.Array) -> jax.Array:
         index = order.reshape(steps, num_envs, *([1] * (leaf.ndim - 2)))
         leaf = jnp.take_along_axis(leaf, index, axis=0)
-        return leaf.reshape(count, steps // count, num_envs, *leaf.shape[2:])
+        return leaf.reshape(count, *shape, *leaf.shape[2:])
 
     rows = jax.tree.map(shuffle, batch.replace(carry=(), env_id=()))
-    return rows.replace(carry=(), env_id=jnp.broadcast_to(batch.env_id, (count, num_envs)))
+    env_id = jnp.concatenate([batch.env_id] * (shape[1] // num_envs))
+    return rows.replace(carry=(), env_id=jnp.broadcast_to(env_id, (count, *env_id.shape)))
 
 
 def update(
@@ -147,6 +153,7 @@ def update(
     epochs: int,
     count: int,
     axis: str | None = None,
+    kernel: Kernels = PORTABLE,
 ) -> tuple[Any, Any, dict[str, jax.Array]]:
     """`epochs` passes over a batch, `count` minibatches each; the environments spread over the mesh's `axis`, if
     given.
@@ -161,7 +168,9 @@ def update(
 
     gradient = jax.value_and_grad(loss_of, has_aux=True)
 
-    def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
+    names: list[str] = []  # of the loss terms, once they are known
+
+    def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], Any]:
         params, opt_state = state
         (_, terms), grads = gradient(params, minibatch)
         if axis is not None:
@@ -176,10 +185,15 @@ def update(
             grads, terms = parallel.mean((grads, terms), axis)
         terms["grad_norm"] = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), terms
+        names[:] = sorted(terms)
+        kept = jnp.stack([terms[name] for name in names]) if kernel.few else terms
+        return (optax.apply_updates(params, updates), opt_state), kept
 
-    def epoch(state: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
-        return jax.lax.scan(step, state, minibatches(key, batch, count, by_env))
+    def epoch(state: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], Any]:
+        return jax.lax.scan(step, state, minibatches(key, batch, count, by_env, kernel.few))
 
     (params, opt_state), terms = jax.lax.scan(epoch, (params, opt_state), jax.random.split(key, epochs))
+    if kernel.few:
+        means = jnp.mean(terms, axis=(0, 1))
+        return params, opt_state, {name: means[i] for i, name in enumerate(names)}
     return params, opt_state, jax.tree.map(jnp.mean, terms)

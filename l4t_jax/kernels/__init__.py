@@ -27,6 +27,11 @@ class Kernels:
         barriers: keep XLA from computing a value again for each of its readers.
         chunks: work on a few hundred maps at a time, so that they fit a CPU's L1 and L2 caches.
         apart: search on maps whose words are arrays of their own (`kernels.apart`).
+        few: rather few, large operations than little arithmetic: each costs an accelerator a fixed time.
+        plain_layers: leave the gradient of linear layers to jax: on a GPU a fifth fewer kernels in an update.
+        bit_planes: multiply the bits of packed features one bit after the other (`kernels.planes`).
+        packs: pack what a rollout keeps of a step into few arrays (`kernels.packing`).
+        convolves: leave convolutions to XLA: a CPU is many times slower so.
         wide: search on words of 32 bits: a TPU widens smaller ones for each operation.
     """
 
@@ -37,6 +42,11 @@ class Kernels:
     chunks: bool = False
     apart: bool = False
     wide: bool = False
+    few: bool = False
+    plain_layers: bool = False
+    bit_planes: bool = False
+    packs: bool = False
+    convolves: bool = False
 
     def as_written(self, array: jax.Array) -> jax.Array:
         """The array, laid out in memory in the order of its axes if `layouts` is set."""
@@ -72,8 +82,10 @@ class Kernels:
 REFERENCE = Kernels("reference", reference=True)
 PORTABLE = Kernels("portable")  # for exported programs
 CPU = Kernels("cpu", layouts=True, barriers=True, chunks=True)
-GPU = Kernels("gpu", layouts=True, apart=True)  # no layouts: a third more kernel launches; barriers: a quarter more
-TPU = Kernels("tpu", apart=True, wide=True)  # the compiler's own layouts are best there
+# No layouts: a third more kernel launches; barriers: a quarter more.
+GPU = Kernels("gpu", layouts=True, apart=True, few=True, plain_layers=True, packs=True, convolves=True)
+# The compiler's own layouts are best on a TPU.
+TPU = Kernels("tpu", apart=True, wide=True, few=True, bit_planes=True, convolves=True)
 BY_NAME = {one.name: one for one in (REFERENCE, PORTABLE, CPU, GPU, TPU)}
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from l4t_jax.envs.cells import DIR_X, DIR_Y
 
-Words = list[jax.Array]  # one array a column (a column and direction), each `[N]`
+Words = list[jax.Array]  # one array a column (a column and direction), each of the same shape
 
 STEPS = 4  # of a search in one turn of its loop
 
@@ -27,14 +27,14 @@ def columns(words: jax.Array) -> Words:
 
 
 def cell(x: jax.Array, y: jax.Array, width: int, height: int, word: Any) -> Words:
-    """The single cell (x, y), `int32[N]` each, as columns of words; no bit where it is off the map."""
+    """The single cell (x, y), `int32[...]` each, as columns of words; no bit where it is off the map."""
     bit = jnp.left_shift(jnp.ones((), word), jnp.clip(y, 0, height - 1).astype(word))
     bit = jnp.where((y >= 0) & (y < height), bit, jnp.zeros((), word))
     return [jnp.where(x == column, bit, jnp.zeros((), word)) for column in range(width)]
 
 
 def meets(one: Words, other: Words) -> jax.Array:
-    """Whether two sets have a cell in common, `bool[N]`."""
+    """Whether two sets have a cell in common, `bool[...]`."""
     common = (a & b for a, b in zip(one, other, strict=True))
     return functools.reduce(jnp.bitwise_or, common) != 0
 
@@ -53,7 +53,7 @@ def flooded(start: Words, goal: Words, grow: Callable[[Words], Words]) -> tuple[
     """Grows sets until nothing changes; each stops one step before it would hold a cell of its goal.
 
     Returns:
-        The sets, and how many steps led to them, plus 1, `int32[N]`.
+        The sets, and how many steps led to them, plus 1, `int32[...]`.
     """
 
     def turn(state: tuple[Words, jax.Array, jax.Array]) -> tuple[Words, jax.Array, jax.Array]:
@@ -73,14 +73,24 @@ def flooded(start: Words, goal: Words, grow: Callable[[Words], Words]) -> tuple[
     return reached, distance
 
 
-def ways(passable: jax.Array, targets: jax.Array, agent: jax.Array, height: int) -> tuple[jax.Array, jax.Array]:
-    """`kernels.ways.ways`: bits `[W, B]`, `[W, P, B]`, `int32[3, B]` -> `int32[P, B]`, `bool[4, P, B]`."""
+def ways(
+    passable: jax.Array, targets: jax.Array, agent: jax.Array, height: int, long: bool
+) -> tuple[jax.Array, jax.Array]:
+    """`kernels.ways.ways`: bits `[W, B]`, `[W, P, B]`, `int32[3, B]` -> `int32[P, B]`, `bool[4, P, B]`.
+
+    With `long` all maps and targets lie along one axis.
+    """
     width, number, batch = targets.shape
     word = targets.dtype
-    # Every map once for each of its targets: one long axis.
-    x, y = (jnp.concatenate([agent[axis]] * number) for axis in (0, 1))  # `jnp.tile` is slow on a TPU
+
+    def repeated(one: jax.Array) -> jax.Array:
+        """`[B]`, once for each target: a long axis for a TPU (`jnp.tile` is slow there), `[1, B]` for a GPU."""
+        return jnp.concatenate([one] * number) if long else one[None]
+
+    shape = (number * batch,) if long else (number, batch)
+    x, y = repeated(agent[0]), repeated(agent[1])
     here = cell(x, y, width, height, word)
-    open_cells = [jnp.concatenate([one] * number) | own for one, own in zip(columns(passable), here, strict=True)]
+    open_cells = [repeated(passable[column]) | here[column] for column in range(width)]
 
     def grow(reached: Words) -> Words:
         beside = [moved(reached, dx, dy) for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1))]
@@ -89,7 +99,7 @@ def ways(passable: jax.Array, targets: jax.Array, agent: jax.Array, height: int)
             for one, free, *around in zip(reached, open_cells, *beside, strict=True)
         ]
 
-    reached, distance = flooded(columns(targets), here, grow)
+    reached, distance = flooded([targets[column].reshape(shape) for column in range(width)], here, grow)
     found = meets(grow(reached), here)
     first = [meets(reached, cell(x + DIR_X[k], y + DIR_Y[k], width, height, word)) & found for k in range(4)]
     steps = jnp.where(found, distance, 0)

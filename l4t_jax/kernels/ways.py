@@ -35,7 +35,7 @@ def ways(
     if kernel.wide:
         passable, targets = passable.astype(jnp.uint32), targets.astype(jnp.uint32)
     if kernel.apart:
-        return apart.ways(passable, targets, agent, height)
+        return apart.ways(passable, targets, agent, height, long=kernel.wide)
     width, number, batch = targets.shape
     x, y = agent[0], agent[1]
     here = bits.cell(x, y, width, height)

@@ -22,7 +22,11 @@ def advantages(gae_lambda, **changes):
         reward=REWARD, value=VALUE, next_value=NEXT_VALUE, terminated=TERMINATED, truncated=TRUNCATED, **changes
     )
     columns = {name: jnp.array(column)[:, None] for name, column in arrays.items()}
-    return tuple(out[:, 0] for out in losses.advantages(**columns, gamma=0.5, gae_lambda=gae_lambda))
+    found = losses.advantages(**columns, gamma=0.5, gae_lambda=gae_lambda)
+    at_once = losses.advantages(**columns, gamma=0.5, gae_lambda=gae_lambda, at_once=True)
+    for one, other in zip(found, at_once, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    return tuple(out[:, 0] for out in found)
 
 
 def test_advantages_by_hand_with_a_termination_and_a_truncation():

@@ -83,6 +83,17 @@ def test_minibatches_hold_every_row_once_and_keep_rows_together(key):
     assert len({tuple(np.asarray(cut.action)[..., i].reshape(-1) // 5) for i in range(5)}) == 5  # each its own order
 
 
+def test_minibatches_on_one_axis_are_the_same(key):
+    batch = numbered(12, 5)
+    cut, flat = (minibatches(key, batch, 4, by_env=False, flat=flat) for flat in (False, True))
+    assert flat.action.shape == (4, 1, 15) and flat.teacher.shape == (4, 1, 15, 2)
+    for one, other in zip(
+        jax.tree.leaves(cut.replace(env_id=())), jax.tree.leaves(flat.replace(env_id=())), strict=True
+    ):
+        np.testing.assert_array_equal(one.reshape(4, -1), other.reshape(4, -1))
+    np.testing.assert_array_equal(flat.env_id[0], flat.action[0, 0] % 5)
+
+
 def test_minibatches_of_a_recurrent_student_keep_worlds_whole_and_in_order(key):
     carry = (jnp.arange(6.0)[:, None], jnp.arange(6.0)[:, None])
     cut = minibatches(key, numbered(4, 6, carry), 3, by_env=True)

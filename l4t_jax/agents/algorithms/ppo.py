@@ -38,7 +38,7 @@ def batch_of(
     config = setup.config
     if rows.bonus is not None:
         rows = rows.replace(reward=rows.reward + config.bonus * rows.bonus)
-    return make_batch(rows, labels, env_id, config.gamma, config.gae_lambda, mesh_axis)
+    return make_batch(rows, labels, env_id, config.gamma, config.gae_lambda, mesh_axis, setup.env.kernel)
 
 
 def learn(
@@ -71,5 +71,5 @@ def learn(
     )
     return update(
         setup.student, setup.optimizer, key, params, opt_state, batch, weights, config.epochs, config.minibatches,
-        mesh_axis,
+        mesh_axis, setup.env.kernel,
     )  # fmt: skip

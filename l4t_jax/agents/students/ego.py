@@ -13,10 +13,11 @@ import jax.numpy as jnp
 
 from l4t_jax.agents.students import recall
 from l4t_jax.agents.students.base import Carry, StudentNetwork
-from l4t_jax.agents.students.features import ego_words, spread
+from l4t_jax.agents.students.features import ego_words, spread, word_groups
 from l4t_jax.agents.students.layers import Dense
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.kernels import bits
+from l4t_jax.kernels.planes import Planes
 
 
 class EgoMLP(StudentNetwork):
@@ -48,10 +49,14 @@ class EgoMLP(StudentNetwork):
         self, carry: Carry, memory: MemoryMap | jax.Array, reset: jax.Array
     ) -> tuple[Carry, jax.Array, jax.Array]:
         carry, words = self.prepare(carry, memory, reset) if isinstance(memory, MemoryMap) else (carry, memory)
-        x = spread(self.task, bits.features_first(words, self.kernel), self.window, recall.RECALLED).astype(self.dtype)
+        words = bits.features_first(words, self.kernel)
+        if self.kernel.bit_planes:
+            x = Planes(words, word_groups(self.task, self.window, recall.RECALLED))
+        else:
+            x = spread(self.task, words, self.window, recall.RECALLED).astype(self.dtype)
         for _ in range(2):
-            x = nn.relu(Dense(self.hidden, dtype=self.dtype, kernel_init=nn.initializers.orthogonal(2**0.5))(x))
+            x = nn.relu(Dense(self.hidden, self.dtype, nn.initializers.orthogonal(2**0.5), tuning=self.kernel)(x))
         x = x.astype(jnp.float32)
-        logits = Dense(self.outputs, kernel_init=nn.initializers.orthogonal(0.01))(x)
-        value = Dense(1, kernel_init=nn.initializers.orthogonal(1.0))(x)
+        logits = Dense(self.outputs, kernel_init=nn.initializers.orthogonal(0.01), tuning=self.kernel)(x)
+        value = Dense(1, kernel_init=nn.initializers.orthogonal(1.0), tuning=self.kernel)(x)
         return carry, jnp.moveaxis(logits, 0, -1), value[0]

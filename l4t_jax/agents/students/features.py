@@ -39,6 +39,7 @@ from l4t_jax.envs.cells import (
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.envs.task import DOORS, PORTABLE, Role, Task
 from l4t_jax.kernels import Kernels, bits, ego
+from l4t_jax.kernels.planes import Group
 
 CHUNK = 128  # maps whose features are found at a time on a CPU
 NEAR = 5  # rows and columns up to here are told apart
@@ -164,21 +165,26 @@ def spread(task: Task, words: jax.Array, window: int, recalled: int = 0) -> jax.
         bit = jnp.arange(number, dtype=words.dtype).reshape(-1, *[1] * words.ndim)
         return (words[None] >> bit & 1 == 1).reshape(-1, *words.shape[1:])
 
-    kinds = range(number_of_planes(task))
-    groups = [
-        (2 * len(RANGES), DISTANT),
-        (BITS_OF_A_WAY, sum(has_way(plane) for plane in kinds)),
-        (window * window, len(kinds)),
-        (1, number_of_carried(task)),
-        (1, len(EFFECTS)),
-        *((1, size) for size in (task.mission.sizes if task.mission else ())),
-        *([(1, recalled)] if recalled else []),
-    ]
     parts, at = list[jax.Array](), 0
-    for number, size in groups:
+    for number, size in word_groups(task, window, recalled):
         parts.append(lit(words[at : at + number], size))
         at += number
     return jnp.concatenate(parts)
+
+
+def word_groups(task: Task, window: int, recalled: int = 0) -> tuple[Group, ...]:
+    """What the words of `ego_words` are, and one more of `recalled` bits."""
+    kinds = range(number_of_planes(task))
+    groups = [
+        Group(2 * len(RANGES), DISTANT),
+        Group(BITS_OF_A_WAY, sum(has_way(plane) for plane in kinds)),
+        Group(window * window, len(kinds)),
+        Group(1, number_of_carried(task)),
+        Group(1, len(EFFECTS)),
+        *(Group(1, size) for size in (task.mission.sizes if task.mission else ())),
+        *([Group(1, recalled)] if recalled else []),
+    ]
+    return tuple(groups)
 
 
 def ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> tuple[jax.Array, jax.Array]:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from l4t_jax.agents.students.base import Carry, StudentNetwork
 from l4t_jax.agents.students.layers import Heads, PatchConv, TorchDense
 from l4t_jax.envs.state import MemoryMap, as_observation
+from l4t_jax.kernels import CPU, Kernels
 
 
 class PaperEncoder(nn.Module):
@@ -24,17 +25,19 @@ class PaperEncoder(nn.Module):
     Attributes:
         sizes: how many values each field of the mission has.
         dtype: number type of its matrix products.
+        tuning: how they are computed.
     """
 
     sizes: tuple[int, ...] = ()
     dtype: Any = jnp.float32
+    tuning: Kernels = CPU
 
     @nn.compact
     def __call__(self, memory: MemoryMap) -> jax.Array:  # (*B,) -> (W * H * 64 + sum of sizes, *B)
         x = as_observation(memory)
         x = jnp.moveaxis(x, (-1, -3, -2), (0, 1, 2)).astype(self.dtype)
         for features in (16, 32, 64):
-            x = nn.relu(PatchConv(features, dtype=self.dtype)(x))
+            x = nn.relu(PatchConv(features, self.dtype, self.tuning)(x))
         x = jnp.moveaxis(x, 0, 2).reshape(-1, *x.shape[3:])
         if not self.sizes:
             return x
@@ -44,7 +47,7 @@ class PaperEncoder(nn.Module):
 
 
 def _encoder(student: StudentNetwork) -> PaperEncoder:
-    return PaperEncoder(student.task.mission.sizes if student.task.mission else (), student.dtype)
+    return PaperEncoder(student.task.mission.sizes if student.task.mission else (), student.dtype, student.kernel)
 
 
 class PaperCNN(StudentNetwork):
@@ -52,7 +55,7 @@ class PaperCNN(StudentNetwork):
 
     @nn.compact
     def __call__(self, carry: Carry, memory: MemoryMap, reset: jax.Array) -> tuple[Carry, jax.Array, jax.Array]:
-        return carry, *Heads(self.hidden, self.outputs, dtype=self.dtype)(_encoder(self)(memory))
+        return carry, *Heads(self.hidden, self.outputs, self.dtype, self.kernel)(_encoder(self)(memory))
 
 
 class PaperLSTM(StudentNetwork):
@@ -69,7 +72,7 @@ class PaperLSTM(StudentNetwork):
 
     @nn.compact
     def __call__(self, carry: Carry, memory: MemoryMap, reset: jax.Array) -> tuple[Carry, jax.Array, jax.Array]:
-        x = nn.relu(TorchDense(self.hidden, dtype=self.dtype)(_encoder(self)(memory)))
+        x = nn.relu(TorchDense(self.hidden, self.dtype, self.kernel)(_encoder(self)(memory)))
 
         def step(student: PaperLSTM, carry: Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[Carry, jax.Array]:
             x, reset = inputs
@@ -86,4 +89,4 @@ class PaperLSTM(StudentNetwork):
 
         scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})
         carry, x = scan(self, carry, (jnp.moveaxis(x, 0, -1).astype(jnp.float32), reset))
-        return carry, *Heads(64, self.outputs, dtype=self.dtype)(jnp.moveaxis(x, -1, 0))
+        return carry, *Heads(64, self.outputs, self.dtype, self.kernel)(jnp.moveaxis(x, -1, 0))

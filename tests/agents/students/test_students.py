@@ -13,6 +13,7 @@ from l4t_jax.agents.students.paper import PaperLSTM
 from l4t_jax.envs import get_task
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.state import MemoryMap
+from l4t_jax.kernels import GPU, PORTABLE, TPU
 
 TIME, BATCH = 7, 4
 
@@ -27,6 +28,29 @@ def known_of(random_known):
         return jax.tree.map(lambda leaf: leaf.reshape(TIME, BATCH, *leaf.shape[1:]), flat)
 
     return get
+
+
+@pytest.mark.parametrize("tuning", [GPU, TPU], ids=lambda tuning: tuning.name)
+@pytest.mark.parametrize("name", ["ego", "cnn"])
+def test_an_accelerators_student_has_the_same_parameters_and_computes_the_same(name, tuning, known_of):
+    """Values and gradients, on one row of environments."""
+    one = jax.tree.map(lambda leaf: leaf[:1], known_of("SimpleDoorKey"))
+    reset = jnp.zeros((1, BATCH), bool)
+    plain, tuned = (make_student(name, get_task("SimpleDoorKey"), 16, kernel=kernel) for kernel in (PORTABLE, tuning))
+    carry = plain.initial_carry(BATCH)
+    params = jax.jit(plain.init)(jax.random.key(0), carry, one, reset)
+
+    def found(student):
+        def loss(params):
+            _, logits, value = student.apply(params, *prepare(student, carry, one, reset), reset)
+            return jnp.sum(jnp.sin(logits)) + jnp.sum(value**2)
+
+        return jax.jit(jax.value_and_grad(loss))(params)
+
+    assert jax.tree.map(jnp.shape, jax.eval_shape(tuned.init, jax.random.key(0), carry, one, reset)) == jax.tree.map(
+        jnp.shape, params
+    )
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-4), found(tuned), found(plain))
 
 
 @pytest.fixture(scope="module", params=sorted(student_names()))
