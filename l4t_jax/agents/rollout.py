@@ -20,7 +20,7 @@ from l4t_jax.agents.observations import MAP, Observation
 from l4t_jax.envs.navix import GridTask, Outcome
 from l4t_jax.envs.state import MemoryMap, State
 from l4t_jax.envs.visibility import know as know_one
-from l4t_jax.kernels.packing import packed, unpacked
+from l4t_jax.kernels.packing import scan
 from l4t_jax.parallel import per_env_bits, per_env_keys
 
 # (carry, observation (1, N), reset (1, N)) -> carry, logits (1, N, 7), value (1, N)
@@ -163,7 +163,7 @@ def rollout(
     def as_read(carry: Any, seen: Any, reset: jax.Array) -> tuple[Any, Any]:
         return (carry, _one_step(seen)) if prepare is None else env.kernel.once(prepare(carry, _one_step(seen), reset))
 
-    def step(state: tuple[Envs, Any, Any], key: jax.Array) -> tuple[tuple[Envs, Any, Any], Any]:
+    def step(state: tuple[Envs, Any, Any], key: jax.Array) -> tuple[tuple[Envs, Any, Any], dict[str, Any]]:
         envs, cut_seen, cut_carry = state
         choice_bits, level_bits = per_env_bits(key, envs.env_id, 2).T
         memory = env.kernel.once(know(envs.env_state))  # else a student's features find it anew, many times
@@ -195,14 +195,10 @@ def rollout(
             option_state=option_state,
             visits=None if visits is None else where_done(done, jnp.zeros_like(visits), visits),
         )
-        shapes.append(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), row))
-        return (envs, cut_seen, cut_carry), packed(row) if env.kernel.packs else row
+        return (envs, cut_seen, cut_carry), row
 
-    shapes: list[Any] = []  # of a row, once it is known
     start = (envs, observe(envs.env_state), envs.carry)
-    (envs, cut_seen, cut_carry), rows = jax.lax.scan(step, start, jax.random.split(key, num_steps))
-    if env.kernel.packs:
-        rows = unpacked(rows, shapes[0])
+    (envs, cut_seen, cut_carry), rows = scan(step, start, jax.random.split(key, num_steps), env.kernel)
 
     def value_of(state: tuple[Any, Any, jax.Array]) -> jax.Array:
         carry, seen, reset = state

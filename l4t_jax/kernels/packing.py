@@ -1,17 +1,35 @@
 """Many arrays as one for each size of number, so that a loop stores what it keeps of a turn in few kernels: for GPUs.
 
-Device module without imports from `l4t_jax`. Nothing is rounded: numbers keep their bits.
+Device module. Nothing is rounded: numbers keep their bits.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from l4t_jax.kernels import Kernels
+
 WORDS = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64"}
+
+
+def scan(step: Callable[[Any, Any], tuple[Any, Any]], start: Any, xs: Any, kernel: Kernels) -> tuple[Any, Any]:
+    """`jax.lax.scan` of a step whose rows have a leading axis N; they are packed on the way if `kernel.packs`."""
+    if not kernel.packs:
+        return jax.lax.scan(step, start, xs)
+    shapes: list[Any] = []  # of a row, once it is known
+
+    def packing(state: Any, x: Any) -> tuple[Any, Any]:
+        state, row = step(state, x)
+        shapes.append(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), row))
+        return state, packed(row)
+
+    state, groups = jax.lax.scan(packing, start, xs)
+    return state, unpacked(groups, shapes[0])
 
 
 def packed(tree: Any) -> dict[int, jax.Array]:

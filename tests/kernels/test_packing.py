@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l4t_jax.kernels.packing import packed, unpacked
+from l4t_jax.kernels import GPU, PORTABLE
+from l4t_jax.kernels.packing import packed, scan
 
 
 def test_what_is_packed_in_a_loop_comes_back_as_it_was(rng):
@@ -21,12 +22,13 @@ def test_what_is_packed_in_a_loop_comes_back_as_it_was(rng):
         "nothing": None,
     }
     rows = jax.tree.map(jnp.asarray, tree)
-    _, groups = jax.lax.scan(lambda carry, row: (carry, packed(row)), 0, rows)
-    assert {size: (words.dtype.itemsize, words.shape[1]) for size, words in groups.items()} == {
-        1: (1, 8 + 3 + 1), 2: (2, 7), 4: (4, 2)
+    groups = packed(jax.tree.map(lambda leaf: leaf[0], rows))
+    assert {size: (words.dtype.itemsize, *words.shape) for size, words in groups.items()} == {
+        1: (1, 8 + 3 + 1, number), 2: (2, 7, number), 4: (4, 2, number)
     }  # fmt: skip
-    back = unpacked(groups, jax.tree.map(lambda leaf: leaf[0], rows))
-    assert back["nothing"] is None
+    turns, back = scan(lambda turns, row: (turns + 1, row), 0, rows, GPU)
+    assert (turns, back["nothing"]) == (steps, None)
+    assert GPU.packs and not PORTABLE.packs
     for name in tree.keys() - {"nothing"}:
         assert back[name].dtype == tree[name].dtype, name
         np.testing.assert_array_equal(back[name], tree[name], err_msg=name)

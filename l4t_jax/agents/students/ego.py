@@ -50,13 +50,14 @@ class EgoMLP(StudentNetwork):
     ) -> tuple[Carry, jax.Array, jax.Array]:
         carry, words = self.prepare(carry, memory, reset) if isinstance(memory, MemoryMap) else (carry, memory)
         words = bits.features_first(words, self.kernel)
+        x: jax.Array | Planes
         if self.kernel.bit_planes:
             x = Planes(words, word_groups(self.task, self.window, recall.RECALLED))
         else:
             x = spread(self.task, words, self.window, recall.RECALLED).astype(self.dtype)
         for _ in range(2):
             x = nn.relu(Dense(self.hidden, self.dtype, nn.initializers.orthogonal(2**0.5), tuning=self.kernel)(x))
-        x = x.astype(jnp.float32)
-        logits = Dense(self.outputs, kernel_init=nn.initializers.orthogonal(0.01), tuning=self.kernel)(x)
-        value = Dense(1, kernel_init=nn.initializers.orthogonal(1.0), tuning=self.kernel)(x)
+        last = jnp.asarray(x, jnp.float32)
+        logits = Dense(self.outputs, kernel_init=nn.initializers.orthogonal(0.01), tuning=self.kernel)(last)
+        value = Dense(1, kernel_init=nn.initializers.orthogonal(1.0), tuning=self.kernel)(last)
         return carry, jnp.moveaxis(logits, 0, -1), value[0]
