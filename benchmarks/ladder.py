@@ -54,7 +54,7 @@ class Command:
     out: str = OUT
     """Folder of the parts, the table and the pictures."""
     runs: str = "runs/ladder"
-    """Folder for the run folders; those of finished experiments may be removed."""
+    """Folder for the run folders; those of finished experiments may be removed once `benchmarks/students.py` ran."""
     again: bool = False
     """Replace parts that were made with other settings or by other code, instead of refusing or keeping them."""
     report: bool = False
@@ -88,11 +88,11 @@ def experiments(command: Command) -> list[Experiment]:
         raise errors.OptionError(f"--seeds must be at least 2, not {command.seeds}: the intervals are over seeds")
     if command.quick and command.out == OUT:
         raise errors.OptionError(f"--quick needs an --out of its own: its figures do not belong into {OUT}")
-    rows, ways = _chosen("row", command.rows, list(ROWS)), _chosen("way", command.ways, list(WAYS))
+    rows, ways = chosen("row", command.rows, list(ROWS)), chosen("way", command.ways, list(WAYS))
     return [_experiment(ROWS[row], way, command) for way in ways for row in rows if row in WAYS[way].rows]
 
 
-def _chosen(what: str, listed: str, known: list[str]) -> list[str]:
+def chosen(what: str, listed: str, known: list[str]) -> list[str]:
     """The names in a list with commas, in the order in which they are known."""
     folded = {name.lower(): name for name in known}
     words = [word.strip() for word in listed.split(",") if word.strip()]
@@ -144,6 +144,19 @@ def part_path(out: Path, experiment: Experiment) -> Path:
     return out / PARTS / f"{experiment.name}.json"
 
 
+def run_path(runs: Path, name: str, decided: dict[str, Any], made_by: str) -> Path:
+    """The folder of an experiment's run. A run is gone on with by the code and the settings that began it alone.
+
+    Args:
+        runs: the folder of all run folders.
+        name: of the experiment.
+        decided: its settings, as in its part.
+        made_by: the digest of the code, as in its part.
+    """
+    key = hashlib.sha256(json.dumps([decided, made_by]).encode()).hexdigest()[:12]
+    return runs / f"{name}-{key}"
+
+
 def read_part(out: Path, experiment: Experiment) -> dict[str, Any] | None:
     """What the experiment came to, if it was made; with whatever settings."""
     path = part_path(out, experiment)
@@ -188,8 +201,7 @@ def make(out: Path, runs: Path, experiment: Experiment, progress: Any = None) ->
     from l4t_jax import api
 
     decided, made_by = settings(experiment), code()
-    key = hashlib.sha256(json.dumps([decided, made_by]).encode()).hexdigest()[:12]
-    folder = runs / f"{experiment.name}-{key}"  # a run is gone on with by the code and the settings that began it
+    folder = run_path(runs, experiment.name, decided, made_by)
     if not (folder / run_folder.SUMMARY).is_file():
         if (folder / run_folder.CONFIG).is_file():
             api.train(resume=folder, progress=progress, devices=experiment.config.devices)

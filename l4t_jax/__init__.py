@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from l4t_jax.imported import import_environment
     from l4t_jax.reporting.result import Result
     from l4t_jax.student import Student, load_student
+    from l4t_jax.trained import list_students
 
 __version__ = "0.2.0"
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "evaluate",
     "get_task",
     "import_environment",
+    "list_students",
     "list_tasks",
     "load_extension",
     "load_student",
@@ -51,6 +53,7 @@ _HOME = {
     "Result": "l4t_jax.reporting.result",
     "load_extension": "l4t_jax.extensions",
     "import_environment": "l4t_jax.imported",
+    "list_students": "l4t_jax.trained",
     **dict.fromkeys(("evaluate", "train"), "l4t_jax.api"),
     **dict.fromkeys(("Student", "load_student"), "l4t_jax.student"),
     **dict.fromkeys(("ConfigError", "UnknownTask"), "l4t_jax.errors"),

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import jax
 
-from l4t_jax import extensions, imported, parallel
+from l4t_jax import extensions, imported, parallel, trained
 from l4t_jax.config import MAY_CHANGE, MOST, Config, Settings, shallow, with_home
 from l4t_jax.envs import get_task
 from l4t_jax.envs.registry import is_brought_in
@@ -261,7 +261,7 @@ def _agreed(config: Settings, folder: Path, given: dict[str, Any]) -> Settings:
             same = Path(value).absolute() == folder.absolute()
             saved = str(folder)
         elif name == "student_from":
-            same = str(Path(value).absolute()) == saved
+            same = trained.spelled(value) == saved
         elif name == "imports":
             same = {extensions.as_import(one).sha256 for one in value} <= {one.sha256 for one in saved}
             value, saved = " ".join(map(str, value)), " ".join(one.name for one in saved) or "none"
@@ -355,7 +355,7 @@ def evaluate(
     """Evaluates a saved run's students again on held-out levels.
 
     Args:
-        run_dir: the run folder.
+        run_dir: the run folder, or the name of a trained student.
         levels: how many; the run's own number by default, 10 to watch.
         env: another task that the same student can play; the run's own by default.
         checkpoint: "last", or "best" by success on the validation levels.
@@ -371,7 +371,7 @@ def evaluate(
         own task, number of levels and simulator these are the numbers of `summary.json`.
 
     Raises:
-        RunFolderError, CheckpointError: `run_dir` is not a run folder, or holds no student yet.
+        RunFolderError, CheckpointError: `run_dir` is not a run folder and no student's name, or holds no student yet.
         UnknownTask, ConfigError: `env` is unknown or not for this student; `levels` is below 1; MiniGrid is not
             installed, does not know the task or has no display.
         LevelFileError: `levels_from` is no level file, or not one of this task's.
@@ -386,7 +386,7 @@ def evaluate(
             raise ConfigError("`levels_from` is for levels in JAX: MiniGrid draws its own")
         file = levels_from
         if file is None and saved.settings.levels_from and trainer.task.name == saved.task.name and simulator == "jax":
-            file = Path(run_dir).expanduser() / run_folder.LEVELS
+            file = saved.folder / run_folder.LEVELS
         given = None if file is None else level_file.read(file, trainer.task)
         most = MOST["heldout_levels"] if given is None else given.agent.shape[0]
         if levels is None:

@@ -78,8 +78,9 @@ class Config:
     """What the student observes: map: all that the agent has seen in the episode. view: what it sees now, MiniGrid's
     own view, for a recurrent student. The teacher always reads the map."""
     student_from: str | None = None
-    """Folder of a run whose last students this run starts from (each of its seeds from one of them in turn), on the
-    same task or on another with the same objects. Their network is taken over; their optimizer is not."""
+    """Folder of a run whose last students this run starts from (each of its seeds from one of them in turn), or the
+    name of a trained student; on the same task or on another with the same objects. Their network is taken over; their
+    optimizer is not."""
     seed: int = 0
     """Seed of the run; it fixes the run on one device and version."""
     num_seeds: int = 1

@@ -21,7 +21,7 @@ class Command:
     """The command's options."""
 
     run: str = dataclasses.field(metadata={"positional": True})
-    """The run folder, such as runs/SimpleDoorKey-l4t-0."""
+    """The run folder, such as runs/SimpleDoorKey-l4t-0, or the name of a trained student, such as KeyCorridorS3R3."""
     levels: int | None = None
     """How many levels."""
     env: str | None = None

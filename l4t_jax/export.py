@@ -47,7 +47,7 @@ class Command:
     """The command's options."""
 
     run: str = dataclasses.field(metadata={"positional": True})
-    """The run folder, such as runs/SimpleDoorKey-l4t-0."""
+    """The run folder, such as runs/SimpleDoorKey-l4t-0, or the name of a trained student, such as KeyCorridorS3R3."""
     out: str | None = None
     """The file; its card is written beside it, named likewise but .json."""
     seed: int = 0
@@ -71,8 +71,8 @@ def export(
     """Writes a saved student as a file of its own, and its card.
 
     Args:
-        run_dir: the run folder; `~` is the home folder, here and in `out`.
-        out: the file; RUN/student.jaxexport by default.
+        run_dir: the run folder, or the name of a trained student; `~` is the home folder, here and in `out`.
+        out: the file; by default RUN/student.jaxexport, and NAME-student.jaxexport of a trained student.
         seed: which of the run's students, counted from 0.
         checkpoint: "last", or "best" by success on the validation levels.
         imports: extensions to load beside those of the run, which are loaded by themselves.
@@ -88,22 +88,22 @@ def export(
     from l4t_jax.config import with_home
     from l4t_jax.errors import RunFolderError
     from l4t_jax.files import dumps, write_json, write_whole
-    from l4t_jax.reporting import run_folder
+    from l4t_jax.saved import measured
     from l4t_jax.student import load_student
+    from l4t_jax.trained import beside, find
 
-    folder = Path(with_home(run_dir))
+    folder = find(run_dir)
     with jax.enable_x64(False):
         student = load_student(folder, seed=seed, checkpoint=checkpoint, imports=imports)
         memory, data = serialised(student)
-    file = folder / "student.jaxexport" if out is None else Path(with_home(out))
+    file = beside(folder, "student.jaxexport") if out is None else Path(with_home(out))
     card_file = file.with_suffix(".json")
-    summary = folder / run_folder.SUMMARY
-    known = checkpoint == "last" and summary.is_file()
+    known = measured(folder, seed) if checkpoint == "last" else None
     card: dict[str, Any] = dict(
         **_description(student, memory),
         seed=seed,
         checkpoint=checkpoint,
-        heldout=_figures(run_folder.read(summary), seed) if known else None,
+        heldout=known and known["heldout"],
         file=file.name,
         sha256=hashlib.sha256(data).hexdigest(),
         load=_load(student, file.name, card_file.name),
@@ -231,16 +231,6 @@ def _observed(student: Student) -> dict[str, Any]:
         "cell shows what it carries, else empty",
         colours=dict(enumerate(COLOURS)),
         states="of a door: 0 open, 1 closed, 2 locked; else 0",
-    )
-
-
-def _figures(summary: dict[str, Any], seed: int) -> dict[str, Any]:
-    """One student's held-out figures, and those of its teacher and of the random policy."""
-    heldout = summary["heldout"]
-    own = {name: values[seed] for name, values in heldout["student"].items() if name != "greedy"}
-    greedy = {name: values[seed] for name, values in heldout["student"]["greedy"].items()}
-    return dict(
-        levels=heldout["levels"], sampled=own, greedy=greedy, teacher=heldout["teacher"], random=heldout["random"]
     )
 
 

@@ -1,8 +1,8 @@
 """Reading what a run left: its settings and its students' parameters, to play them or to start a new run from them.
 
-Host module, for `api` and `student`. The extensions that the run was made with are loaded first. A run that starts from
-saved students (fine-tuning) takes their network and their last parameters, and nothing else: its optimizer starts
-afresh, and so does the teacher's weight.
+Host module, for `api` and `student`. A run is given as its folder, or as the name of a trained student. The extensions
+that the run was made with are loaded first. A run that starts from saved students (fine-tuning) takes their network and
+their last parameters, and nothing else: its optimizer starts afresh, and so does the teacher's weight.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from l4t_jax import extensions, imported
-from l4t_jax.config import Config, Settings, with_home
+from l4t_jax import extensions, imported, trained
+from l4t_jax.config import Config, Settings
 from l4t_jax.envs import Task, get_task
 from l4t_jax.errors import CannotImport, CheckpointError, ConfigError, ExtensionError, RunFolderError, UnknownTask
 from l4t_jax.reporting import run_folder
@@ -76,7 +76,7 @@ def open_run(run_dir: str | Path, which: Which, imports: Sequence[extensions.Imp
     """The run in a folder.
 
     Args:
-        run_dir: the folder; `~` is the home folder.
+        run_dir: the folder, or the name of a trained student; `~` is the home folder.
         which: of the parameters, "last" or "best".
         imports: as for `read_settings`.
 
@@ -84,14 +84,47 @@ def open_run(run_dir: str | Path, which: Which, imports: Sequence[extensions.Imp
         RunFolderError, CheckpointError: `run_dir` is not a run folder, or holds no student yet.
         ExtensionError: an extension of the run cannot be loaded.
     """
-    folder = Path(with_home(run_dir))
+    folder = trained.find(run_dir)
     settings, task = read_settings(folder, imports)
-    saved = SavedRun(folder, settings, task, checkpoint.restore_params(folder, which))
+    params = trained.params(folder, which) if trained.is_trained(folder) else checkpoint.restore_params(folder, which)
+    saved = SavedRun(folder, settings, task, params)
     mine = own_shapes(Trainer(config=settings, task=task))
     if mine != saved_shapes(saved):
         host = checkpoint.newest_host(folder) or {}
         raise CheckpointError(f"the student in {folder} {checkpoint.misfit(saved_shapes(saved), mine, host)}")
     return saved
+
+
+def measured(folder: Path, seed: int) -> dict[str, Any] | None:
+    """What a run measured of one of its students at the end; None of a run that is not finished.
+
+    Args:
+        folder: as `trained.find` gives it.
+        seed: which of the run's students, counted from 0.
+
+    Returns:
+        `algo`, `total_steps`; `teacher`: how it was said, "none" without one; `heldout`: `levels`, and success, return
+        and length on them, `sampled`, `greedy`, and of `teacher` and `random`.
+    """
+    if trained.is_trained(folder):
+        card = run_folder.read(folder / trained.CARD)
+        return dict(
+            algo=card["algo"], total_steps=card["total_steps"], teacher=card["teacher"]["name"], heldout=card["heldout"]
+        )
+    if not (folder / run_folder.SUMMARY).is_file():
+        return None
+    summary = run_folder.read(folder / run_folder.SUMMARY)
+    heldout = summary["heldout"]
+    own = {name: values[seed] for name, values in heldout["student"].items() if name != "greedy"}
+    greedy = {name: values[seed] for name, values in heldout["student"]["greedy"].items()}
+    return dict(
+        algo=summary["algo"],
+        total_steps=summary["total_steps"],
+        teacher=summary["teacher"],
+        heldout=dict(
+            levels=heldout["levels"], sampled=own, greedy=greedy, teacher=heldout["teacher"], random=heldout["random"]
+        ),
+    )
 
 
 def player(saved: SavedRun, env: str | None = None) -> Trainer:
@@ -165,7 +198,7 @@ def inherit(config: Config) -> tuple[Config, SavedRun | None]:
         config: of the new run; nothing is inherited where its `student_from` is None.
 
     Returns:
-        The settings, `student_from` as an absolute path, and the run that it starts from.
+        The settings, `student_from` as a trained student's name or an absolute path, and the run that it starts from.
 
     Raises:
         ConfigError: `student_from` is not a word, or the settings contradict the saved network.
@@ -182,7 +215,7 @@ def inherit(config: Config) -> tuple[Config, SavedRun | None]:
             raise ConfigError(f"`{name}={given}` contradicts the students of {config.student_from}, which have {own}")
     network = {name: getattr(theirs, name) for name in INHERITED}
     imports = (*config.imports, *(one for one in theirs.imports if one not in config.imports))
-    return dataclasses.replace(config, imports=imports, student_from=str(saved.folder.absolute()), **network), saved
+    return dataclasses.replace(config, imports=imports, student_from=trained.spelled(saved.folder), **network), saved
 
 
 def first_params(trainer: Trainer, saved: SavedRun) -> Any:

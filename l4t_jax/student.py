@@ -1,4 +1,4 @@
-"""A trained student that acts: `load_student` reads one from a run folder.
+"""A trained student that acts: `load_student` reads one from a run folder, or one of the package's by its name.
 
 Host module, over `saved`.
 """
@@ -133,14 +133,14 @@ def load_student(
     """A saved student.
 
     Args:
-        run_dir: the run folder; `~` is the home folder.
+        run_dir: the run folder, or the name of a trained student (`list_students`); `~` is the home folder.
         seed: which of the run's students, counted from 0.
         checkpoint: "last", or "best" by success on the validation levels.
         env: another task that it is to play; its own by default.
         imports: extensions to load beside those of the run, which are loaded by themselves.
 
     Raises:
-        RunFolderError, CheckpointError: `run_dir` is not a run folder, or holds no student yet.
+        RunFolderError, CheckpointError: `run_dir` is not a run folder and no student's name, or holds no student yet.
         UnknownTask, ConfigError: the run has no such seed, `env` is unknown or not for this student, or an extension
             cannot be loaded.
     """

@@ -50,11 +50,15 @@ SMALL = {
     "python -m l4t_jax.tasks bring": "--levels 40 --steps 400",
     "python -m l4t_jax.tasks gallery": "--out .",
     "python -m l4t_jax.run --resume": "",
+    "python -m l4t_jax.run --env KeyCorridorS4R3 --student-from KeyCorridorS3R3": TINY.replace("--hidden 16 ", ""),
     "l4t": TINY,
     "python -m l4t_jax.evaluate": "--levels 8",
+    "python -m l4t_jax.evaluate KeyCorridorS3R3": "--levels 8",
     "python -m l4t_jax.compare": "",
     "python -m l4t_jax.export": "",
+    "python -m l4t_jax.export KeyCorridorS3R3": "",
     "python -m l4t_jax.play": "--levels 4",
+    "python -m l4t_jax.play KeyCorridorS3R3": "--levels 4",
     "python -m l4t_jax.teacher record": "--samples 2 --cache cache",
     "python -m l4t_jax.teacher refine": "--levels 16 --questions 1 --cache cache",
     "python -m l4t_jax.teacher prompt": "",
@@ -85,7 +89,7 @@ SLOW = {
     "l4t",
     "python -m l4t_jax.tasks gallery",
     "for i in 0 1; do",
-} | {entry for entry in SMALL if "benchmarks/" in entry}
+} | {entry for entry in SMALL if "benchmarks/" in entry or "KeyCorridorS3R3" in entry}
 FIRST = "python -m l4t_jax.run --env DoorKey"
 # What has a command of the full tier, or one inside a command that cannot be run here, only look through its options.
 DRY = {
@@ -104,6 +108,7 @@ NOT_RUN = {
     ".ci/": "takes a clean clone and minutes; the first is CI's own command",
     "gcloud ": "needs a TPU pod",
     "srun ": "needs a SLURM cluster",
+    "python benchmarks/students.py": "reads the run folders of the ladder; test_trained.py packs a run",
     "python -m l4t_jax.run --env KeyCorridorS6R3 --student-from": "reads the run before; test_fine_tuning.py does so",
     "export OPENAI_API_KEY=": "a key, which the server of the tests does not ask for",
 }

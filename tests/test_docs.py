@@ -115,7 +115,7 @@ def test_the_options_of_a_command_are_its_own_and_the_files_it_names_are_there(
 def test_the_options_that_are_named_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     names = ("l4t_jax.run", "l4t_jax.evaluate", "l4t_jax.compare.__main__", "l4t_jax.export", "l4t_jax.play.__main__")
-    names += ("reproduce", "ladder", "play_parity")
+    names += ("reproduce", "ladder", "students", "play_parity")
     commands = [importlib.import_module(name).Command for name in names]
     commands += [tasks.Show, tasks.Check, tasks.Export, tasks.Bring]
     classes = (

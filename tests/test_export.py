@@ -86,6 +86,7 @@ def test_the_exported_student_gives_the_logits_of_the_original_without_the_packa
 def test_the_card_says_what_it_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     saved_run(tmp_path / "run", "ego", hidden=16)
     summary = {
+        "algo": "l4t", "total_steps": 32, "teacher": "none",
         "heldout": {
             "levels": 24, "teacher": None, "random": {"success": 0.0},
             "student": {"success": [0.25, 0.5], "greedy": {"success": [0.0, 0.125]}},

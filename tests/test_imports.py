@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("evaluation",),
     ("imported",),
     ("reporting",),
-    ("training",),
+    ("training", "trained"),
     ("saved",),
     ("student", "interfaces.gym_envs"),
     ("play", "compare", "api"),

@@ -30,8 +30,8 @@ def play(
     """Writes a page in which the students of runs play beside their teachers.
 
     Args:
-        *run_dirs: the run folders; `~` is the home folder, here and in `out`.
-        out: the file; play.html in the first run's folder by default.
+        *run_dirs: the run folders, or names of trained students; `~` is the home folder, here and in `out`.
+        out: the file; by default play.html in the first run's folder, and NAME-play.html of a trained student.
         seed: which of each run's students, counted from 0.
         checkpoint: "last", or "best" by success on the validation levels.
         weights: "float16" rounds the students' parameters, which halves the file.
@@ -51,13 +51,14 @@ def play(
     from l4t_jax.errors import ConfigError
     from l4t_jax.play import webpage
     from l4t_jax.play.game import open_game
+    from l4t_jax.trained import beside, find
 
     if not run_dirs:
         raise ConfigError("a page needs at least one run folder")
     if levels < 1:
         raise ConfigError(f"`levels` must be at least 1, not {levels}")
-    folders = [Path(with_home(run)) for run in run_dirs]
-    file = folders[0] / NAME if out is None else Path(with_home(out))
+    folders = [find(run) for run in run_dirs]
+    file = beside(folders[0], NAME) if out is None else Path(with_home(out))
     with jax.enable_x64(False):
         games = [
             open_game(folder, seed=seed, checkpoint=checkpoint, precision=weights, imports=tuple(imports))

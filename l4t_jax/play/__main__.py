@@ -22,7 +22,7 @@ class Command:
     """The command's options."""
 
     runs: tuple[str, ...] = dataclasses.field(metadata={"positional": True})
-    """Run folders, such as runs/SimpleDoorKey-l4t-0."""
+    """Run folders, such as runs/SimpleDoorKey-l4t-0, or names of trained students, such as KeyCorridorS3R3."""
     out: str | None = None
     """The file."""
     seed: int = 0

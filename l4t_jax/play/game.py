@@ -24,9 +24,11 @@ from l4t_jax.play import stablehlo
 from l4t_jax.play.programs import environment, layout_of, programs
 from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.pictures import plan_words
+from l4t_jax.saved import measured
 from l4t_jax.student import Student, load_student
 from l4t_jax.teacher import file
 from l4t_jax.teacher.policy import TeacherTable
+from l4t_jax.trained import find
 from l4t_jax.training.checkpoint import Which
 
 Precision = Literal["float32", "float16"]
@@ -60,7 +62,7 @@ def open_game(
     """Reads a run's student and teacher; the task's own teacher, if the run had none.
 
     Args:
-        run_dir: the run folder.
+        run_dir: the run folder, or the name of a trained student.
         seed: which of the run's students, counted from 0.
         checkpoint: "last", or "best" by success on the validation levels.
         precision: "float16" rounds the parameters.
@@ -72,19 +74,18 @@ def open_game(
     student = load_student(run_dir, seed=seed, checkpoint=checkpoint, imports=imports)
     if precision == "float16":
         student.params = jax.tree.map(lambda leaf: leaf.astype(jnp.float16).astype(leaf.dtype), student.params)
-    folder, task = Path(run_dir), student.task
+    folder, task = find(run_dir), student.task
     content = None
     if (folder / run_folder.TEACHER).is_file():
         content = file.load(folder / run_folder.TEACHER)
     elif task.teacher is not None:
         content = file.shipped(task)
     summary = None
-    if checkpoint == "last" and (folder / run_folder.SUMMARY).is_file():
-        found = run_folder.read(folder / run_folder.SUMMARY)
-        of_seed = {name: values[seed] for name, values in found["heldout"]["student"].items() if name != "greedy"}
+    if checkpoint == "last" and (found := measured(folder, seed)) is not None:
+        heldout = found["heldout"]
         summary = dict(
-            steps=found["total_steps"], algo=found["algo"], levels=found["heldout"]["levels"], student=of_seed,
-            teacher=found["heldout"]["teacher"], own_teacher=found["teacher"] != "none",
+            steps=found["total_steps"], algo=found["algo"], levels=heldout["levels"], student=heldout["sampled"],
+            teacher=heldout["teacher"], own_teacher=found["teacher"] != "none",
         )  # fmt: skip
     return Game(student, None if content is None else file.to_table(task, content), content, summary, precision)
 
