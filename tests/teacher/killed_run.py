@@ -1,6 +1,6 @@
 """A run whose LLM is asked while it learns, which kills itself; `test_killed_runs` starts it. Not a test module.
 
-    python killed_run.py RUN_FOLDER CACHE [MOMENT NUMBER]
+    python killed_run.py TASK TEACHER_FILE RUN_FOLDER CACHE [MOMENT NUMBER]
 
 It goes on with the run in the folder, if there is one. The moments are those before its answer, its block's end, the
 end of its block's line in the log, and its checkpoint of this number, from 0.
@@ -22,9 +22,9 @@ from l4t_jax.teacher.backends import Request
 from l4t_jax.teacher.live_log import LiveLog
 from l4t_jax.training.checkpoint import Checkpoints
 
-RUN, CACHE = sys.argv[1:3]
-MOMENT, LEFT = (sys.argv[3], [int(sys.argv[4])]) if len(sys.argv) > 3 else ("", [0])
-TASK = get_task("ColoredDoorKey")
+NAME, TEACHER, RUN, CACHE = sys.argv[1:5]
+MOMENT, LEFT = (sys.argv[5], [int(sys.argv[6])]) if len(sys.argv) > 5 else ("", [0])
+TASK = get_task(NAME)
 
 
 def passed(moment: str) -> None:
@@ -44,13 +44,13 @@ def before(moment: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Scripted:
-    """Answers from the task's own file, and writes down each call."""
+    """Answers from a teacher file, and writes down each call."""
 
     scores, constrains = False, False
     identity = {"backend": "scripted", "model": "scripted"}  # noqa: RUF012
 
     def __init__(self) -> None:
-        self.inner: Any = backends.open_backend("file:shipped", TASK)
+        self.inner: Any = backends.open_backend(f"file:{TEACHER}", TASK)
 
     def sample(self, request: Request, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
         for number, text in self.inner.sample(request, numbers):
