@@ -40,7 +40,7 @@ class Program:
         env, preset: the run's.
         envs: environments, all chips together.
         chips: that they are spread over.
-        kind: "block" (a training block), "init" or "evaluation".
+        kind: "block" (a training block), one of its stages ("rollout", "labels", "update"), "init" or "evaluation".
     """
 
     env: str
@@ -57,6 +57,8 @@ class Program:
 # The smallest first: whoever stops early has most of the table.
 PROGRAMS = [
     Program("SimpleDoorKey", 128),
+    *(Program("SimpleDoorKey", 4096, kind=kind) for kind in ("rollout", "labels", "update")),
+    *(Program("SimpleDoorKey", 4096, preset="paper", kind=kind) for kind in ("rollout", "update")),
     Program("SimpleDoorKey", 1024, kind="init"),
     Program("SimpleDoorKey", 1024, kind="evaluation"),
     Program("SimpleDoorKey", 1024),
@@ -106,6 +108,7 @@ def lowered(program: Program, target: Target) -> Any:
     """A program lowered for its target; `.compile()` compiles it."""
     import jax
     import numpy as np
+    from aot_stages import STAGES, stage
     from jax.sharding import Mesh, SingleDeviceSharding
 
     from l4t_jax import parallel
@@ -124,11 +127,13 @@ def lowered(program: Program, target: Target) -> Any:
     if program.chips > 1:
         trainer = dataclasses.replace(trainer, mesh=Mesh(np.asarray(devices), (parallel.AXIS,)))
     table = teacher_file.to_table(trainer.task, teacher_file.shipped(trainer.task))
-    made = programs.training_programs(trainer, table, UPDATES)
+    made = {} if program.kind in STAGES else programs.training_programs(trainer, table, UPDATES)
     if program.kind == "evaluation":
         params = made["block"][1][0].params
         evaluator = Evaluator(trainer.players, table, trainer.config.validation_levels)
         function, arguments = evaluator.programs(params, {"test": trainer.config.heldout_levels}, False)["student"]
+    elif program.kind in STAGES:
+        function, arguments = stage(trainer, table, program.kind)
     else:
         function, arguments = made[program.kind]
 
@@ -174,6 +179,8 @@ def counted(text: str, target: Target, updates: int) -> hlo.Cost:
 
 def measured(program: Program, target: Target, keep: Path | None = None) -> dict[str, Any]:
     """Compiles one program and counts it; one that does not fit the chip's memory is a result too."""
+    from aot_stages import STAGES
+
     from l4t_jax.training import compilation
 
     load, began = timing.load(), time.perf_counter()
@@ -203,7 +210,7 @@ def measured(program: Program, target: Target, keep: Path | None = None) -> dict
         argument_bytes=stats.argument_size_in_bytes, alias_bytes=stats.alias_size_in_bytes, needed_bytes=needed,
         fits=needed <= target.chip.memory, cost=dataclasses.asdict(cost),
     )  # fmt: skip
-    if block:
+    if block or program.kind in STAGES:
         parts = seconds_of(cost, target, program.chips)
         bound = max(parts, key=parts.__getitem__)
         about |= dict(estimate=dict(seconds=parts, bound=bound, steps_per_s=steps / parts[bound]))

@@ -79,7 +79,8 @@ def table(folder: Path, updates: int, turns: int, steps: int) -> str:
         "",
         "Made by `python benchmarks/aot.py`. **Nothing ran on a TPU or GPU: the speeds are estimates.** Costs are of "
         f"one update of a block of {updates} (of init and evaluation: of one call), on one chip; the teacher is asked "
-        "in every update. Compile seconds are of a machine that did other work too.",
+        "in every update. Rollout, labels and update are the stages of an update, as programs of their own. Compile "
+        "seconds are of a machine that did other work too.",
     ]
     for label, title in (("parts", "Now"), ("before", "Before the programs were fitted to accelerators")):
         found = _rows(folder / label)
@@ -95,7 +96,28 @@ def table(folder: Path, updates: int, turns: int, steps: int) -> str:
                 "|---" * len(HEAD) + "|",
             ]
             lines += [f"| {' | '.join(cells(one))} |" for one in rows]
+            lines += _sums(rows)
     return "\n".join([*lines, "", *_assumptions(turns, steps)]) + "\n"
+
+
+def _sums(rows: list[dict[str, Any]]) -> list[str]:
+    """What the stages of an update come to, where a result has all of a program's."""
+    whole: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    for one in rows:
+        whole.setdefault((one["env"], one["preset"], one["envs"], one["chips"]), {})[one["kind"]] = one
+    lines = []
+    for (env, preset, envs, _), kinds in whole.items():
+        if not all(kind in kinds and "estimate" in kinds[kind] for kind in ("rollout", "labels", "update")):
+            continue
+        stages = [kinds[kind]["estimate"] for kind in ("rollout", "labels", "update")]
+        seconds = sum(one["seconds"][one["bound"]] for one in stages)
+        steps = stages[0]["steps_per_s"] * stages[0]["seconds"][stages[0]["bound"]]
+        lines += [
+            "",
+            f"The three stages of {env}, {preset}, {envs:,} one after the other: {1e3 * seconds:.3g} ms an update, "
+            f"{steps / seconds / 1e6:.3g} million steps/s.",
+        ]
+    return lines
 
 
 def _assumptions(turns: int, steps: int) -> list[str]:

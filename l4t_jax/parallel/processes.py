@@ -44,6 +44,8 @@ def join(asked: bool) -> None:
                 num_processes=int(os.environ["JAX_NUM_PROCESSES"]), process_id=int(os.environ["JAX_PROCESS_ID"]),
                 cluster_detection_method="deactivate",
             )  # fmt: skip
+        elif _sees_its_own_gpu():
+            settings = dict(local_device_ids=[0])
         jax.distributed.initialize(**settings)
     except KeyError as error:
         raise ConfigError(
@@ -56,6 +58,15 @@ def join(asked: bool) -> None:
             "JAX_NUM_PROCESSES and JAX_PROCESS_ID, or leave `distributed` out"
         ) from error
     _joined = settings.get("num_processes")
+
+
+def _sees_its_own_gpu() -> bool:
+    """Whether SLURM shows this task one GPU of its own (`srun --gpus-per-task 1`).
+
+    jax takes the task's number on its node for its GPU's, which is right only where each task sees all GPUs
+    (github.com/jax-ml/jax, issues 23452 and 28194).
+    """
+    return "SLURM_LOCALID" in os.environ and os.environ.get("CUDA_VISIBLE_DEVICES", ",").count(",") == 0
 
 
 def is_main() -> bool:

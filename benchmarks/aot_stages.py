@@ -1,0 +1,57 @@
+"""The stages of an update as programs of their own, for `aot.py`: rollout, labels, update.
+
+Host module. A stage compiles in seconds where the block takes minutes, and tells which part of it a change helped. A
+block does besides what is small: it draws levels, counts successes, weighs the labels.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from l4t_jax.agents.algorithms.ppo import batch_of, learn
+from l4t_jax.agents.rollout import rollout
+from l4t_jax.agents.students import apply_student, prepare, prepares
+from l4t_jax.envs import draw_levels
+from l4t_jax.envs.cells import NUM_ACTIONS
+from l4t_jax.teacher.policy import TeacherTable, teacher_output
+from l4t_jax.training.trainer import Trainer
+
+STAGES = ("rollout", "labels", "update")
+
+
+def stage(trainer: Trainer, table: TeacherTable, name: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """One of `STAGES` of one seed on one device, jitted, and its arguments' shapes."""
+    config, student = trainer.config, trainer.student
+    key = jax.random.key(0)
+    state = jax.eval_shape(trainer.init, key)
+    pool = jax.eval_shape(lambda key: draw_levels(trainer.env, key, config.level_pool, "training"), key)
+    ready = functools.partial(prepare, student) if prepares(student) else None
+
+    def collect(params: Any, key: jax.Array, envs: Any, pool: Any) -> Any:
+        act = functools.partial(apply_student, student, params)
+        return rollout(
+            trainer.env, act, key, envs, pool, config.steps, trainer.controller, trainer.observation, prepare=ready,
+            greedy_share=config.greedy_share,
+        )  # fmt: skip
+
+    def label(table: TeacherTable, memory: Any) -> jax.Array:
+        return teacher_output(trainer.task, table, memory, trainer.kernel).distribution
+
+    def update(params: Any, optimizer: Any, key: jax.Array, rows: Any, labels: jax.Array, env_id: jax.Array) -> Any:
+        batch = batch_of(trainer.setup, rows, labels, env_id, None)
+        return learn(trainer.setup, key, params, optimizer, batch, 1.0, jnp.float32(1), None)
+
+    args = state.params, key, state.envs, pool
+    if name == "rollout":
+        return jax.jit(collect), args
+    rows = jax.eval_shape(collect, *args)[1]
+    if name == "labels":
+        return jax.jit(label), (table, rows.memory)
+    labels = jax.ShapeDtypeStruct((config.steps, config.num_envs, NUM_ACTIONS), jnp.float32)
+    optimizer = jax.eval_shape(trainer.optimizer.init, state.params)
+    return jax.jit(update), (state.params, optimizer, key, rows, labels, state.envs.env_id)
