@@ -58,6 +58,7 @@ class Program:
 PROGRAMS = [
     Program("SimpleDoorKey", 128),
     *(Program("SimpleDoorKey", 4096, kind=kind) for kind in ("rollout", "labels", "update")),
+    Program("SimpleDoorKey", 16384, chips=4, kind="update"),
     *(Program("SimpleDoorKey", 4096, preset="paper", kind=kind) for kind in ("rollout", "update")),
     Program("SimpleDoorKey", 1024, kind="init"),
     Program("SimpleDoorKey", 1024, kind="evaluation"),
@@ -152,10 +153,7 @@ def lowered(program: Program, target: Target) -> Any:
 def seconds_of(cost: hlo.Cost, target: Target, chips: int) -> dict[str, float]:
     """What each part of a chip needs for a cost at least, in seconds; the largest is the estimate."""
     chip = target.chip
-    exchange = 0.0
-    if chips > 1:
-        exchange = cost.collectives * 2 * (chips - 1) * chip.link_s
-        exchange += 2 * (chips - 1) / chips * cost.collective_bytes / chip.link
+    exchange = chip.exchange_s(chips, cost.collectives, cost.collective_bytes)
     if target.platform == "gpu":
         parts = {"kernels": cost.seconds}
     else:

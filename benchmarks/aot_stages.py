@@ -12,7 +12,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
+from l4t_jax import parallel
 from l4t_jax.agents.algorithms.ppo import batch_of, learn
 from l4t_jax.agents.rollout import rollout
 from l4t_jax.agents.students import apply_student, prepare, prepares
@@ -25,7 +27,7 @@ STAGES = ("rollout", "labels", "update")
 
 
 def stage(trainer: Trainer, table: TeacherTable, name: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """One of `STAGES` of one seed on one device, jitted, and its arguments' shapes."""
+    """One of `STAGES` of one seed, jitted, and its arguments' shapes; the update may have a mesh."""
     config, student = trainer.config, trainer.student
     key = jax.random.key(0)
     state = jax.eval_shape(trainer.init, key)
@@ -43,8 +45,9 @@ def stage(trainer: Trainer, table: TeacherTable, name: str) -> tuple[Callable[..
         return teacher_output(trainer.task, table, memory, trainer.kernel).distribution
 
     def update(params: Any, optimizer: Any, key: jax.Array, rows: Any, labels: jax.Array, env_id: jax.Array) -> Any:
-        batch = batch_of(trainer.setup, rows, labels, env_id, None)
-        return learn(trainer.setup, key, params, optimizer, batch, 1.0, jnp.float32(1), None)
+        axis = None if trainer.mesh is None else parallel.AXIS
+        batch = batch_of(trainer.setup, rows, labels, env_id, axis)
+        return learn(trainer.setup, key, params, optimizer, batch, 1.0, jnp.float32(1), axis)
 
     args = state.params, key, state.envs, pool
     if name == "rollout":
@@ -54,4 +57,9 @@ def stage(trainer: Trainer, table: TeacherTable, name: str) -> tuple[Callable[..
         return jax.jit(label), (table, rows.memory)
     labels = jax.ShapeDtypeStruct((config.steps, config.num_envs, NUM_ACTIONS), jnp.float32)
     optimizer = jax.eval_shape(trainer.optimizer.init, state.params)
-    return jax.jit(update), (state.params, optimizer, key, rows, labels, state.envs.env_id)
+    given = state.params, optimizer, key, rows, labels, state.envs.env_id
+    by_step, by_env = PartitionSpec(None, parallel.AXIS), PartitionSpec(parallel.AXIS)
+    places = jax.tree.map(lambda _: by_step, rows).replace(carry=jax.tree.map(lambda _: by_env, rows.carry))
+    spread = (*[PartitionSpec()] * 3, places, by_step, by_env)
+    placed = tuple(parallel.specs(trainer.mesh, one, place) for one, place in zip(given, spread, strict=True))
+    return jax.jit(parallel.on_each(trainer.mesh, update, spread)), placed

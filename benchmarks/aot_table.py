@@ -96,27 +96,62 @@ def table(folder: Path, updates: int, turns: int, steps: int) -> str:
                 "|---" * len(HEAD) + "|",
             ]
             lines += [f"| {' | '.join(cells(one))} |" for one in rows]
-            lines += _sums(rows)
+            lines += _sums(rows) + _scaling(rows)
     return "\n".join([*lines, "", *_assumptions(turns, steps)]) + "\n"
 
 
 def _sums(rows: list[dict[str, Any]]) -> list[str]:
     """What the stages of an update come to, where a result has all of a program's."""
-    whole: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
-    for one in rows:
-        whole.setdefault((one["env"], one["preset"], one["envs"], one["chips"]), {})[one["kind"]] = one
     lines = []
-    for (env, preset, envs, _), kinds in whole.items():
-        if not all(kind in kinds and "estimate" in kinds[kind] for kind in ("rollout", "labels", "update")):
+    for one in rows:
+        if one["kind"] == "rollout" and (found := _stages(rows, one)) is not None:
+            seconds, steps = found
+            lines += [
+                "",
+                f"The three stages of {one['env']}, {one['preset']}, {one['envs']:,} one after the other: "
+                f"{1e3 * seconds:.3g} ms an update, {steps / seconds / 1e6:.3g} million steps/s.",
+            ]
+    return lines
+
+
+def _stages(rows: list[dict[str, Any]], rollout: dict[str, Any]) -> tuple[float, float] | None:
+    """Seconds of the three stages of a rollout's program, and its environment steps; None if one is not there."""
+    same = [
+        one["estimate"]
+        for one in rows
+        if one["kind"] in ("rollout", "labels", "update") and "estimate" in one
+        if all(one[name] == rollout[name] for name in ("env", "preset", "envs", "chips"))
+    ]
+    if len(same) < 3:
+        return None
+    seconds = [one["seconds"][one["bound"]] for one in same]
+    return sum(seconds), same[0]["steps_per_s"] * seconds[0]
+
+
+def _scaling(rows: list[dict[str, Any]]) -> list[str]:
+    """The efficiency on more chips, each with as many environments, of the updates that were compiled for several."""
+    lines = []
+    for many in rows:
+        alone = {**many, "envs": many["envs"] // many["chips"], "chips": 1}
+        if many["kind"] != "update" or many["chips"] == 1 or (found := _stages(rows, alone)) is None:
             continue
-        stages = [kinds[kind]["estimate"] for kind in ("rollout", "labels", "update")]
-        seconds = sum(one["seconds"][one["bound"]] for one in stages)
-        steps = stages[0]["steps_per_s"] * stages[0]["seconds"][stages[0]["bound"]]
+        chip = next(one for one in (*TPUS.values(), *GPUS.values()) if one.name == many["chip"])
+        cost, (seconds, steps) = many["cost"], found
         lines += [
             "",
-            f"The three stages of {env}, {preset}, {envs:,} one after the other: {1e3 * seconds:.3g} ms an update, "
-            f"{steps / seconds / 1e6:.3g} million steps/s.",
+            f"{alone['envs']:,} environments on each chip: {cost['collectives']:.0f} sums over all chips in an update, "
+            f"{cost['collective_bytes'] / 1e6:.3g} MB of each chip.",
+            "",
+            "| chips | exchange, ms an update | efficiency | million steps/s |",
+            "|---|---|---|---|",
         ]
+        for chips in (1, 4, 8, 64, 256):
+            exchange = chip.exchange_s(chips, cost["collectives"], cost["collective_bytes"])
+            share = seconds / (seconds + exchange)
+            lines.append(
+                f"| {chips} | {1e3 * exchange:.3g} | {100 * share:.0f} % "
+                f"| {chips * share * steps / seconds / 1e6:,.0f} |"
+            )
     return lines
 
 
@@ -132,11 +167,12 @@ def _assumptions(turns: int, steps: int) -> list[str]:
         "twofold. The estimate is the largest of those, memory traffic and matrix products.",
         f"- On a GPU: each kernel takes {KERNEL_S * 1e6:.0f} µs, or its memory traffic or its matrix products where "
         "those take longer. XLA tunes some kernels on the device itself; here it could not.",
-        "- Sums over chips: 2 (n - 1) steps of the link's latency and 2 (n - 1) / n of the bytes.",
+        "- Sums over n chips: 4 (sqrt(n) - 1) messages one after the other on a TPU's torus, 2 log2(n) on GPUs, each "
+        "with the link's latency; and 2 (n - 1) / n of the bytes. More than eight GPUs are linked at 50 GB/s each.",
         "- Memory traffic is what kernels read and write in the chip's main memory; caches are not counted.",
         *(
             f"- {one.name}: {one.flops / 1e12:.0f} TFLOP/s, {one.bandwidth / 1e9:,.0f} GB/s, "
-            f"{one.memory / 1e9:.0f} GB, links {one.link / 1e9:.0f} GB/s"
+            f"{one.memory / 1e9:.0f} GB, links {one.link / 1e9:.0f} GB/s and {one.link_s * 1e6:.0f} µs"
             + (f", {one.clock / 1e9:.2f} GHz." if one.clock else ".")
             for one in chips
         ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import os
 from typing import Any
 
@@ -30,7 +31,9 @@ class Chip:
         bandwidth: bytes a second of main memory.
         clock: cycles a second, to make seconds of the cycles that a TPU's compiler counts; None for a GPU.
         link: bytes a second that a chip sends to its neighbours, all links together, one way.
-        link_s: seconds that a sum over chips takes at least, a hop.
+        link_s: seconds that a message to a neighbour takes at least.
+        machine: chips that are linked so; 0 for any number.
+        between: bytes a second of one chip to another machine.
         description: XLA's own of a GPU.
     """
 
@@ -42,6 +45,19 @@ class Chip:
     link_s: float
     clock: float | None = None
     description: str = ""
+    machine: int = 0
+    between: float = 0.0
+
+    def exchange_s(self, chips: int, sums: float, size: float) -> float:
+        """Seconds of so many sums over chips, `size` bytes of each chip in all.
+
+        Messages go along both axes of a square torus and back (TPU), or up and down a tree (GPU).
+        """
+        if chips <= 1:
+            return 0.0
+        messages = 4 * (math.sqrt(chips) - 1) if self.clock else 2 * math.ceil(math.log2(chips))
+        within = not self.machine or chips <= self.machine
+        return sums * messages * self.link_s + 2 * (chips - 1) / chips * size / (self.link if within else self.between)
 
 
 V5E = Chip("TPU v5e", flops=197e12, memory=16e9, bandwidth=819e9, link=200e9, link_s=1e-6, clock=1.5e9)
@@ -50,6 +66,7 @@ TPUS = {"v5e": V5E, "v6e": V6E}
 
 H100 = Chip(
     "H100 SXM", flops=495e12, memory=84942979072, bandwidth=3352320000000, link=450e9, link_s=3e-6,
+    machine=8, between=50e9,
     description="""
 gpu_device_info {
   threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152 shared_memory_per_core: 233472

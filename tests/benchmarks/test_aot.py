@@ -186,6 +186,30 @@ def test_the_table_says_that_its_speeds_are_estimates(tmp_path: Path) -> None:
     assert "16 steps" in text and "4 µs" in text
 
 
+def test_sums_over_chips_by_hand() -> None:
+    # Four chips of a torus: 4 (2 - 1) messages of 1 µs a sum; 2 * 3 / 4 of 200 MB at 200 GB/s is 1.5 ms.
+    assert V5E.exchange_s(4, sums=2, size=200e6) == pytest.approx(2 * 4e-6 + 1.5e-3)
+    assert V5E.exchange_s(1, sums=2, size=200e6) == 0
+    # Sixteen GPUs on two machines: 2 * 4 messages of 3 µs a sum; 2 * 15 / 16 of 160 MB at 50 GB/s is 6 ms.
+    assert H100.exchange_s(16, sums=1, size=160e6) == pytest.approx(24e-6 + 6e-3)
+    assert H100.exchange_s(8, sums=1, size=0) == pytest.approx(18e-6)
+
+
+def test_the_efficiency_on_more_chips_is_of_the_stages_and_the_sums(tmp_path: Path) -> None:
+    """1 ms of stages, 15 sums: on 256 chips of a torus 900 µs of messages, so 1 / 1.9 of the time is left."""
+    (tmp_path / "parts").mkdir()
+    for kind, seconds in (("rollout", 5e-4), ("labels", 2e-4), ("update", 3e-4)):
+        one = made_up(aot.Program("SimpleDoorKey", 4096, kind=kind), 4096 * 32 / seconds)
+        one["estimate"]["seconds"] = dict(cycles=seconds)
+        (tmp_path / "parts" / f"{kind}.json").write_text(json.dumps(one))
+    many = made_up(aot.Program("SimpleDoorKey", 16384, chips=4, kind="update"), 1.0)
+    many["cost"] |= dict(collectives=15, collective_bytes=0)
+    (tmp_path / "parts" / "many.json").write_text(json.dumps(many))
+    text = aot_table.table(tmp_path, updates=8, turns=8, steps=16)
+    assert "one after the other: 1 ms an update, 131 million steps/s" in text
+    assert f"| 256 | 0.9 | 53 % | {256 * 131.072 / 1.9:,.0f} |" in text
+
+
 def test_a_program_that_was_compiled_before_is_not_compiled_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -205,7 +229,7 @@ def test_a_program_that_was_compiled_before_is_not_compiled_again(
     assert compiled == ["SimpleDoorKey-fast-init-1024x1", "SimpleDoorKey-fast-evaluation-1024x1"]
 
 
-SMALLEST = aot.PROGRAMS[0]
+SMALLEST = aot.Program("SimpleDoorKey", 4096, kind="update")  # what compiles in half a minute
 
 
 @pytest.mark.slow
