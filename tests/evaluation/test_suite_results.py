@@ -1,11 +1,13 @@
 """What the long checks of MiniGrid's suite have come to so far, as it is kept: `benchmarks/results/suite`."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import reporting
+from imported import environments
 
 from l4t_jax.envs import get_task, list_tasks
 
@@ -45,6 +47,16 @@ def test_levels_of_every_task_are_distributed_as_minigrids() -> None:
     assert found.keys() == (OF_MINIGRID - ONE_LEVEL) | PAPERS
     for name, row in found.items():
         assert row["levels"] >= 5_000 and row["statistics"] >= 9 and row["least_chance"] >= 1e-8, name
+
+
+def test_environments_of_users_ran_or_were_refused_in_one_sentence() -> None:
+    found = rows("runs-of-users-environments")
+    assert found.keys() == environments.WITHIN.keys() | environments.REFUSED.keys() and len(found) > 20
+    for gym_id, row in found.items():
+        if gym_id in environments.WITHIN:
+            assert row["task"].startswith(gym_id) and row["steps"] >= 20_000
+        else:
+            assert re.search(environments.REFUSED[gym_id][2], row["refused"]) and "\n" not in row["refused"]
 
 
 def test_at_least_70_of_babyais_ids_are_proven() -> None:
