@@ -133,7 +133,7 @@ def server() -> Iterator[str]:
         yield f"{url}/v1"
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def _counts(backend: Any, number: int) -> dict[str, int]:
