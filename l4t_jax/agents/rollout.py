@@ -155,9 +155,9 @@ def rollout(
     """
     if num_steps > env.max_steps:
         raise ValueError(f"a rollout of {num_steps} steps is longer than an episode of {env.max_steps}")
-    first_carry = envs.carry
     know, observe, reads_map = jax.vmap(know_one), observation.of(env), observation is MAP
     stores_map = reads_map and prepare is None
+    aside, shown = (_same, observe) if env.kernel.few else (observe, _same)  # in the loop a TPU compiles it for minutes
     greedy = is_greedy(envs.env_id, greedy_share) if greedy_share else False
 
     def as_read(carry: Any, seen: Any, reset: jax.Array) -> tuple[Any, Any]:
@@ -176,7 +176,7 @@ def rollout(
         done = terminated | truncated
         visits, bonus = (None, None) if envs.visits is None else visit(envs.visits, env_state)
         # The only states whose value is not that of a later row: keep them aside, one an environment (see `num_steps`).
-        cut_seen = where_done(truncated, observe(env_state), cut_seen)
+        cut_seen = where_done(truncated, aside(env_state), cut_seen)
         cut_carry = where_done(truncated, carry, cut_carry)
         index = (level_bits % pool.agent.shape[0]).astype(jnp.int32)
         level = jax.tree.map(itemgetter(index), pool)
@@ -197,7 +197,7 @@ def rollout(
         )
         return (envs, cut_seen, cut_carry), row
 
-    start = (envs, observe(envs.env_state), envs.carry)
+    start = (envs, aside(envs.env_state), envs.carry)
     (envs, cut_seen, cut_carry), rows = scan(step, start, jax.random.split(key, num_steps), env.kernel)
 
     def value_of(state: tuple[Any, Any, jax.Array]) -> jax.Array:
@@ -205,10 +205,10 @@ def rollout(
         return act(*as_read(carry, seen, reset), reset)[2]
 
     last = envs.carry, observe(envs.env_state), envs.reset[None]
-    last_value, cut_value = _in_turn(value_of, last, (cut_carry, cut_seen, jnp.zeros_like(envs.reset)[None]))
-    next_value = jnp.concatenate([rows["value"][1:], last_value])
-    next_value = jnp.where(rows["truncated"], cut_value, next_value)
-    return envs, Rollout(next_value=next_value, carry=first_carry, observes_memory=stores_map, **rows)
+    cut = cut_carry, shown(cut_seen), jnp.zeros_like(envs.reset)[None]
+    last_value, cut_value = (_at_once if env.kernel.few else _in_turn)(value_of, last, cut)
+    next_value = jnp.where(rows["truncated"], cut_value, jnp.concatenate([rows["value"][1:], last_value]))
+    return envs, Rollout(next_value=next_value, carry=start[0].carry, observes_memory=stores_map, **rows)
 
 
 def step_envs(
@@ -224,6 +224,22 @@ def step_envs(
 def _in_turn(function: Callable[[Any], jax.Array], *arguments: Any) -> jax.Array:
     """A function of each argument, one after the other by the same code: half of it is compiled."""
     return cast(jax.Array, jax.lax.map(function, jax.tree.map(lambda *leaves: jnp.stack(leaves), *arguments)))
+
+
+def _at_once(function: Callable[[Any], jax.Array], first: Any, second: Any) -> tuple[jax.Array, jax.Array]:
+    """The same for two arguments of `value_of`, put behind each other: a TPU takes one pass for both."""
+    (carry, seen, reset), (other_carry, other_seen, other_reset) = first, second
+
+    def behind(leaf: jax.Array, other: jax.Array) -> jax.Array:
+        return jnp.concatenate([leaf, other])
+
+    both = jax.tree.map(behind, (carry, seen), (other_carry, other_seen))
+    values = function((*both, jnp.concatenate([reset, other_reset], axis=1)))
+    return values[:, : reset.shape[1]], values[:, reset.shape[1] :]
+
+
+def _same(tree: Any) -> Any:
+    return tree
 
 
 def _one_step(tree: Any) -> Any:
