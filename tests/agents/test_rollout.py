@@ -12,6 +12,7 @@ from l4t_jax.envs import get_task, minigrid
 from l4t_jax.envs.cells import FORWARD, LEFT, NUM_ACTIONS, TOGGLE, decode_cells
 from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import MemoryMap, as_observation
+from l4t_jax.kernels import GPU, PORTABLE, TPU
 
 NAME, NUM_ENVS, STEPS = "LavaDoorKey", 6, 150
 
@@ -208,3 +209,21 @@ def test_a_rollout_longer_than_an_episode_is_refused():
     envs = Envs(env_state=None, t=jnp.zeros(2, jnp.int32), reset=jnp.ones(2, bool), carry=(), env_id=jnp.arange(2))
     with pytest.raises(ValueError, match="151"):
         rollout(env, lambda *args: args, jax.random.key(0), envs, None, 151)
+
+
+@pytest.mark.parametrize("tuning", [GPU, TPU], ids=lambda tuning: tuning.name)
+def test_an_accelerators_rollout_is_the_plain_one(draw, tuning):
+    """Packed rows, and what was cut off observed after the loop: all arrays alike, the values of truncated states too."""
+    levels = draw(NAME, jax.random.key(3), 8)
+    standing = jnp.where(jnp.arange(NUM_ENVS)[:, None] < 3, 60.0 * jax.nn.one_hot(LEFT, NUM_ACTIONS), 0.0)
+    act = counting_student(lambda age: standing)
+
+    def rolled_by(kernel):
+        env = make_env(get_task(NAME), kernel=kernel)
+        envs = begin(jax.random.key(0), levels, NUM_ENVS, jnp.zeros(NUM_ENVS, jnp.int32))
+        envs = envs.replace(t=envs.t + env.max_steps - 20)  # three of them are cut off on the way
+        return jax.jit(lambda envs: rollout(env, act, jax.random.key(5), envs, levels, 30))(envs)
+
+    one, other = rolled_by(PORTABLE), rolled_by(tuning)
+    assert int(one[1].truncated.sum()) >= 3
+    jax.tree.map(np.testing.assert_array_equal, one, other)
