@@ -213,7 +213,7 @@ def test_a_rollout_longer_than_an_episode_is_refused():
 
 @pytest.mark.parametrize("tuning", [GPU, TPU], ids=lambda tuning: tuning.name)
 def test_an_accelerators_rollout_is_the_plain_one(draw, tuning):
-    """Packed rows, and what was cut off observed after the loop: all arrays alike, the values of truncated states too."""
+    """Packed rows, and what was cut off observed after the loop: all arrays alike, also values of truncated states."""
     levels = draw(NAME, jax.random.key(3), 8)
     standing = jnp.where(jnp.arange(NUM_ENVS)[:, None] < 3, 60.0 * jax.nn.one_hot(LEFT, NUM_ACTIONS), 0.0)
     act = counting_student(lambda age: standing)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -242,3 +243,16 @@ def test_the_smallest_program_has_not_grown_by_a_fifth() -> None:
         assert now[name] <= 1.2 * before[name], name
     for name in ("copies", "copied_bytes"):
         assert now["cost"][name] <= 1.2 * before["cost"][name], name
+
+
+def test_the_page_about_devices_has_the_tables_efficiencies() -> None:
+    page = (aot.RESULTS.parents[2] / "docs" / "devices.md").read_text()
+    rows = [tuple(cells) for cells in re.findall(r"^\| (\d+) \| (\d+) % \| (\d+) % \|$", page, re.MULTILINE)]
+    text = (aot.RESULTS / "table.md").read_text().split("## Before")[0]
+    found = {
+        topology: dict(re.findall(r"^\| (\d+) \| [\d.]+ \| (\d+) % \|", part, re.MULTILINE))
+        for topology, part in re.findall(r"^### (\S+) \((.*?)(?=^### |\Z)", text, re.MULTILINE | re.DOTALL)
+    }
+    assert [chips for chips, *_ in rows] == ["4", "8", "64", "256"]
+    for chips, gpu, tpu in rows:
+        assert (found["h100"][chips], found["v5e:2x2"][chips]) == (gpu, tpu)
