@@ -13,6 +13,7 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -126,6 +127,56 @@ def test_what_pip_says_is_shown_when_it_fails(runtime: dict[str, str], monkeypat
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(SystemExit, match=r"(?s)No matching distribution.*pip cannot install l4t-jax: see above"):
         exec(first_cell(), {})
+
+
+# --- throughput on an accelerator that is only pretended -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind, estimate", [("TPU v5 lite", "3,800,000"), ("NVIDIA H100 80GB HBM3", "13,100,000")])
+def test_on_an_accelerator_few_sizes_are_compiled_and_one_that_does_not_fit_is_left_out(
+    kind: str, estimate: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`train` stands for a chip that holds 4,096 environments and no more."""
+    import jax
+
+    import l4t_jax
+    from l4t_jax.errors import TooLarge
+
+    asked: list[int] = []
+
+    def train(env: str, num_envs: int, total_steps: int, num_seeds: int = 1, **_: Any) -> Any:
+        asked.append(num_envs)
+        if num_envs > 4096:
+            raise TooLarge("`num_envs` needs more memory than is free")
+        records = [{"steps": total_steps * part // 4, "time": {"train_s": float(part)}} for part in (1, 4)]
+        return SimpleNamespace(records=records, config=SimpleNamespace(num_seeds=num_seeds))
+
+    monkeypatch.setattr(l4t_jax, "train", train)
+    monkeypatch.setattr(jax, "default_backend", lambda: kind.split()[0].lower())
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(device_kind=kind)])
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    cells = ["".join(cell["source"]) for cell in code(ROOT / "notebooks" / "throughput_tpu.ipynb")]
+    names: dict[str, Any] = {"jax": jax, "SMALL": {}}
+    for cell in (cells[1], cells[3], cells[4]):
+        exec(cell, names)
+    said = capsys.readouterr().out
+    assert asked == [4096, 16384, 4096]  # the last with several students
+    assert f"estimated without a chip: {estimate}" in said
+    assert "16,384 environments do not fit" in said and "compiling included" in said
+    assert "4 students" in said
+
+
+def test_the_notebooks_estimates_are_the_tables() -> None:
+    table = (ROOT / "benchmarks" / "results" / "aot" / "table.md").read_text().split("## Before")[0]
+    found = re.findall(r"SimpleDoorKey, fast, 4,096 one after the other: .*, ([\d.]+) million steps/s", table)
+    (source,) = [
+        text
+        for cell in code(ROOT / "notebooks" / "throughput_tpu.ipynb")
+        if "ESTIMATES" in (text := "".join(cell["source"]))
+    ]
+    h100, v5e = (float(value) for value in found)
+    assert f'"H100": {h100}e6' in source
+    assert f'"v5 lite": {v5e:.1f}e6, "v5e": {v5e:.1f}e6' in source
 
 
 if __name__ == "__main__":
