@@ -61,7 +61,7 @@ def join(asked: bool) -> None:
 
 
 def _sees_its_own_gpu() -> bool:
-    """Whether SLURM shows this task one GPU of its own (`srun --gpus-per-task 1`).
+    """Whether SLURM shows this task one GPU, its own, and not all of its node's.
 
     jax takes the task's number on its node for its GPU's, which is right only where each task sees all GPUs
     (github.com/jax-ml/jax, issues 23452 and 28194).
