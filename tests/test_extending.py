@@ -34,7 +34,8 @@ from l4t_jax.teacher import file
 FOLDER = ROOT / "docs" / "extending"
 FILES = sorted(path.name for path in FOLDER.glob("*.py"))
 MOST_LINES = 60
-LATER = {"own_backend.py", "own_observation.py", "own_skill.py"}  # run in the full tier; others test parts of them
+# Run in the full tier; others test parts of them.
+LATER = {"own_algorithm.py", "own_backend.py", "own_observation.py", "own_skill.py"}
 BY_PROCESS = "own_task.py"  # the one whose command is run in a process of its own
 
 

@@ -87,6 +87,7 @@ SOME_SIZES = {  # of what takes long to compile: `features` has the planes and t
     features: (OBLONG, (32, 32), (5, 3)),
     planes_in_frame: (OBLONG,),
 }
+LATER = {(features, (32, 32)), (states_and_actions, (32, 32))}  # in the full tier; `ways_found` has such maps too
 # The CPU's kernels are compared on every size, the others on maps of unequal sides; what is a TPU's alone are
 # the words of its searches.
 CASES = [
@@ -95,7 +96,7 @@ CASES = [
         kernel,
         size,
         id=f"{function.__name__}-{kernel.name}-{size}",
-        marks=pytest.mark.xdist_group(function.__name__),
+        marks=[pytest.mark.xdist_group(function.__name__), *[pytest.mark.slow] * ((function, size) in LATER)],
     )
     for function in FUNCTIONS
     for size in SOME_SIZES.get(function, SIZES)
