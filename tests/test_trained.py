@@ -94,7 +94,7 @@ def test_a_new_run_starts_from_a_trained_student_and_keeps_its_name() -> None:
     ("words", "said"),
     [
         (["evaluate", "KeyCoridorS3R3"], "no trained student of that name; did you mean KeyCorridorS3R3"),
-        (["play", "MultiRoomN4"], "did you mean MultiRoom-N4-S5"),
+        (["play", "MultiRoomN6"], "did you mean MultiRoom-N6"),
         (["export", "nobody"], "there is no folder nobody, and no trained student of that name; `list_students`"),
         (["run", "--student-from", "DoorKey16", "--env", "DoorKey-8x8"], "did you mean DoorKey-16x16"),
         (["evaluate", SMALL, "--checkpoint", "best"], "has its last parameters alone"),
