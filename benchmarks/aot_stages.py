@@ -6,7 +6,6 @@ block does besides what is small: it draws levels, counts successes, weighs the 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +15,6 @@ from jax.sharding import PartitionSpec
 
 from l4t_jax import parallel
 from l4t_jax.agents.algorithms.ppo import batch_of, learn
-from l4t_jax.agents.rollout import rollout
-from l4t_jax.agents.students import apply_student, prepare, prepares
 from l4t_jax.envs import draw_levels
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
@@ -28,18 +25,10 @@ STAGES = ("rollout", "labels", "update")
 
 def stage(trainer: Trainer, table: TeacherTable, name: str) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """One of `STAGES` of one seed, jitted, and its arguments' shapes; the update may have a mesh."""
-    config, student = trainer.config, trainer.student
+    config = trainer.config
     key = jax.random.key(0)
     state = jax.eval_shape(trainer.init, key)
     pool = jax.eval_shape(lambda key: draw_levels(trainer.env, key, config.level_pool, "training"), key)
-    ready = functools.partial(prepare, student) if prepares(student) else None
-
-    def collect(params: Any, key: jax.Array, envs: Any, pool: Any) -> Any:
-        act = functools.partial(apply_student, student, params)
-        return rollout(
-            trainer.env, act, key, envs, pool, config.steps, trainer.controller, trainer.observation, prepare=ready,
-            greedy_share=config.greedy_share,
-        )  # fmt: skip
 
     def label(table: TeacherTable, memory: Any) -> jax.Array:
         return teacher_output(trainer.task, table, memory, trainer.kernel).distribution
@@ -51,8 +40,8 @@ def stage(trainer: Trainer, table: TeacherTable, name: str) -> tuple[Callable[..
 
     args = state.params, key, state.envs, pool
     if name == "rollout":
-        return jax.jit(collect), args
-    rows = jax.eval_shape(collect, *args)[1]
+        return jax.jit(trainer.collect), args
+    rows = jax.eval_shape(trainer.collect, *args)[1]
     if name == "labels":
         return jax.jit(label), (table, rows.memory)
     labels = jax.ShapeDtypeStruct((config.steps, config.num_envs, NUM_ACTIONS), jnp.float32)

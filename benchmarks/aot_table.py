@@ -24,7 +24,6 @@ HEAD = (
     "Mcycles",
     "estimate, million steps/s",
 )
-WORDS = {"cycles": "cycles", "kernels": "kernels", "memory": "memory", "products": "products"}
 
 
 def line(result: Mapping[str, Any]) -> str:
@@ -45,7 +44,7 @@ def cells(result: Mapping[str, Any]) -> list[str]:
     if "cost" not in result:
         return [*first, "does not fit", *[""] * (len(HEAD) - len(first) - 1)]
     cost, estimate = result["cost"], result.get("estimate")
-    said = "" if estimate is None else f"{estimate['steps_per_s'] / 1e6:.3g} ({WORDS[estimate['bound']]})"
+    said = "" if estimate is None else f"{estimate['steps_per_s'] / 1e6:.3g} ({estimate['bound']})"
     return [
         *first,
         f"{result['code_bytes'] / 1e6:.3g}" if result["code_bytes"] else "",

@@ -70,7 +70,7 @@ from l4t_jax.teacher.policy import TeacherTable, teacher_output
 
 pytest_plugins = ["small_runs"]  # its fixtures
 
-gc.set_threshold(50_000, 20, 10)  # looking for cycles of garbage took a tenth of the tests' time
+gc.set_threshold(50_000, 20, 10)  # looking for cycles of garbage took 7 % of the time of three test files
 
 PAPER_TASKS = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "DivergedDoorKey")
 STOCK_TASKS = tuple(f"DoorKey-{size}x{size}" for size in (5, 6, 8, 16))

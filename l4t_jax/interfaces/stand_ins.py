@@ -39,7 +39,7 @@ class StandIn(ModuleType):
 @contextlib.contextmanager
 def in_place() -> Iterator[None]:
     """Stand-ins in `sys.modules` for those of `NAMES` that are not imported yet, as long as the context lasts."""
-    missing = [name for name in NAMES if name not in sys.modules and name.partition(".")[0] not in sys.modules]
+    missing = [name for name in NAMES if name.partition(".")[0] not in sys.modules]
     made = {name: StandIn(name) for name in missing}
     for name, module in made.items():
         package, _, own = name.rpartition(".")

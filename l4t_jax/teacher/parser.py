@@ -127,11 +127,8 @@ def parse_cut(text: str, objects: Collection[str], skills: Collection[str]) -> P
     said = final(text)
     kept = whole(said)
     first = next((line for line in kept.splitlines() if line.strip()), "")
-    begins = _reader(tuple(objects), tuple(skills)).orders(re.sub(r"^\W*\d*\W*", "", first)) or first.lstrip()[:1] in (
-        "{",
-        "[",
-        "`",
-    )
+    begins = first.lstrip()[:1] in ("{", "[", "`")
+    begins = begins or _reader(tuple(objects), tuple(skills)).orders(re.sub(r"^\W*\d*\W*", "", first))
     if not begins or re.search(r"[^\W\d_]", said[len(kept) :]) is None:
         return Parsed(None)
     found = parse(kept, objects, skills)

@@ -88,7 +88,7 @@ _BARE_LABEL = re.compile(
     r"^\W*(?:step|action|skill|task|move|subgoal)\s*(?:\d{1,3}|one|two|three|four|five|six)\W*$", re.IGNORECASE
 )
 _NEXT = re.compile(r"^\W*(?:then|next|finally|lastly|and|now|second|after)\b", re.IGNORECASE)
-_GOES_ON = re.compile(r"^\W*(?:then|next|finally|lastly|and|now|second|after)\b|.*\b(?:it|them|that)\b", re.IGNORECASE)
+_GOES_ON = re.compile(rf"{_NEXT.pattern}|.*\b(?:it|them|that)\b", re.IGNORECASE)
 _STRONG = re.compile(
     r"(?:(?:final|revised|corrected|improved|updated|better)\s+(?:answer|plan|output|actions?)|answer)\W{0,4}(?::|\bis\b:?)"
     r"|(?:\n|[.!]\s)\W{0,8}final\W{0,3}:",

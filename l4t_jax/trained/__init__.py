@@ -150,7 +150,7 @@ def write(folder: Path, settings: dict[str, Any], one: Any, said: dict[str, Any]
 
 def _named(name: str) -> Path | None:
     """The folder of the student of that name."""
-    known = {one.lower(): one for one in list_students()}
+    known = _by_lower_case()
     found = known.get(name.lower())
     if found is None and not is_brought_in(name):
         try:
@@ -160,7 +160,12 @@ def _named(name: str) -> Path | None:
     return None if found is None else DATA / found
 
 
+def _by_lower_case() -> dict[str, str]:
+    """The names of the trained students, by what they are in lower case."""
+    return {one.lower(): one for one in list_students()}
+
+
 def _near(name: str) -> str:
-    known = {one.lower(): one for one in list_students()}
+    known = _by_lower_case()
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(known[one] for one in near)}?" if near else "`list_students` names them"

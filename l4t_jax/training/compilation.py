@@ -50,17 +50,15 @@ def tuned(platform: str | None = None) -> dict[str, Any]:
 
 
 def compile_all(
-    programs: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], brief: Collection[str] = (),
-    later: Collection[str] = (),
-) -> dict[str, Any]:  # fmt: skip
+    programs: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], later: Collection[str] = ()
+) -> dict[str, Any]:
     """Compiles jitted functions side by side.
 
     Args:
         programs: name -> (jitted function, its arguments or their shapes). The longest to compile first.
-        brief: the names of those that run once and briefly. On a CPU they are hardly optimized: compiling them, which
-            takes longer than they run, takes half as long.
-        later: the names of those that are not waited for: they are compiled while the others run already, and whoever
-            calls one waits until it is.
+        later: the names of those that run last, once and briefly. They are not waited for: they are compiled while the
+            others run already, and whoever calls one waits until it is. On a CPU they are hardly optimized: compiling
+            them, which takes longer than they run, takes half as long.
 
     Returns:
         name -> compiled function; of the later ones, a function that calls it.
@@ -70,7 +68,7 @@ def compile_all(
         # Tracing is Python and goes one by one; compiling is not, and starts as soon as a program is traced.
         with _nothing_collected():
             waiting = {
-                name: pool.submit(function.lower(*args).compile, _hardly() if name in brief else None)
+                name: pool.submit(function.lower(*args).compile, _hardly() if name in later else None)
                 for name, (function, args) in programs.items()
             }
         ready = {name: _when_ready(one) if name in later else one.result() for name, one in waiting.items()}

@@ -88,7 +88,7 @@ def compile_run(
     room.check(copies, f"a student of `hidden={config.hidden}` needs", "a smaller `hidden` or fewer `num_seeds`")
     levels = {"validation": config.validation_levels, "test": config.heldout_levels}
     evaluation = evaluator.programs(params, levels, pictures=True)
-    compiled = compilation.compile_all(made | evaluation, brief=("picture",), later=("picture",))
+    compiled = compilation.compile_all(made | evaluation, later=("picture",))
     sizes = {
         name: compilation.needed_bytes(one) * trainer.sharing_memory
         for name, one in compiled.items()

@@ -21,7 +21,7 @@ from l4t_jax.agents.algorithms import Algorithm, Axes, Progress, Setup, get_algo
 from l4t_jax.agents.bonus import no_visits
 from l4t_jax.agents.controllers import Controller
 from l4t_jax.agents.observations import MAP, Observation, get_observation
-from l4t_jax.agents.rollout import Envs, begin, rollout
+from l4t_jax.agents.rollout import Envs, Rollout, begin, rollout
 from l4t_jax.agents.students import (
     StudentNetwork,
     apply_student,
@@ -306,16 +306,20 @@ class Trainer:
 
         return jax.lax.scan(one, state.replace(key=key), jnp.arange(updates))
 
+    def collect(self, params: Any, key: jax.Array, envs: Envs, pool: State) -> tuple[Envs, Rollout]:
+        """One rollout under the student with these parameters, new episodes on levels of the pool; see `rollout`."""
+        act = functools.partial(apply_student, self.student, params)
+        ready = functools.partial(prepare, self.student) if prepares(self.student) else None
+        return rollout(
+            self.env, act, key, envs, pool, self.config.steps, self.controller, self.observation,
+            keep_memory=self.algorithm.uses_teacher, prepare=ready, greedy_share=self.config.greedy_share,
+        )  # fmt: skip
+
     def _update(
         self, state: TrainState, table: TeacherTable | None, pool: State, axis: str | None, seeds: str | None
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         key, rollout_key, update_key = jax.random.split(state.key, 3)
-        act = functools.partial(apply_student, self.student, state.params)
-        ready = functools.partial(prepare, self.student) if prepares(self.student) else None
-        envs, rows = rollout(
-            self.env, act, rollout_key, state.envs, pool, self.config.steps, self.controller, self.observation,
-            keep_memory=self.algorithm.uses_teacher, prepare=ready, greedy_share=self.config.greedy_share,
-        )  # fmt: skip
+        envs, rows = self.collect(state.params, rollout_key, state.envs, pool)
 
         ends = rows.terminated | rows.truncated
         ended = parallel.sum_of(dict(episodes=jnp.sum(ends), reward=jnp.sum(rows.reward)), axis)
