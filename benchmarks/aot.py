@@ -24,6 +24,8 @@ import timing
 import tyro
 from targets import KERNEL_S, Target
 
+from l4t_jax.config import Preset
+
 RESULTS = Path(__file__).parent / "results" / "aot"
 UPDATES = 8  # of a block: what is made once a block, such as its levels, is divided by so many
 TURNS = 8  # assumed of every loop whose turns depend on the data
@@ -46,7 +48,7 @@ class Program:
     env: str
     envs: int
     chips: int = 1
-    preset: str = "fast"
+    preset: Preset = "fast"
     kind: str = "block"
 
     @property
@@ -120,10 +122,10 @@ def lowered(program: Program, target: Target) -> Any:
     from l4t_jax.training.trainer import Trainer
 
     devices = target.devices(program.chips)
-    steps = Trainer.create(Config(env=program.env, preset=program.preset)).config.num_steps  # pyright: ignore
+    steps = Trainer.create(Config(env=program.env, preset=program.preset)).config.num_steps
     config = Config(
         env=program.env, preset=program.preset, num_envs=program.envs, total_steps=20 * UPDATES * program.envs * steps
-    )  # pyright: ignore
+    )
     trainer = dataclasses.replace(Trainer.create(config), compiled_for=target.platform)
     if program.chips > 1:
         trainer = dataclasses.replace(trainer, mesh=Mesh(np.asarray(devices), (parallel.AXIS,)))

@@ -115,17 +115,20 @@ def navix(settings: Settings, name: str) -> timing.Call:
         state = jax.vmap(env.step)(state, action)
         return state, (state.observation, state.reward, state.step_type)
 
-    start = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), settings.num_envs))
-    # navix's first `info` is weakly typed; one step gives every leaf the type that it keeps.
-    start = jax.jit(jax.vmap(env.step))(start, jax.numpy.zeros(settings.num_envs, "int32"))
-    return peers.stepped(step, start, settings, peers.ACTIONS)
+    # The first reset is not timed, so it is hardly optimized: that of MultiRoom takes minutes to compile.
+    reset = jax.jit(jax.vmap(env.reset), compiler_options={"xla_backend_optimization_level": 0})
+    first = reset(jax.random.split(jax.random.key(0), settings.num_envs))
+    # navix's first `info` is weakly typed: every leaf gets the type that a step gives it.
+    types = jax.eval_shape(jax.vmap(env.step), first, jax.ShapeDtypeStruct((settings.num_envs,), "int32"))
+    start = jax.tree.map(lambda leaf, kept: jax.lax.convert_element_type(leaf, kept.dtype), first, types)
+    return peers.stepped(step, start, settings.num_steps, settings.num_envs, peers.ACTIONS)
 
 
 def xland(settings: Settings, name: str) -> timing.Call:
     """Steps of xland-minigrid's environment of the same family."""
     import jax
-    import xminigrid
-    from xminigrid.wrappers import GymAutoResetWrapper
+    import xminigrid  # pyright: ignore[reportMissingImports]
+    from xminigrid.wrappers import GymAutoResetWrapper  # pyright: ignore[reportMissingImports]
 
     env, params = xminigrid.make(XLAND[name])
     env = GymAutoResetWrapper(env)
@@ -136,7 +139,7 @@ def xland(settings: Settings, name: str) -> timing.Call:
 
     reset = jax.jit(jax.vmap(env.reset, in_axes=(None, 0)))
     start = reset(params, jax.random.split(jax.random.key(0), settings.num_envs))
-    return peers.stepped(step, start, settings, env.num_actions(params))
+    return peers.stepped(step, start, settings.num_steps, settings.num_envs, env.num_actions(params))
 
 
 OURS = ("l4t", "l4t_drawing")

@@ -119,12 +119,9 @@ def _experiment(row: Row, way: str, command: Command) -> Experiment:
 
 def settings(experiment: Experiment) -> dict[str, Any]:
     """All settings that decide what an experiment comes to, resolved; files by their names."""
-    from l4t_jax import api, imported
-    from l4t_jax.envs.registry import is_brought_in
+    from l4t_jax import api
     from l4t_jax.training.trainer import Trainer
 
-    if is_brought_in(experiment.row.task):
-        imported.open_task(experiment.row.task, lambda _: None)
     config = Trainer.create(api.with_extensions(experiment.config)).config
     found = {name: value for name, value in dataclasses.asdict(config).items() if name not in MAY_CHANGE}
     found["teacher"] = ladder_rows.named(str(found["teacher"]))
@@ -218,7 +215,7 @@ def make(out: Path, runs: Path, experiment: Experiment, progress: Any = None) ->
         **comparison.measured(folder),
         settings=decided,
     )
-    part["teacher"] = ladder_rows.named(part["teacher"])
+    part["teacher"] = ladder_rows.named(str(part["teacher"]))
     path = part_path(out, experiment)
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(path, files.strict(part))

@@ -203,8 +203,8 @@ def navix_ppo(settings: Settings) -> Call:
 def rejax_ppo(settings: Settings) -> Call:
     """`rejax.PPO.train_iteration`, scanned."""
     import jax
-    from rejax import PPO
-    from rejax.compat.navix2gymnax import Navix2GymnaxEnv
+    from rejax import PPO  # pyright: ignore[reportMissingImports]
+    from rejax.compat.navix2gymnax import Navix2GymnaxEnv  # pyright: ignore[reportMissingImports]
 
     env = Navix2GymnaxEnv(navix_environment())
     agent = PPO.create(
@@ -226,13 +226,12 @@ def rejax_ppo(settings: Settings) -> Call:
     return call, settings.updates * settings.num_envs * settings.num_steps
 
 
-def stepped(step: Callable, start: Any, settings: Settings, actions: int) -> Call:
+def stepped(step: Callable, start: Any, steps: int, envs: int, actions: int) -> Call:
     """Random actions in a scan; `step(state, actions) -> state, what the agent gets`, kept as a rollout keeps it."""
     import jax
     import jax.numpy as jnp
 
-    shape = (settings.num_steps, settings.num_envs)
-    chosen = jax.random.randint(jax.random.key(1), shape, 0, actions, jnp.int32)
+    chosen = jax.random.randint(jax.random.key(1), (steps, envs), 0, actions, jnp.int32)
     program = jax.jit(lambda state, chosen: jax.lax.scan(step, state, chosen))
     held = [start]
 
@@ -240,7 +239,7 @@ def stepped(step: Callable, start: Any, settings: Settings, actions: int) -> Cal
         held[0], seen = program(held[0], chosen)
         return seen
 
-    return call, settings.num_steps * settings.num_envs
+    return call, steps * envs
 
 
 def l4t_env(settings: Settings) -> Call:
@@ -266,7 +265,9 @@ def l4t_env(settings: Settings) -> Call:
         return (env_state, jnp.where(done, 0, t + 1), key), (jax.vmap(know)(env_state), out.reward, done)
 
     env_state = jax.tree.map(lambda leaf: leaf[:number] if number <= 2048 else leaf[jnp.arange(number) % 2048], pool)
-    return stepped(step, (env_state, jnp.zeros(number, jnp.int32), jax.random.key(2)), settings, ACTIONS)
+    return stepped(
+        step, (env_state, jnp.zeros(number, jnp.int32), jax.random.key(2)), settings.num_steps, number, ACTIONS
+    )
 
 
 def navix_env(settings: Settings) -> Call:
@@ -281,13 +282,13 @@ def navix_env(settings: Settings) -> Call:
     start = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), settings.num_envs))
     # navix's first `info` is weakly typed; one step gives every leaf the type that it keeps.
     start = jax.jit(jax.vmap(env.step))(start, jax.numpy.zeros(settings.num_envs, "int32"))
-    return stepped(step, start, settings, ACTIONS)
+    return stepped(step, start, settings.num_steps, settings.num_envs, ACTIONS)
 
 
 def xminigrid_env(settings: Settings) -> Call:
     import jax
-    import xminigrid
-    from xminigrid.wrappers import GymAutoResetWrapper
+    import xminigrid  # pyright: ignore[reportMissingImports]
+    from xminigrid.wrappers import GymAutoResetWrapper  # pyright: ignore[reportMissingImports]
 
     env, params = xminigrid.make("MiniGrid-DoorKey-8x8")
     env = GymAutoResetWrapper(env)
@@ -298,7 +299,7 @@ def xminigrid_env(settings: Settings) -> Call:
 
     reset = jax.jit(jax.vmap(env.reset, in_axes=(None, 0)))
     start = reset(params, jax.random.split(jax.random.key(0), settings.num_envs))
-    return stepped(step, start, settings, env.num_actions(params))
+    return stepped(step, start, settings.num_steps, settings.num_envs, env.num_actions(params))
 
 
 def minigrid_env(settings: Settings) -> Call:

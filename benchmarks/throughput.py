@@ -13,13 +13,13 @@ import math
 import statistics
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import timing
 import tyro
 
 from l4t_jax import errors, parallel
-from l4t_jax.config import PRESETS
+from l4t_jax.config import PRESETS, Preset
 
 RESULTS = Path(__file__).parent / "results"
 STAGES = {
@@ -41,11 +41,11 @@ class Settings:
 
     env: str = "SimpleDoorKey"
     """Task."""
-    preset: str = "fast"
+    preset: Preset = "fast"
     """Settings to start from: fast or paper."""
     student: str | None = None
     """ego, cnn or lstm; the preset's by default."""
-    dtype: str = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
     """Number type of the student's matrix products: float32 or bfloat16."""
     envs: str | None = None
     """Numbers of environments, such as 64,256,1024; by default from the preset's up, as memory and --seconds allow."""
@@ -136,7 +136,7 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
     config = Config(
         env=settings.env, preset=settings.preset, student=settings.student, dtype=settings.dtype, num_envs=number,
         num_steps=settings.num_steps, total_steps=10**9, anneal="clock",
-    )  # fmt: skip  # pyright: ignore
+    )  # fmt: skip
     trainer = Trainer.create(config)
     config, task, env, student = trainer.config, trainer.task, trainer.env, trainer.student
     if task.teacher is None:
@@ -189,17 +189,19 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
 
         return jax.lax.scan(step, (env_state, zeros), (actions, index))
 
+    act: Any = student.apply  # which flax types for every module alike
+
     def forward(params: Any, carry: Any, known: Any, reset: jax.Array, key: jax.Array) -> Any:
         def step(carry: Any, inputs: Any) -> Any:
             known, reset, key = inputs
             one = jax.tree.map(lambda leaf: leaf[None], known)
-            carry, logits, value = student.apply(params, carry, one, reset[None])
+            carry, logits, value = act(params, carry, one, reset[None])
             return carry, (jax.random.categorical(key, logits[0]), value[0])
 
         return jax.lax.scan(step, carry, (known, reset, jax.random.split(key, steps)))
 
     def collect(params: Any, key: jax.Array, envs: Any, pool: Any) -> Any:
-        return rollout(env, functools.partial(student.apply, params), key, envs, pool, steps)
+        return rollout(env, functools.partial(act, params), key, envs, pool, steps)
 
     def learn(params: Any, opt_state: Any, key: jax.Array, rows: Any, labels: jax.Array) -> Any:
         batch = make_batch(rows, labels, state.envs.env_id, config.gamma, config.gae_lambda)
@@ -304,7 +306,7 @@ def measured(settings: Settings) -> dict[str, Any]:
 
     jax.config.update("jax_enable_compilation_cache", False)  # compiling is measured too
     began, load = time.perf_counter(), timing.load()
-    default = Trainer.create(Config(env=settings.env, preset=settings.preset)).config.num_envs  # pyright: ignore
+    default = Trainer.create(Config(env=settings.env, preset=settings.preset)).config.num_envs
     numbers = worlds_of(settings, default, jax.default_backend())  # pyright: ignore
     sweep: list[dict[str, Any]] = []
     first: dict[str, Any] = {}

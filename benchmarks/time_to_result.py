@@ -49,9 +49,10 @@ class Settings:
 def seconds_of(words: list[str], **environment: str) -> float:
     """Seconds by the clock of a Python process with these arguments, from its start to its end."""
     around = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"} | environment
-    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     began = time.perf_counter()
-    subprocess.run([sys.executable, *words], check=True, env=around, **quiet)
+    subprocess.run(
+        [sys.executable, *words], check=True, env=around, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     return time.perf_counter() - began
 
 
