@@ -35,7 +35,7 @@ from jax import export
 
 card = json.load(open("{card}"))
 student = export.deserialize(bytearray(open("{file}", "rb").read()))
-number = len({first})  # observations: {observations}
+number = len({first})  # observations: {observations}, as card["observation"] says
 memory = np.zeros((number, card["memory"]), np.float32)
 starts = np.ones(number, bool)  # True where an episode starts; False afterwards
 logits, memory = student.call(observations, memory, starts)  # float32[B, 7]: softmax gives the actions' probabilities

@@ -169,7 +169,7 @@ def _print_config(config: Config, as_json: bool) -> int:
 def _report(result: Result) -> None:
     from rich.console import Console
 
-    from l4t_jax.reporting import pictures
+    from l4t_jax.reporting import pictures, webpage
 
     summary = result.summary
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
@@ -186,7 +186,7 @@ def _report(result: Result) -> None:
     for one in summary["guidance"]:
         said = commandline.in_options(one["said"], commandline.settings_of(Command))
         console.print(f"- {said}", markup=False, style="yellow")
-    console.print(f"results: {result.run_dir}", markup=False)
+    console.print(f"results: {result.run_dir} (open {webpage.NAME} in a browser)", markup=False)
 
 
 if __name__ == "__main__":

@@ -186,6 +186,8 @@ def test_l4t_alone_names_its_commands(words: list[str], capsys: pytest.CaptureFi
         (["evalute", "x"], "there is no command 'evalute'; did you mean `l4t evaluate`?"),
         (["--env", "DoorKey"], "did you mean `l4t run`?"),
         (["run", "--nv", "DoorKey"], "there is no option --nv; did you mean --env"),
+        (["run", "--task", "DoorKey"], "there is no option --task; did you mean --env"),  # what other programs call it
+        (["tasks", "check", "x", "--task", "9"], "there is no option --task; see --help"),  # which has no --env
         (["evaluate", "x", "--boardss", "9"], "there is no option --boardss; see --help"),
         (["teacher", "recrd"], "there is no teacher command 'recrd'; did you mean record?"),
         (["teacher", "record"], "--teacher is missing"),

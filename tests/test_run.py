@@ -103,6 +103,24 @@ def test_print_config_shows_what_would_run(capfd: pytest.CaptureFixture[str]) ->
     assert all(commandline.flag(name) in text for name in shown)
 
 
+def test_the_end_of_a_run_says_which_file_to_open(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from l4t_jax.reporting import pictures
+
+    summary = {
+        "task": "SimpleDoorKey", "teacher": "none", "total_steps": 1, "env_steps_per_s": 1.0, "guidance": [],
+        "heldout": {"levels": 1}, "seconds": dict.fromkeys(("compile", "train", "evaluate"), 0.0),
+    }  # fmt: skip
+    heldout: Any = {"student": None}  # not empty: a run that was finished before prints nothing
+    ended = api.Result(summary=summary, run_dir=tmp_path, config=Config(), params=None, records=[], heldout=heldout)
+    monkeypatch.setattr(api, "train", lambda config, progress: ended)
+    monkeypatch.setattr(pictures, "table", lambda *_: "")
+    assert run.main([]) == 0
+    said = "".join(capfd.readouterr().out.split())  # the console wraps lines
+    assert said.endswith(f"results:{tmp_path}(openreport.htmlinabrowser)")
+
+
 def test_list_tasks_names_them_all(capfd: pytest.CaptureFixture[str]) -> None:
     from l4t_jax import list_tasks
 

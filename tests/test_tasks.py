@@ -38,6 +38,7 @@ def test_levels_are_shown_as_text_and_as_a_picture(
     assert out.count("state: Agent sees <") == 3
     rows = [line for line in out.splitlines() if line.startswith("##")]
     assert len([row for row in rows if len(row) == 10]) == 15 and out.count("ky") == 3 and out.count("Gg") == 3
+    assert "a cell is two characters, kind and colour" in out  # a stranger reads "+rob" as a word otherwise
     assert out.count("=y") == 3 and sum(out.count(sign * 2) for sign in ">v<^") >= 3
     with Image.open(tmp_path / "DoorKey-5x5.png") as picture:
         assert picture.width > 2 * 240 and len(np.unique(np.asarray(picture.convert("L")))) > 20

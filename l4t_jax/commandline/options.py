@@ -21,6 +21,8 @@ from l4t_jax.config import with_home
 from l4t_jax.errors import OptionError
 
 RENAMED = {"imports": "import"}  # fields whose option has another name: this one is a word of Python's
+# What other programs call an option, where its own name is too far from that to be guessed.
+ELSEWHERE = {"--task": "--env", "--lr": "--learning-rate", "--model": "--teacher", "--out-dir": "--run-dir"}
 
 
 def docs(cls: type) -> dict[str, str]:
@@ -213,7 +215,9 @@ def _known(option: str, options: list[str]) -> str:
     if option in options:
         return option
     names = [known[2:] for known in [*options, "--help"]]  # dashes would make all options alike
-    near = [f"--{name}" for name in difflib.get_close_matches(option.lstrip("-"), names, n=3, cutoff=0.5)]
+    near = [ELSEWHERE[option]] if ELSEWHERE.get(option) in options else []
+    near += [f"--{name}" for name in difflib.get_close_matches(option.lstrip("-"), names, n=3, cutoff=0.5)]
+    near = list(dict.fromkeys(near))[:3]
     near += [known for known in options if known not in near and option[2:] and option[2:] in known][: 3 - len(near)]
     raise OptionError(f"there is no option {option}; " + (f"did you mean {_or(near)}?" if near else "see --help"))
 

@@ -13,7 +13,7 @@ from l4t_jax.config import Config
 from l4t_jax.evaluation.playing import Episodes
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Result:
     """The result of a run.
 
@@ -33,3 +33,10 @@ class Result:
     params: Any
     records: list[dict[str, Any]]
     heldout: dict[str, Episodes]
+
+    def __repr__(self) -> str:
+        """One line. A notebook shows the last value of a cell, and the parameters alone are thousands of numbers."""
+        found = self.summary.get("heldout")
+        success = ", ".join(f"{value:.3f}" for value in found["student"]["success"]) if found else "not evaluated"
+        levels = f" on {found['levels']:,} held-out levels" if found else ""
+        return f"Result({self.config.env}, {self.config.algo}: success {success}{levels}; {self.run_dir})"

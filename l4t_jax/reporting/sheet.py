@@ -28,6 +28,7 @@ COLOUR_SIGNS = "rgbpye"
 PLAIN = " .#~"  # kinds whose colour says nothing
 FACING = ">v<^"
 LEGEND = (
+    "a cell is two characters, kind and colour: "
     "## wall, .. floor, / open door, + closed door, = locked door, k key, o ball, B box, G goal, ~~ lava, >v<^ agent; "
     "colours: r red, g green, b blue, p purple, y yellow, e grey"
 )

@@ -51,6 +51,12 @@ def result(tmp_path: Path) -> Result:
     )  # fmt: skip
 
 
+def test_a_notebook_shows_a_result_in_one_line(result: Result) -> None:
+    said = f"success 0.750, 1.000 on 4 held-out levels; {result.run_dir})"
+    assert repr(result) == f"Result(SimpleDoorKey, l4t: {said}"
+    assert "not evaluated" in repr(dataclasses.replace(result, summary={}))
+
+
 def test_the_page_says_what_the_run_found(result: Result) -> None:
     _, words = read(webpage.write(result, {"success": 0.5, "return": 0.2}))
     assert (

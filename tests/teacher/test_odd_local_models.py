@@ -1,6 +1,7 @@
 """Odd local models through transformers itself: a tiny random one, made here. Slow tier; needs the extra llm."""
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,18 @@ def test_an_odd_model_samples_and_scores(oddity: dict[str, Any], tmp_path: Path)
     faults = {answer.fault for answer in answers.values() if not isinstance(answer, str)}
     assert faults <= {None, completion.CUT}
     assert all(score < 0 for score in backend.score(ASKED, CHOICES))
+
+
+def test_no_name_that_the_library_has_given_up_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    transformers = pytest.importorskip("transformers")
+    backend = open_backend(tiny(tmp_path, template=CHAT), TASK, Options(threads=1))
+    transformers.utils.logging.set_verbosity_warning()
+    transformers.utils.logging.enable_propagation()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        list(backend.sample(ASKED, range(2)))
+        backend.score(ASKED, CHOICES)
+    assert "deprecated" not in caplog.text
 
 
 @pytest.mark.parametrize(

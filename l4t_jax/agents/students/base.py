@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from l4t_jax.config import PRESETS
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.task import Task
+from l4t_jax.errors import ConfigError
 from l4t_jax.extensions import Registry
 from l4t_jax.kernels import PORTABLE, Kernels
 
@@ -75,8 +76,19 @@ def apply_student(
 ) -> tuple[Carry, jax.Array, jax.Array]:
     """The student on observations (or what `prepare` made of them), leading axes (T, B): its carry after, logits,
     values.
+
+    Raises:
+        ConfigError: logits or values have another shape than (T, B, outputs) and (T, B).
     """
-    return cast(tuple[Carry, jax.Array, jax.Array], student.apply(params, carry, observation, reset))
+    made = student.apply(params, carry, observation, reset)
+    carry, logits, value = cast(tuple[Carry, jax.Array, jax.Array], made)
+    if logits.shape[:-1] != reset.shape or value.shape != reset.shape:
+        raise ConfigError(
+            f"the student {type(student).__name__} gives logits of shape {logits.shape} and values of shape "
+            f"{value.shape}; for time and batch {reset.shape} they should be "
+            f"({', '.join(map(str, reset.shape))}, outputs) and {reset.shape}"
+        )
+    return carry, logits, value
 
 
 @dataclasses.dataclass(frozen=True)

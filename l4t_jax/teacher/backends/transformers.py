@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -70,6 +71,9 @@ class TransformersBackend:
             said = str(error).strip().splitlines()
             reason = said[0] if said else type(error).__name__
             raise BackendError(f"the model {model!r} cannot be loaded: {reason}") from error
+        # transformers 5 calls the key-value cache `cache`, for some models first; elsewhere it has its old name.
+        names = inspect.signature(self._model.forward).parameters
+        self._cache_name = "cache" if "cache" in names else "past_key_values"
         config = self._model.config
         self._ends = end_tokens(self._tokenizer, self._model.generation_config, config)
         self._limit = longest(self._tokenizer, config)
@@ -105,11 +109,11 @@ class TransformersBackend:
             alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(self._last, tokens[:-1], strict=False))
             head = self._head = tokens[: len(list(alike))]
             whole = torch.tensor([head], device=self._device)
-            self._head_cache = self._model(whole, use_cache=True).past_key_values if head else None
+            self._head_cache = self._model(whole, use_cache=True)[self._cache_name] if head else None
         self._last = tokens
         rest = torch.tensor([tokens[len(head) :]], device=self._device)
-        out = self._model(rest, past_key_values=copy.deepcopy(self._head_cache), use_cache=True)
-        return out.past_key_values, out.logits[0, -1].float()
+        out = self._model(rest, use_cache=True, **{self._cache_name: copy.deepcopy(self._head_cache)})
+        return out[self._cache_name], out.logits[0, -1].float()
 
     # The two ways to ask
 
@@ -136,7 +140,7 @@ class TransformersBackend:
                 mine.batch_repeat_interleave(len(chosen))
                 seen = torch.ones((len(chosen), prefix), dtype=torch.bool, device=self._device)
                 mask = torch.cat([seen, real[:, :-1]], dim=1)  # padding is last, so no real token attends to it
-                logits = self._model(rows[:, :-1], attention_mask=mask.long(), past_key_values=mine).logits
+                logits = self._model(rows[:, :-1], attention_mask=mask.long(), **{self._cache_name: mine}).logits
                 each = torch.log_softmax(logits.float(), dim=-1).gather(-1, rows[:, 1:, None])[..., 0]
                 total = total + (each * real[:, 1:]).sum(dim=-1)
             for row, i in enumerate(chosen):
@@ -188,7 +192,7 @@ class TransformersBackend:
             if len(stay) < len(live):
                 cache.batch_select_indices(torch.tensor(stay, device=self._device))
                 live = [live[row] for row in stay]
-            out = self._model(torch.tensor(tokens, device=self._device)[:, None], past_key_values=cache)
+            out = self._model(torch.tensor(tokens, device=self._device)[:, None], **{self._cache_name: cache})
             logits = out.logits[:, -1].float()
 
 

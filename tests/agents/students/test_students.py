@@ -2,17 +2,19 @@
 
 from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax.agents.students import is_recurrent, make_student, prepare, student_names
+from l4t_jax.agents.students import apply_student, is_recurrent, make_student, prepare, student_names
 from l4t_jax.agents.students.ego import EgoMLP
 from l4t_jax.agents.students.paper import PaperLSTM
 from l4t_jax.envs import get_task
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.state import MemoryMap
+from l4t_jax.errors import ConfigError
 from l4t_jax.kernels import GPU, PORTABLE, TPU
 
 TIME, BATCH = 7, 4
@@ -76,6 +78,22 @@ def test_every_student_keeps_the_contract(built):
     assert like(carry) == like(start)
     assert is_recurrent(student) == (type(student) is PaperLSTM)
     assert np.unique(np.asarray(value)).size == TIME * BATCH  # it sees its input
+
+
+class Column(nn.Module):
+    """A student that leaves the last axis of its values, as `nn.Dense(1)` gives it."""
+
+    def initial_carry(self, batch):
+        return ()
+
+    def __call__(self, carry, observation, reset):
+        return carry, jnp.zeros((*reset.shape, NUM_ACTIONS)), jnp.zeros((*reset.shape, 1))
+
+
+def test_values_of_a_wrong_shape_are_said_in_one_sentence_before_they_broadcast():
+    said = r"the student Column gives .* values of shape \(7, 4, 1\); .* should be \(7, 4, outputs\) and \(7, 4\)"
+    with pytest.raises(ConfigError, match=said):
+        apply_student(Column(), {}, (), None, jnp.zeros((TIME, BATCH), bool))
 
 
 def test_a_student_takes_what_it_prepared_for_the_maps(built):
