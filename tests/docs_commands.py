@@ -104,6 +104,7 @@ NOT_RUN = {
     "uv ": "installs into a clone; .ci/run and .ci/install do it",
     "uvx ": "builds and installs for a release; CONTRIBUTING.md says how",
     "pip ": "installs into a clone; .ci/run and .ci/install do it",
+    "jupyter ": "a server that waits for a browser; test_notebooks.py runs the notebooks",
     "python -m pytest": "the tests themselves",
     ".ci/": "takes a clean clone and minutes; the first is CI's own command",
     "gcloud ": "needs a TPU pod",

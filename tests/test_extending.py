@@ -35,7 +35,7 @@ FOLDER = ROOT / "docs" / "extending"
 FILES = sorted(path.name for path in FOLDER.glob("*.py"))
 MOST_LINES = 60
 # Run in the full tier; others test parts of them.
-LATER = {"own_algorithm.py", "own_backend.py", "own_observation.py", "own_skill.py"}
+LATER = {"own_algorithm.py", "own_backend.py", "own_observation.py", "own_skill.py", "own_student.py"}
 BY_PROCESS = "own_task.py"  # the one whose command is run in a process of its own
 
 
@@ -57,7 +57,7 @@ def told(name: str) -> tuple[str, str]:
 
 def test_the_examples_of_the_page_are_there() -> None:
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    assert len(FILES) == 6  # task, skill, observation, algorithm, backend, MiniGrid environment
+    assert len(FILES) == 7  # task, skill, student, observation, algorithm, backend, MiniGrid environment
     assert [name for name in FILES if f"](extending/{name})" not in page] == []
 
 

@@ -71,7 +71,7 @@ def test_each_figure_of_the_readme_is_that_of_a_committed_file() -> None:
     text = " ".join(prose().split())
     for phrase in measured():
         assert phrase in text, phrase
-    assert len(FILES) == 6 and "six files" in text
+    assert len(FILES) == 7 and "seven files" in text
 
 
 def test_no_other_figure_stands_in_the_readme() -> None:
