@@ -29,7 +29,7 @@ from l4t_jax.errors import BudgetSpent, NoPlans
 from l4t_jax.teacher import file
 from l4t_jax.teacher import prompt as prompts
 from l4t_jax.teacher.backends import Answer, Backend, BackendError, Request, Sampling
-from l4t_jax.teacher.backends.completion import CUT, REASONING
+from l4t_jax.teacher.backends.completion import CUT, REASONING, WHOLE
 from l4t_jax.teacher.cache import Cache
 from l4t_jax.teacher.grammar import Plan, Situation, TooManyStates, plans, situations, write_plan
 from l4t_jax.teacher.ledger import Call, Ledger
@@ -402,7 +402,11 @@ def _refuse_useless(entries: list[dict[str, Any]], asker: Asker) -> None:
     if not entries or any(entry["plans"] for entry in entries):
         return
     answers = sum(entry.get("answers", 0) for entry in entries)
-    help_ = "; raise `max_tokens`" if any(fault in (CUT, REASONING) for fault, _ in asker.faults) else ""
+    help_ = ""
+    if any(fault in (CUT, REASONING) and detail != WHOLE for fault, detail in asker.faults):
+        help_ = "; raise `max_tokens`"
+    elif (REASONING, WHOLE) in asker.faults:  # vLLM: its parser takes all up to a closing mark for reasoning
+        help_ = "; if the model writes no reasoning, start the server without a reasoning parser"
     raise NoPlans(f"none of the {answers} answers has a plan, so there is no teacher: {asker.what_failed()}{help_}")
 
 

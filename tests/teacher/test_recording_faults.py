@@ -57,6 +57,10 @@ def test_a_state_without_a_usable_answer_gives_no_guidance(tmp_path: Path) -> No
         (Answer("", completion.EMPTY), "18 empty$"),
         (Answer("go to <k", completion.CUT, "64 tokens"), r"18 cut off at `max_tokens` \(64 tokens\); raise `max_tok"),
         (Answer("", completion.REASONING), "18 reasoning without an answer; raise `max_tokens`$"),
+        (
+            Answer("", completion.REASONING, completion.WHOLE),
+            r"18 reasoning without an answer \(not cut off\); if the model writes no reasoning, start the server w",
+        ),
         (Answer("<think>open <door>", completion.CUT, "64 tokens"), "18 cut off at `max_tokens`"),
         (Answer("", completion.REFUSED, "I will not."), r"18 refused \(I will not.\)$"),
         (Answer("", completion.TOOL, "go_to"), r"18 calls of a tool in place of an answer \(go_to\)$"),

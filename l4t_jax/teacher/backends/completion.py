@@ -23,6 +23,7 @@ FILTERED = "stopped by the server's content filter"
 REASONING = "reasoning without an answer"
 EMPTY = "empty"
 BROKEN = "broken off by the server"
+WHOLE = "not cut off"  # detail of REASONING: the model ended its answer
 
 # `finish_reason` in OpenAI's words and in those of Gemini, Claude, Cohere, Mistral, DeepSeek and vLLM.
 _ENDS = {
@@ -30,6 +31,7 @@ _ENDS = {
     FILTERED: ("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii", "error_toxic"),
     BROKEN: ("error", "abort", "aborted", "cancelled", "canceled", "timeout", "insufficient_system_resource"),
 }
+_WHOLE_ENDS = ("stop", "stop_sequence", "end_turn", "complete", "eos", "eos_token")  # the model ended its answer
 _FAULT_OF = {word: fault for fault, words in _ENDS.items() for word in words}
 
 
@@ -74,7 +76,9 @@ def read(said: Any, max_tokens: int) -> Answer | None:
     if end is not None:
         return Answer("", end, detail)
     reasoned = thought or any(_string(message.get(name)) for name in ("reasoning_content", "reasoning", "thinking"))
-    return Answer("", REASONING if reasoned else EMPTY)
+    if not reasoned:
+        return Answer("", EMPTY)
+    return Answer("", REASONING, WHOLE if _string(choice.get("finish_reason")).lower() in _WHOLE_ENDS else "")
 
 
 def _parts(content: Any) -> tuple[str, str, bool]:
@@ -152,7 +156,10 @@ def words_of(raw: bytes) -> str:
 
 
 def words_in(said: Any, depth: int = 0) -> str:
-    """The message in an error's JSON: {"error": {"code", "message"}}, {"detail": [{"loc", "msg"}]}, list, string."""
+    """The message in an error's JSON: {"error": {"code", "message"}}, {"detail": [{"loc", "msg"}]}, list, string.
+
+    A code that is a status is left out: the status is shown anyway.
+    """
     if isinstance(said, str) or depth > 4:
         return str(said)[:4096]
     if isinstance(said, list):
@@ -165,6 +172,8 @@ def words_in(said: Any, depth: int = 0) -> str:
     where = said.get("loc")
     place = ".".join(str(step) for step in where) + ":" if isinstance(where, list) else ""
     words = [str(said[name]) for name in ("code", "message", "msg") if said.get(name)]
+    if len(words) > 1 and re.fullmatch(r"[1-5]\d\d", words[0]):
+        del words[0]
     return " ".join([place, *words] if place else words) or json.dumps(said)[:4096]
 
 
