@@ -131,10 +131,9 @@ def settings(experiment: Experiment) -> dict[str, Any]:
 
 def code() -> str:
     """A digest of the package's Python files: parts that were made by other code say so."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    from l4t_jax.reporting import machine
+
+    return machine.code()[:16]
 
 
 def part_path(out: Path, experiment: Experiment) -> Path:

@@ -6,6 +6,7 @@ Host module.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +26,22 @@ def device_name() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line for line in lines if line.startswith("model name")).partition(":")[2].strip()
     return f"cpu: {name}, {parallel.cores()} cores"
+
+
+def instructions() -> str:
+    """The instructions that the CPU has, such as "... avx2 avx512f ..."; empty where the system does not say."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line for line in lines if line.startswith(("flags", "Features"))).partition(":")[2].strip()
+    return ""
+
+
+def code() -> str:
+    """A digest of the package's Python files, in hexadecimal digits."""
+    package, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -68,7 +68,7 @@ def world_image(cells: np.ndarray, agent: np.ndarray, seen: np.ndarray | None = 
     _agent(draw, int(agent[0]) * big, int(agent[1]) * big, int(agent[2]), big)
     if carrying:
         _cargo(draw, int(carrying), int(agent[0]) * big, int(agent[1]) * big, big)
-    image = image.resize((width * tile, height * tile), Image.Resampling.LANCZOS)
+    image = image.reduce(SMOOTH)
     if seen is None:
         return image
     pixels = np.asarray(image, np.float32)

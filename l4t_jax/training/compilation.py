@@ -17,6 +17,8 @@ from typing import Any
 
 import jax
 
+from l4t_jax.training.kept import Kept
+
 HEADROOM = 0.9  # share of the free memory that a program may take: the runtime and the host need some too
 
 
@@ -50,8 +52,9 @@ def tuned(platform: str | None = None) -> dict[str, Any]:
 
 
 def compile_all(
-    programs: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], later: Collection[str] = ()
-) -> dict[str, Any]:
+    programs: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], later: Collection[str] = (),
+    kept: Kept | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Compiles jitted functions side by side.
 
     Args:
@@ -59,24 +62,32 @@ def compile_all(
         later: the names of those that run last, once and briefly. They are not waited for: they are compiled while the
             others run already, and whoever calls one waits until it is. On a CPU they are hardly optimized: compiling
             them, which takes longer than they run, takes half as long.
+        kept: where to look for them before, and to keep them after, beside the run.
 
     Returns:
         name -> compiled function; of the later ones, a function that calls it.
     """
     pool = ThreadPoolExecutor(max_workers=max(2, min(len(programs), os.cpu_count() or 1)))
+    compiled = _compiled if kept is None else kept.compiled
     try:
         # Tracing is Python and goes one by one; compiling is not, and starts as soon as a program is traced.
         with _nothing_collected():
             waiting = {
-                name: pool.submit(function.lower(*args).compile, _hardly() if name in later else None)
+                name: pool.submit(compiled, name, function.lower(*args), _hardly() if name in later else None)
                 for name, (function, args) in programs.items()
             }
+        if kept is not None:  # the last in the queue, behind all that it waits for
+            pool.submit(kept.store, {name: one.result for name, one in waiting.items()})
         ready = {name: _when_ready(one) if name in later else one.result() for name, one in waiting.items()}
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)  # who presses Ctrl-C does not wait for a compiler
         raise
     pool.shutdown(wait=False)
     return ready
+
+
+def _compiled(name: str, lowered: Any, options: dict[str, Any] | None) -> Any:
+    return lowered.compile(options)
 
 
 @contextlib.contextmanager

@@ -6,17 +6,21 @@ Host module.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.config import Config
+from l4t_jax import extensions
+from l4t_jax.config import MAY_CHANGE, Config, Settings
+from l4t_jax.envs.registry import is_brought_in
 from l4t_jax.errors import TooLarge
 from l4t_jax.evaluation.heldout import Evaluator, run_key
 from l4t_jax.teacher.policy import TeacherTable
 from l4t_jax.training import compilation
+from l4t_jax.training.kept import Kept
 from l4t_jax.training.trainer import Trainer
 
 
@@ -74,31 +78,59 @@ def compile_run(
     Raises:
         TooLarge: one needs more memory than is free. What surely does not fit is refused before it is compiled.
     """
-    config = trainer.config
-    room = _Room()
-    # The observations of one rollout are the least that a block needs.
-    one = jax.eval_shape(lambda key: jax.vmap(trainer.env.initial)(key[None]), jax.random.key(0))
-    seen = jax.tree.leaves(jax.eval_shape(trainer.observation.of(trainer.env), one))
-    number = config.num_seeds * trainer.steps_per_update
-    fewer_envs = f"`num_envs={config.num_envs}` needs", "fewer `num_envs`, `num_steps` or `num_seeds`"
-    room.check(number * sum(leaf.size * leaf.dtype.itemsize for leaf in seen), *fewer_envs)
-    made = training_programs(trainer, table, longest, first)
-    params = made["block"][1][0].params
-    copies = 4 * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))  # gradients and Adam's moments too
-    room.check(copies, f"a student of `hidden={config.hidden}` needs", "a smaller `hidden` or fewer `num_seeds`")
-    levels = {"validation": config.validation_levels, "test": config.heldout_levels}
-    evaluation = evaluator.programs(params, levels, pictures=True)
-    compiled = compilation.compile_all(made | evaluation, later=("picture",))
+    config, room = trainer.config, _Room()
+    kept = _kept(trainer, table, evaluator, longest, first)
+    compiled = None if kept is None else kept.load()
+    if compiled is None:
+        compiled = _compiled(trainer, table, evaluator, longest, first, room, kept)
     sizes = {
         name: compilation.needed_bytes(one) * trainer.sharing_memory
         for name, one in compiled.items()
         if name != "picture"  # one environment
     }
     largest = max(sizes, key=sizes.__getitem__)
-    if largest in evaluation:
+    if largest in ("block", "init"):
+        room.check(sizes[largest], *_fewer_envs(config))
+    else:
         room.check(sizes[largest], "evaluating needs", "fewer `validation_levels`, `heldout_levels` or `num_seeds`")
-    room.check(sizes[largest], *fewer_envs)
     return compiled
+
+
+def _kept(trainer: Trainer, table: TeacherTable | None, evaluator: Evaluator, longest: int, first: Any) -> Kept | None:
+    """Where a run's programs are kept; None where some of its code or of its levels is not the package's own."""
+    config = trainer.config
+    if config.imports or extensions.loaded() or is_brought_in(config.env):
+        return None
+    decides = {name: value for name, value in dataclasses.asdict(config).items() if name not in (*MAY_CHANGE, "seed")}
+    given = jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), (table, first, evaluator.given))
+    devices = None if trainer.mesh is None else trainer.mesh.devices.size
+    learned = None if trainer.learned is None else trainer.learned.name
+    return Kept.of({**decides, "": (longest, given, devices, learned, evaluator.chunk, evaluator.watch)})
+
+
+def _compiled(
+    trainer: Trainer, table: TeacherTable | None, evaluator: Evaluator, longest: int, first: Any,
+    room: _Room, kept: Kept | None,
+) -> dict[str, Any]:  # fmt: skip
+    """The programs of `compile_run`; what surely does not fit is refused before."""
+    config = trainer.config
+    # The observations of one rollout are the least that a block needs.
+    one = jax.eval_shape(lambda key: jax.vmap(trainer.env.initial)(key[None]), jax.random.key(0))
+    seen = jax.tree.leaves(jax.eval_shape(trainer.observation.of(trainer.env), one))
+    number = config.num_seeds * trainer.steps_per_update
+    room.check(number * sum(leaf.size * leaf.dtype.itemsize for leaf in seen), *_fewer_envs(config))
+    made = training_programs(trainer, table, longest, first)
+    params = made["block"][1][0].params
+    copies = 4 * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))  # gradients and Adam's moments too
+    room.check(copies, f"a student of `hidden={config.hidden}` needs", "a smaller `hidden` or fewer `num_seeds`")
+    levels = {"validation": config.validation_levels, "test": config.heldout_levels}
+    evaluation = evaluator.programs(params, levels, pictures=True)
+    return compilation.compile_all(made | evaluation, later=("picture",), kept=kept)
+
+
+def _fewer_envs(config: Settings) -> tuple[str, str]:
+    """What needs the memory, and the remedy."""
+    return f"`num_envs={config.num_envs}` needs", "fewer `num_envs`, `num_steps` or `num_seeds`"
 
 
 class _Room:
