@@ -19,7 +19,7 @@ from l4t_jax.reporting import curves
 from l4t_jax.reporting.webpage import inlined, template
 
 TEMPLATE = "compare.html.jinja"
-AGAINST = {"steps": "environment steps of a seed", "seconds": "seconds of training, all seeds of a run side by side"}
+AGAINST = {"steps": "environment steps of a seed", "seconds": "seconds of training, all seeds together"}
 LEVEL = "0.90"  # the success that the table tells the steps to
 PALETTE = ("#E69F00", "#56B4E9", "#6A3D9A", "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
@@ -131,10 +131,14 @@ def _panel(panel: Any, lines: Sequence[Line], against: str) -> None:
     drawn, colours = _drawn(lines), _colours(lines)
     curves.lines(panel, drawn, "success", against, colours)
     named = curves.ends(drawn, "success", colours)
-    levels = {round(line.figures["teacher"], 3): line for line in lines if line.figures["teacher"] is not None}
-    for height, line in levels.items():
+    levels: dict[float, list[str]] = {}
+    for line in lines:
+        if line.figures["teacher"] is not None:
+            levels.setdefault(round(line.figures["teacher"], 3), []).append(line.label)
+    for height, labels in levels.items():
         curves.level(panel, height)
-        named.append((height, "teacher" if len(levels) == 1 else f"teacher of {line.label}", curves.TEACHER))
+        more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+        named.append((height, "teacher" if len(levels) == 1 else f"teacher of {labels[0]}{more}", curves.TEACHER))
     curves.say(panel, named)
     panel.set_xlabel(AGAINST[against])
 
