@@ -31,6 +31,11 @@ addEventListener("load", async () => {
   found.start = [outcome("student"), outcome("teacher"), text("#which"), text("#mission")];
   found.wide = document.documentElement.scrollWidth - innerWidth;
   found.width = innerWidth;
+  const frames = selector => [...document.querySelectorAll(selector)].map(one => one.getBoundingClientRect());
+  const shown = frames("#tasks button, .controls button, canvas");
+  const above = Math.min(...shown.map(one => one.top)), below = Math.max(...shown.map(one => one.bottom));
+  found.sight = [shown.length, above, below, innerHeight];
+  found.order = frames("table")[0].top - frames(".controls")[0].bottom;
   press("s");
   press("s");
   found.stepped = outcome("student");
@@ -76,7 +81,7 @@ addEventListener("load", async () => {
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     run = tmp_path_factory.mktemp("browser") / "run"
     saved_run(run, "ego", env="DoorKey-5x5", hidden=16)
-    path, _ = play(run, levels=3)
+    path, _ = play(run, run, levels=3)  # twice, for the buttons that choose a task
     return path.read_text(encoding="utf-8")
 
 
@@ -97,6 +102,9 @@ def test_buttons_keys_and_editor(page: str, width: int, tmp_path: Path) -> None:
     assert said["start"][:2] == [steps, steps] and said["start"][2].endswith(" of 3 held-out levels.")
     assert said["start"][3] == "use the key to open the door and then get to the goal"
     assert said["width"] == width and said["wide"] <= 0, "nothing is wider than the page"
+    number, above, below, height = said["sight"]
+    assert number == 9 and 0 <= above < below <= height == 844, "buttons and levels are in sight without scrolling"
+    assert width > 640 or said["order"] > 0, "on a phone what is said of the players comes after the controls"
     assert (said["stepped"], said["restarted"], said["playing"]) == ("step 2 of 250", steps, "Pause")
     assert said["ended"][0].startswith("succeeded after ") and said["ended"][1] == "Play" and said["ended"][2]
     lava, agent = said["edited"]["lava"], said["edited"]["agent"]

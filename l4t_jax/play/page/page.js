@@ -5,7 +5,7 @@
 class Page {
   constructor(games, look) {
     Object.assign(this, {games, look, linked: new Map(), timer: null});
-    this.panels = [...document.querySelectorAll(".player")].map(section => new Panel(section, look));
+    this.panels = ["student", "teacher"].map(who => new Panel(who, look));
     this.editor = new Editor(this);
     if (games.length > 1) $("tasks").append(...games.map((data, i) => element("button", {textContent: data.name, onclick: () => this.open(i)})));
     $("play").onclick = () => this.play(this.timer === null);
@@ -36,8 +36,8 @@ class Page {
     this.game = this.linked.get(index);
     const {data} = this.game;
     [...$("tasks").children].forEach((button, i) => button.setAttribute("aria-current", i === index));
-    for (const panel of this.panels) panel.section.hidden = !this.playing.includes(panel);
-    $("players").classList.toggle("one", !data.teacher);
+    for (const panel of this.panels) panel.sections.forEach(section => { section.hidden = !this.playing.includes(panel); });
+    document.querySelectorAll(".players").forEach(grid => grid.classList.toggle("one", !data.teacher));
     $("players").style.setProperty("--cells", Math.max(data.width, data.height));
     $("about").textContent = data.about;
     $("figures").textContent = this.figures(data);

@@ -17,14 +17,15 @@ function element(name, properties = {}, children = []) {
 
 /** One of the two players: its map, and what is said of its state. */
 class Panel {
-  constructor(section, look) {
-    Object.assign(this, {section, look, who: section.dataset.who, cursor: null});
-    this.canvas = section.querySelector("canvas");
+  constructor(who, look) {
+    Object.assign(this, {who, look, sections: document.querySelectorAll(`[data-who=${who}]`), cursor: null});
+    this.canvas = this.find("canvas");
     this.drawing = new Drawing(this.canvas, look);
   }
 
+  /** What the selector finds in either of the player's two sections: the level, and the words below it. */
   find(selector) {
-    return this.section.querySelector(selector);
+    return document.querySelector(`[data-who=${this.who}] ${selector}`);
   }
 
   /** Begins an episode. */
