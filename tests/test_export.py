@@ -42,7 +42,7 @@ np.save("logits.npy", np.stack(found))
 """
 
 
-@pytest.mark.parametrize("student", ["ego", pytest.param("cnn", marks=pytest.mark.slow), "lstm"])
+@pytest.mark.parametrize("student", ["ego", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn", "lstm"))])
 def test_the_exported_student_gives_the_logits_of_the_original_without_the_package(
     student: str, random_known: Callable[..., Any], rng: np.random.Generator, tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ def in_64_bits(compiled_once: None, tmp_path_factory: pytest.TempPathFactory) ->
     return folder / "run", printed
 
 
+@pytest.mark.slow
 def test_in_64_bits_a_run_comes_to_the_same(in_64_bits: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     folder, printed = in_64_bits
     result = l4t_jax.train(env="DoorKey-5x5", run_dir=tmp_path / "run", **SIZES)

@@ -66,6 +66,7 @@ def test_a_student_plays_a_task_with_other_objects(
     assert l4t_jax.load_student(tiny[0].run_dir, env=env).task.name == env
 
 
+@pytest.mark.slow
 def test_a_student_plays_maps_of_other_sizes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     small = dict(env="DoorKey-8x8", hidden=8, validation_levels=4)
     saved_run(tmp_path / "ego", "ego", **small)

@@ -49,6 +49,7 @@ def test_the_run_learns_from_views_and_its_teacher_from_maps(viewer: Path) -> No
     assert (viewer / "report.html").is_file() and (viewer / "student.gif").is_file()
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_again_and_on_maps_of_other_sizes(viewer: Path, capfd: pytest.CaptureFixture[str]) -> None:
     summary = json.loads((viewer / "summary.json").read_text())
     assert l4t_jax.evaluate(viewer)["seeds"]["length"] == summary["heldout"]["student"]["length"]
@@ -74,6 +75,7 @@ def test_it_plays_minigrid_as_it_plays_in_jax(viewer: Path) -> None:
     assert len(set(there.length.tolist())) > 1
 
 
+@pytest.mark.slow
 def test_a_loaded_student_is_pickled_with_what_it_remembers(viewer: Path) -> None:
     student = l4t_jax.load_student(viewer)
     seen = [student.observe(one(states(student, 8), i)) for i in range(8)]
@@ -114,6 +116,7 @@ def test_what_does_not_fit_is_refused(viewer: Path) -> None:
         student.act(from_observation(np.full((5, 5, 4), 4, np.uint8), np.full(2, -1, np.int8)))
 
 
+@pytest.mark.slow
 def test_students_of_tasks_with_missions_are_exported_too(tmp_path: Path) -> None:
     import jax.export
 

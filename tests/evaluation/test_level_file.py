@@ -51,6 +51,7 @@ def test_a_saved_run_on_the_files_levels_comes_to_the_same(tiny: tuple[api.Resul
         api.evaluate(run_dir, levels_from=exported, simulator="minigrid")
 
 
+@pytest.mark.slow
 def test_a_run_on_the_files_levels_comes_to_the_same_and_keeps_them(
     tiny: tuple[api.Result, Spy], exported: Path, tmp_path: Path
 ) -> None:

@@ -97,21 +97,30 @@ def test_what_was_read_is_not_written(tmp_path: Path, factor: float) -> None:
     assert again._read == {"mixed"} and not list((tmp_path / "own").glob("*"))
 
 
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a command's process, into which no test has loaded an extension."""
+    monkeypatch.setattr(kept, "in_command", lambda: True)
+    monkeypatch.setattr(programs.extensions, "loaded", list)
+
+
 def kept_of(trainer: Trainer) -> Kept | None:
     return programs._kept(trainer, None, Evaluator(trainer.players, None, 16), 2, None)
 
 
+@pytest.mark.usefixtures("command")
 def test_nothing_is_kept_where_a_users_code_may_have_run(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Trainer.create(Config(algo="ppo", num_envs=8, devices=1))
-    assert kept_of(trainer) is None  # this is a test's process
-    monkeypatch.setattr(kept, "in_command", lambda: True)
     assert kept_of(trainer) is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(kept, "in_command", lambda: False)
+        assert kept_of(trainer) is None
     monkeypatch.setattr(programs.extensions, "loaded", lambda: ["mine.py"])
     assert kept_of(trainer) is None
 
 
+@pytest.mark.usefixtures("command")
 def test_the_seed_and_the_folder_decide_no_program_and_all_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "in_command", lambda: True)
     config = Config(algo="ppo", num_envs=8, devices=1)
 
     def run(**changes: Any) -> Path:
@@ -131,8 +140,8 @@ def test_the_seed_and_the_folder_decide_no_program_and_all_else_does(monkeypatch
 
 def test_a_command_that_ran_before_traces_nothing(tmp_path: Path) -> None:
     words = shlex.split(
-        "--env SimpleDoorKey --num-envs 8 --num-steps 4 --minibatches 2 --hidden 16 --total-steps 64 --evaluations 1 "
-        "--validation-levels 8 --heldout-levels 8 --level-pool 16 --devices 1 --run-dir"
+        "--env SimpleDoorKey --algo ppo --num-envs 8 --num-steps 4 --minibatches 2 --hidden 16 --total-steps 64 "
+        "--evaluations 1 --validation-levels 8 --heldout-levels 8 --level-pool 16 --devices 1 --run-dir"
     )
     around = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "programs")}
     subprocess.run([sys.executable, "-m", "l4t_jax.run", *words, str(tmp_path / "first")], check=True, env=around)
@@ -147,3 +156,10 @@ def test_a_command_that_ran_before_traces_nothing(tmp_path: Path) -> None:
     assert one["train"]["loss"] != [0.0]
     for name in ("steps", "train", "validation", "parts"):
         assert one[name] == other[name], name
+
+
+def test_only_the_packages_own_commands_are_commands(tmp_path: Path) -> None:
+    assert not kept.in_command()  # pytest
+    script = tmp_path / "mine.py"
+    script.write_text("from l4t_jax.training import kept\nprint(kept.in_command())")
+    assert subprocess.run([sys.executable, script], capture_output=True, text=True).stdout == "False\n"

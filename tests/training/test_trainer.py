@@ -56,6 +56,7 @@ def probe_values():
     return tuple(float(v) for v in value[0])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_tasks")
 def test_a_cut_episode_is_worth_what_would_have_come():
     assert probe_values() == (pytest.approx(1.0, abs=0.1), pytest.approx(2.0, abs=0.1))
