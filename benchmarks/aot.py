@@ -242,7 +242,7 @@ def main() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found[-1], indent=1) + "\n")
         timing.say(f"  {aot_table.line(found[-1])}")
-    text = aot_table.table(folder, UPDATES, TURNS, STEPS)
+    text = aot_table.table(folder, UPDATES, TURNS, STEPS, [one.name for one in PROGRAMS])
     (folder / "table.md").write_text(text)
     print(json.dumps(dict(estimates=True, programs=found)) if settings.json else text)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,11 @@ def _rows(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return dict(sorted(found.items()))
 
 
-def table(folder: Path, updates: int, turns: int, steps: int) -> str:
-    """Markdown of the results in `folder/parts`, and of those in `folder/before` where there are any."""
+def table(folder: Path, updates: int, turns: int, steps: int, names: Collection[str] = ()) -> str:
+    """Markdown of the results in `folder/parts`, and of those in `folder/before` where there are any.
+
+    Programs of `names` that a chip in `folder/parts` has no result of are named below its rows.
+    """
     lines = [
         "# Training programs compiled for chips that were not there",
         "",
@@ -95,6 +98,9 @@ def table(folder: Path, updates: int, turns: int, steps: int) -> str:
                 "|---" * len(HEAD) + "|",
             ]
             lines += [f"| {' | '.join(cells(one))} |" for one in rows]
+            missing = [name for name in names if name not in [one["name"] for one in rows]]
+            if label == "parts" and missing:
+                lines += ["", f"Not compiled: {', '.join(missing)}."]
             lines += _sums(rows) + _scaling(rows)
     return "\n".join([*lines, "", *_assumptions(turns, steps)]) + "\n"
 

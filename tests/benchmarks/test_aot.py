@@ -187,6 +187,15 @@ def test_the_table_says_that_its_speeds_are_estimates(tmp_path: Path) -> None:
     assert "16 steps" in text and "4 µs" in text
 
 
+def test_the_table_names_what_has_not_been_compiled(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    first, *others = (one.name for one in aot.PROGRAMS[:3])
+    (tmp_path / "parts" / "one.json").write_text(json.dumps(made_up(aot.PROGRAMS[0], 1.0)))
+    text = aot_table.table(tmp_path, updates=8, turns=8, steps=16, names=[first, *others])
+    assert f"Not compiled: {', '.join(others)}." in text
+    assert "Not compiled" not in aot_table.table(tmp_path, updates=8, turns=8, steps=16, names=[first])
+
+
 def test_sums_over_chips_by_hand() -> None:
     # Four chips of a torus: 4 (2 - 1) messages of 1 µs a sum; 2 * 3 / 4 of 200 MB at 200 GB/s is 1.5 ms.
     assert V5E.exchange_s(4, sums=2, size=200e6) == pytest.approx(2 * 4e-6 + 1.5e-3)
