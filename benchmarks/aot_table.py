@@ -40,7 +40,8 @@ def cells(result: Mapping[str, Any]) -> list[str]:
     """One program as the cells of its row."""
     name = f"{result['env']}, {result['preset']}, {result['envs']:,}"
     name += "" if result["kind"] == "block" else f", {result['kind']}"
-    first = [name, str(result["chips"]), f"{result['compile_s']:.0f}"]
+    own = f" ({result['compile_cpu_s']:.0f})" if "compile_cpu_s" in result else ""
+    first = [name, str(result["chips"]), f"{result['compile_s']:.0f}{own}"]
     if "cost" not in result:
         return [*first, "does not fit", *[""] * (len(HEAD) - len(first) - 1)]
     cost, estimate = result["cost"], result.get("estimate")
@@ -82,7 +83,8 @@ def table(folder: Path, updates: int, turns: int, steps: int, names: Collection[
         "Made by `python benchmarks/aot.py`. **Nothing ran on a TPU or GPU: the speeds are estimates.** Costs are of "
         f"one update of a block of {updates} (of init and evaluation: of one call), on one chip; the teacher is asked "
         "in every update. Rollout, labels and update are the stages of an update, as programs of their own. Compile "
-        "seconds are of a machine that did other work too.",
+        "seconds are of a machine that did other work too; in brackets the compiler's own processor seconds (for GPUs "
+        "without the assembler, a process of its own).",
     ]
     for label, title in (("parts", "Now"), ("before", "Before the programs were fitted to accelerators")):
         found = _rows(folder / label)

@@ -172,7 +172,8 @@ def made_up(program: aot.Program, steps_per_s: float) -> dict[str, Any]:
     """A result of `aot.measured`, without compiling."""
     return dict(
         **dataclasses.asdict(program), name=program.name, platform="tpu", topology="v5e:2x2", chip="TPU v5e",
-        compile_s=12.0, code_bytes=5e6, temp_bytes=7e6, fits=True, cost=dataclasses.asdict(count(MODULE)),
+        compile_s=12.0, compile_cpu_s=3.0, code_bytes=5e6, temp_bytes=7e6, fits=True,
+        cost=dataclasses.asdict(count(MODULE)),
         estimate=dict(seconds=dict(cycles=1.0), bound="cycles", steps_per_s=steps_per_s),
     )  # fmt: skip
 
@@ -183,7 +184,7 @@ def test_the_table_says_that_its_speeds_are_estimates(tmp_path: Path) -> None:
     text = aot_table.table(tmp_path, updates=8, turns=8, steps=16)
     assert "Nothing ran on a TPU or GPU: the speeds are estimates" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| SimpleDoorKey")]
-    assert "| 12 | 5 | 7 |" in row and "2.5 (cycles)" in row
+    assert "| 12 (3) | 5 | 7 |" in row and "2.5 (cycles)" in row
     assert "16 steps" in text and "4 µs" in text
 
 
