@@ -293,7 +293,8 @@ def report(out: Path) -> dict[str, Any]:
         ladder_pictures.draw(out, found)
         if out.resolve() == (PACKAGE.parent / OUT).resolve():
             ladder_report.put(PACKAGE.parent / "README.md", ladder_report.hardest(found))
-            ladder_report.put(PACKAGE.parent / "docs" / "ladder.md", ladder_report.headline(found))
+            for table in (ladder_report.headline(found), ladder_report.compared(found)):
+                ladder_report.put(PACKAGE.parent / "docs" / "ladder.md", table)
             files.write_whole(PACKAGE.parent / "docs" / "gallery.md", gallery.page(gallery.learned(out / PARTS)))
     others = sorted(f"{row}-{way}" for (row, way), part in found.items() if part["code"] != now)
     return dict(command=COMMAND, other_code=others, parts=list(found.values()))

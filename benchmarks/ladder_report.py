@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ladder_rows import HARD, ROWS, WAYS, Row
+from ladder_rows import COMPARED, HARD, ROWS, WAYS, Row
 
 Parts = dict[tuple[str, str], dict[str, Any]]  # (task, way) -> part
-
-# Codes of parts that were made before the default student remembered its situations (`students/recall.py`).
-BEFORE_MEMORY = ("7e5e7f326dd22af0", "fbbf407aac79f095", "981636ae76a81a05", "cd182eeba5423f12")
 
 
 def markdown(parts: Parts, command: str) -> str:
@@ -30,8 +27,7 @@ def markdown(parts: Parts, command: str) -> str:
         "until success on validation levels was at least 0.90 twice in a row, median over seeds; - is never. Steps/s "
         "and seconds are those of all seeds in one program on one core, beside other work. Every student reads the map "
         "of what it has seen, unless the table says otherwise; what others report is of MiniGrid's own view of 7 x 7, "
-        "so it is the harder problem. *Code* is the start of a digest of the package's files that made the row; "
-        "† marks an earlier default student.",
+        "so it is the harder problem. *Code* is the start of a digest of the package's files that made the row.",
         "",
         *_ladder(parts),
     ]
@@ -49,7 +45,7 @@ def headline(parts: Parts) -> list[str]:
             ("---", *["---:"] * 5, "---")]  # fmt: skip
     for task, row in ROWS.items():
         if (part := parts.get((task, "l4t"))) is not None:
-            rows.append((task + _earlier(part), f"{part['total_steps']:,}", f"{part['teacher_alone']['success']:.3f}",
+            rows.append((task, f"{part['total_steps']:,}", f"{part['teacher_alone']['success']:.3f}",
                          f"{part['success']['value']:.3f}", _greedy(part), _steps(part), _others(row)))  # fmt: skip
     return [f"| {' | '.join(row)} |" for row in rows]
 
@@ -60,10 +56,24 @@ def hardest(parts: Parts) -> list[str]:
              "what others report"), ("---", *["---:"] * 4, "---")]  # fmt: skip
     for task in HARD:
         part, ppo = parts[task, "l4t"], parts.get((task, "ppo"))
-        alone = f"{ppo['success']['value']:.3f}{_earlier(ppo)}" if ppo else "not run"
+        alone = f"{ppo['success']['value']:.3f}" if ppo else "not run"
         rows.append((task, f"{part['total_steps']:,}", f"{part['teacher_alone']['success']:.3f}",
                      f"**{part['success']['value']:.3f}**", alone,
                      _others(ROWS[task])))  # fmt: skip
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def compared(parts: Parts) -> list[str]:
+    """The rows that were learned in several ways, for pages: success at the end and area of each."""
+    ways = [way for way in WAYS if way != "l4t" and set(COMPARED) <= set(WAYS[way].rows)]
+    rows = [
+        ("task, success (area)", *(WAYS[way].label for way in ("l4t", *ways))),
+        ("---", *["---:"] * (len(ways) + 1)),
+    ]
+    for task in COMPARED:
+        found = [parts.get((task, way)) for way in ("l4t", *ways)]
+        rows.append((task, *(f"{part['success']['value']:.3f} ({part['area']['value']:.3f})" if part else "not run"
+                             for part in found)))  # fmt: skip
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
@@ -87,7 +97,7 @@ def _ladder(parts: Parts) -> list[str]:
         goal = row.goal(teacher)
         there = part["success"]["value"] >= goal - 5e-5
         rows.append((
-            task + _earlier(part),
+            task,
             f"{row.wanted:.2f}" if goal == row.wanted else f"{goal:.3f} (0.01 below the teacher)",
             f"{part['total_steps']:,}",
             "" if teacher is None else f"{teacher:.3f}",
@@ -111,16 +121,11 @@ def _ways(parts: list[dict[str, Any]]) -> list[str]:
         rows.append(("the teacher alone", "", "map", f"{teacher['success']:.3f}", *[""] * 6))
     for part in parts:
         rows.append((
-            part["label"] + _earlier(part), f"{part['total_steps']:,}", part["observation"], _cell(part["success"]),
+            part["label"], f"{part['total_steps']:,}", part["observation"], _cell(part["success"]),
             _greedy(part), _cell(part["area"]), _steps(part), f"{part['env_steps_per_s']:,}",
             f"{sum(part['seconds'].values()):.0f}", part["code"][:6],
         ))  # fmt: skip
     return [f"| {' | '.join(row)} |" for row in rows]
-
-
-def _earlier(part: dict[str, Any]) -> str:
-    """Marks what an earlier default student came to, which read less."""
-    return " †" if "greedy_share" not in part["settings"] or part["code"] in BEFORE_MEMORY else ""
 
 
 def _cell(figure: dict[str, Any]) -> str:

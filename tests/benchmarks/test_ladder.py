@@ -170,5 +170,6 @@ def test_the_committed_table_is_that_of_the_committed_parts() -> None:
     assert parts and all(way in WAYS and task in WAYS[way].rows for task, way in parts)
     assert ladder_report.markdown(parts, ladder.COMMAND) == (COMMITTED / "table.md").read_text()
     assert all(part["success"] == comparison.over_seeds(part["success"]["seeds"]) for part in parts.values())
-    assert "\n".join(ladder_report.headline(parts)) in (COMMITTED.parents[2] / "docs" / "ladder.md").read_text()
+    page = (COMMITTED.parents[2] / "docs" / "ladder.md").read_text()
+    assert "\n".join(ladder_report.headline(parts)) in page and "\n".join(ladder_report.compared(parts)) in page
     assert "\n".join(ladder_report.hardest(parts)) in (COMMITTED.parents[2] / "README.md").read_text()
