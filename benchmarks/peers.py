@@ -79,7 +79,7 @@ def register_towers() -> None:
     import jax
     import jax.numpy as jnp
 
-    from l4t_jax.agents.students import register_student, student_names
+    from l4t_jax.agents.students import StudentNetwork, register_student, student_names
     from l4t_jax.agents.students.layers import Dense
     from l4t_jax.envs.cells import AGENT, DOOR_CLOSED, DOOR_OPEN, colour_of, kind_of
     from l4t_jax.envs.state import MemoryMap
@@ -99,16 +99,8 @@ def register_towers() -> None:
         states = jnp.where(here, d.astype(jnp.uint8), jnp.where(shut, kinds - (DOOR_CLOSED - 1), 0).astype(jnp.uint8))
         return jnp.concatenate([objects, colour_of(cells), states], axis=-1)
 
-    class Towers(nn.Module):
+    class Towers(StudentNetwork):
         """`navix.agents.models.ActorCritic` with `MLPEncoder`s: actor and critic, two tanh layers each."""
-
-        task: Any
-        hidden: int = 64
-        dtype: Any = jnp.float32
-        outputs: int = ACTIONS
-
-        def initial_carry(self, batch: int) -> Any:
-            return ()
 
         def prepare(self, carry: Any, known: MemoryMap, reset: jax.Array) -> tuple[Any, jax.Array]:
             return carry, observation(known)

@@ -19,6 +19,10 @@ import peers  # noqa: E402
 import throughput  # noqa: E402
 import timing  # noqa: E402
 
+from l4t_jax.config import Config  # noqa: E402
+from l4t_jax.training import programs  # noqa: E402
+from l4t_jax.training.trainer import Trainer  # noqa: E402
+
 
 def printed(script: str, *arguments: str) -> dict:
     """The one JSON object on a benchmark's standard output."""
@@ -120,3 +124,11 @@ def test_programs_are_timed_in_turns():
 
 def test_every_peer_says_what_it_counts():
     assert set(peers.NOTES) == set(peers.PEERS)
+
+
+def test_the_trainer_takes_navixs_network() -> None:
+    peers.register_towers()
+    config = Config(env="DoorKey-8x8", algo="ppo", student="towers", hidden=8, num_envs=4, num_steps=4, minibatches=2)
+    made = programs.training_programs(Trainer.create(config), None, 1)
+    state, _ = jax.eval_shape(*made["block"][:1], *made["block"][1])
+    assert jax.tree.structure(state) == jax.tree.structure(made["block"][1][0])
