@@ -34,6 +34,7 @@ def measured() -> list[str]:
     return [
         f"SimpleDoorKey takes {cold['whole']:.0f} s on two CPU cores",
         f"{cold['compile']:.0f} s of it compiling ([measured with version {version}]",
+        f"the same command again takes {time['median']['warm']['whole']:.0f} s",
         f"the teacher succeeds on {percent(diverged)} of the levels",
         f"PPO alone on {percent(of['DivergedDoorKey', 'ppo'])}",
         f"the student on {percent(of['DivergedDoorKey', 'l4t'], 1)}",
