@@ -97,6 +97,7 @@ def test_an_example_is_short_and_runs_by_the_command_and_from_python(name: str, 
 # What each comes to
 
 
+@pytest.mark.slow
 def test_the_missions_of_the_task_are_drawn_and_its_teacher_carries_them_out() -> None:
     extensions.load_extension(FOLDER / "own_task.py")
     task = get_task("PickBall")

@@ -91,6 +91,7 @@ def test_greedy_takes_the_most_probable_and_sampling_does_not(draw):
     jax.tree.map(np.testing.assert_array_equal, run(jax.random.key(0), False), sampled)
 
 
+@pytest.mark.slow
 def test_the_last_levels_play_on_in_a_smaller_group_as_they_would_with_all(draw, monkeypatch):
     """Students of hierarchical RL, which carry options and draw by the levels' ids, so that a mixup would show."""
     trainer = Trainer.create(Config(env=NAME, algo="hrl", hidden=16, teacher="none"))

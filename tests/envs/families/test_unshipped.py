@@ -63,7 +63,7 @@ def test_a_name_means_the_task_and_none_of_babyais(name: str) -> None:
     assert not is_brought_in(name) and is_brought_in("BabyAI-KeyInBox-v0")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])])
 def test_the_teacher_alone_opens_the_door(name: str) -> None:
     task = get_task(name)
     found = evaluate_teacher(task, file.shipped(task), 256)
