@@ -21,18 +21,20 @@ def device_name() -> str:
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         return f"{device.platform}: {device.device_kind}"
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line for line in lines if line.startswith("model name")).partition(":")[2].strip()
+    name = _of_cpu("model name") or platform.processor() or platform.machine()
     return f"cpu: {name}, {parallel.cores()} cores"
 
 
 def instructions() -> str:
     """The instructions that the CPU has, such as "... avx2 avx512f ..."; empty where the system does not say."""
+    return _of_cpu("flags", "Features")
+
+
+def _of_cpu(*fields: str) -> str:
+    """What Linux says of the first CPU in the first of these fields; empty where it does not say."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line for line in lines if line.startswith(("flags", "Features"))).partition(":")[2].strip()
+        return next(line for line in lines if line.startswith(fields)).partition(":")[2].strip()
     return ""
 
 

@@ -11,6 +11,7 @@ Host module. On CPUs alone: nothing here was tried on another platform.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -31,7 +32,6 @@ from l4t_jax.reporting import machine
 FOLDER = "runs"  # in jax's own folder of compiled programs
 MOST = 120  # programs, those used last; the six of a run take some 11 MB
 _heard = threading.local()
-_listening: list[bool] = []
 
 
 def in_command() -> bool:
@@ -54,9 +54,8 @@ class Kept:
     def __init__(self, folder: Path, decides: Any) -> None:
         self._folder = folder
         self._run = folder / f"{_digest(decides)}.json"
-        if not _listening:
-            jax.monitoring.register_event_listener(_hear)
-            _listening.append(True)
+        self._around = _around()
+        _listen()
         self._names: dict[str, str] = {}  # program -> its file's name
         self._read: set[str] = set()  # programs that come from jax's own files
 
@@ -94,7 +93,7 @@ class Kept:
             lowered: `jax.stages.Lowered`.
             options: of the compiler.
         """
-        self._names[name] = f"{_digest((_around(), options, lowered.as_text()))}.bin"
+        self._names[name] = f"{_digest((self._around, options, lowered.as_text()))}.bin"
         program = self._program(self._names[name])
         if program is None:
             before = _hits()
@@ -140,6 +139,12 @@ class Kept:
         return None
 
 
+@functools.cache
+def _listen() -> None:
+    """Counts from now on what jax reads from its own files; once a process, as there is no way to stop it."""
+    jax.monitoring.register_event_listener(_hear)
+
+
 def _hear(event: str, **_: Any) -> None:
     if event == "/jax/compilation_cache/cache_hits":
         _heard.hits = _hits() + 1
@@ -167,6 +172,7 @@ def _places(program: Any) -> list[int]:
     return sorted({device.id for one in jax.tree.leaves(program.output_shardings) for device in one.device_set})
 
 
+@functools.cache
 def _prepare() -> None:
     """Has jax set up the linear algebra that a program may call, which it does where one is traced.
 

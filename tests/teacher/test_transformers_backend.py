@@ -11,13 +11,12 @@ import math
 import os
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import until_healthy
 
 from l4t_jax.envs import get_task
 from l4t_jax.teacher import file, prompt
@@ -121,15 +120,7 @@ def server() -> Iterator[str]:
     try:
         assert process.stdout is not None
         url = next(line.split()[1] for line in process.stdout if line.startswith("LISTENING"))
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-                    if answer.status == 200:
-                        break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
+        until_healthy(url, process, 60)
         yield f"{url}/v1"
     finally:
         process.kill()

@@ -8,14 +8,13 @@ import math
 import os
 import socket
 import subprocess
-import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from servers import until_healthy
 
 from l4t_jax.envs import get_task
 from l4t_jax.teacher import file, prompt
@@ -93,16 +92,9 @@ def server(model: tuple[Path, list[float]], tmp_path_factory: pytest.TempPathFac
     with log.open("w") as out:
         process = subprocess.Popen(words, env=env, stdout=out, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + 300
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-                    if answer.status == 200:
-                        break
-            except OSError:
-                assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
-                time.sleep(1)
-        yield f"http://127.0.0.1:{port}/v1"
+        url = f"http://127.0.0.1:{port}"
+        until_healthy(url, process, 300, log)
+        yield f"{url}/v1"
     finally:
         process.terminate()
         try:
