@@ -160,8 +160,12 @@ def read_part(out: Path, experiment: Experiment) -> dict[str, Any] | None:
 
 
 def differences(part: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Settings of which a part has other values; one that came later than the part is taken as it was."""
-    return sorted(name for name in now if name in part["settings"] and part["settings"][name] != now[name])
+    """Settings of which a part has other values; one that came later than the part had its default in `Settings`."""
+    from l4t_jax.config import Settings
+
+    came_later = {field.name: field.default for field in dataclasses.fields(Settings)}
+    before = came_later | part["settings"]
+    return sorted(name for name in now if before[name] is not dataclasses.MISSING and before[name] != now[name])
 
 
 def finished(out: Path, experiment: Experiment, again: bool) -> bool:
@@ -182,9 +186,10 @@ def finished(out: Path, experiment: Experiment, again: bool) -> bool:
     if again:
         return not differences(part, now) and part["code"] == code()
     for name in differences(part, now):
+        before = part["settings"].get(name, "unset")
         raise errors.RunFolderError(
-            f"{part_path(out, experiment)} was made with {commandline.flag(name)} {part['settings'][name]}, not "
-            f"{now[name]}; pass --again to replace it, or another --out"
+            f"{part_path(out, experiment)} was made with {commandline.flag(name)} {before}, not {now[name]}; "
+            "pass --again to replace it, or another --out"
         )
     return True
 

@@ -23,16 +23,17 @@ Preset = Literal["fast", "frugal", "paper"]
 LARGEST = 2**40  # of any number: what is beyond is a slip, and overflows somewhere
 # Of sizes that are allocated or counted in 32 bits: what is beyond fits no machine.
 MOST = {
-    "num_seeds": 2**20, "epochs": 2**16, "hidden": 2**16, "level_pool": 2**24,
+    "num_seeds": 2**20, "epochs": 2**16, "warmup_epochs": 2**16, "hidden": 2**16, "level_pool": 2**24,
     "evaluations": 1_000_000, "validation_levels": 1_000_000, "heldout_levels": 1_000_000, "devices": 2**16,
 }  # fmt: skip
 AT_LEAST_1 = (
-    "num_seeds", "total_steps", "num_envs", "num_steps", "epochs", "minibatches", "hidden", "level_pool",
-    "evaluations", "validation_levels", "heldout_levels", "distill_updates",
+    "num_seeds", "total_steps", "num_envs", "num_steps", "epochs", "warmup_epochs", "minibatches", "hidden",
+    "level_pool", "evaluations", "validation_levels", "heldout_levels", "distill_updates",
 )  # fmt: skip
 ABOVE_0 = ("learning_rate", "adam_eps", "clip", "max_grad_norm")
 NOT_BELOW_0 = (
-    "save_every", "bonus", "learning_rate_end", "entropy_coef", "value_coef", "distill_coef", "distill_floor",
+    "save_every", "warmup_updates", "bonus", "learning_rate_end", "entropy_coef", "value_coef", "distill_coef",
+    "distill_floor",
 )  # fmt: skip
 FROM_0_TO_1 = ("gamma", "gae_lambda", "greedy_share", "distill_fall", "distill_off")
 # Settings that do not decide what a run comes to.
@@ -102,6 +103,11 @@ class Config:
     """Adam's epsilon."""
     epochs: int | None = None
     """Passes over a rollout in each update."""
+    warmup_updates: int | None = None
+    """How many updates, the run's first, make `warmup_epochs` passes over their rollouts. They only do where a teacher
+    is followed."""
+    warmup_epochs: int | None = None
+    """Passes over a rollout in the first `warmup_updates` updates."""
     minibatches: int | None = None
     """Minibatches a pass; divides the steps between updates (of a recurrent student, the environments)."""
     gamma: float = 0.99
@@ -251,6 +257,8 @@ class Settings(Config):
     learning_rate_end: float
     adam_eps: float = 1e-5  # of the runs before it was a setting
     epochs: int
+    warmup_updates: int = 0  # of the runs before these were settings
+    warmup_epochs: int = 1
     minibatches: int
     gae_lambda: float
     entropy_coef: float
@@ -283,7 +291,8 @@ class Settings(Config):
                 f"`num_steps` must be at most {max_steps}, the steps of an episode of {self.env}, not {self.num_steps}"
             )
         updates = -(-self.total_steps // (self.num_envs * self.num_steps))
-        times = updates * self.epochs * self.minibatches
+        passes = updates * self.epochs + self.warmup_updates * self.warmup_epochs
+        times = passes * self.minibatches
         if times >= 2**31:
             raise ConfigError(
                 f"`total_steps={self.total_steps}` would change the student {times} times ({updates} updates, "

@@ -7,6 +7,7 @@ own, and the gradients are averaged.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -150,13 +151,18 @@ def update(
     opt_state: Any,
     batch: Batch,
     weights: Weights,
-    epochs: int,
+    epochs: int | jax.Array,
     count: int,
     axis: str | None = None,
     kernel: Kernels = PORTABLE,
+    done: jax.Array | None = None,
 ) -> tuple[Any, Any, dict[str, jax.Array]]:
     """`epochs` passes over a batch, `count` minibatches each; the environments spread over the mesh's `axis`, if
     given.
+
+    Args:
+        epochs: a number, or an `int32[]` that the program finds when it runs.
+        done: `float32[]` share of the run, for an optimizer that takes it (`agents.optimizer`).
 
     Returns:
         Parameters, optimizer state, and the loss terms averaged over all minibatches.
@@ -184,7 +190,8 @@ def update(
                 grads, terms = jax.tree.map(weighted, (grads, terms))
             grads, terms = parallel.mean((grads, terms), axis)
         terms["grad_norm"] = optax.tree.norm(grads)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
+        share = {} if done is None else {"done": done}
+        updates, opt_state = optax.with_extra_args_support(optimizer).update(grads, opt_state, params, **share)
         names[:] = sorted(terms)
         kept = jnp.stack([terms[name] for name in names]) if kernel.few else terms
         return (optax.apply_updates(params, updates), opt_state), kept
@@ -192,8 +199,25 @@ def update(
     def epoch(state: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], Any]:
         return jax.lax.scan(step, state, minibatches(key, batch, count, by_env, kernel.few))
 
-    (params, opt_state), terms = jax.lax.scan(epoch, (params, opt_state), jax.random.split(key, epochs))
-    if kernel.few:
-        means = jnp.mean(terms, axis=(0, 1))
-        return params, opt_state, {name: means[i] for i, name in enumerate(names)}
-    return params, opt_state, jax.tree.map(jnp.mean, terms)
+    if isinstance(epochs, int):
+        (params, opt_state), terms = jax.lax.scan(epoch, (params, opt_state), jax.random.split(key, epochs))
+        means: Any = jnp.mean(terms, axis=(0, 1)) if kernel.few else jax.tree.map(jnp.mean, terms)
+    else:
+        (params, opt_state), means = _passes(epoch, (params, opt_state), key, epochs)
+    return params, opt_state, {name: means[i] for i, name in enumerate(names)} if kernel.few else means
+
+
+def _passes(
+    epoch: Callable[[Any, jax.Array], tuple[Any, Any]], state: Any, key: jax.Array, number: jax.Array
+) -> tuple[Any, Any]:
+    """A number of epochs that is known when the program runs: the state after them, and the terms' means over all."""
+
+    def one(index: jax.Array, now: tuple[Any, Any]) -> tuple[Any, Any]:
+        state, sums = now
+        state, terms = epoch(state, jax.random.fold_in(key, index))
+        return state, jax.tree.map(lambda total, term: total + jnp.mean(term, axis=0), sums, terms)
+
+    _, terms = jax.eval_shape(epoch, state, key)
+    sums = jax.tree.map(lambda term: jnp.zeros(term.shape[1:], term.dtype), terms)
+    state, sums = jax.lax.fori_loop(0, number, one, (state, sums))
+    return state, jax.tree.map(lambda total: total / number, sums)

@@ -21,6 +21,7 @@ from l4t_jax.agents.algorithms import Algorithm, Axes, Progress, Setup, get_algo
 from l4t_jax.agents.bonus import no_visits
 from l4t_jax.agents.controllers import Controller
 from l4t_jax.agents.observations import MAP, Observation, get_observation
+from l4t_jax.agents.optimizer import make_optimizer
 from l4t_jax.agents.rollout import Envs, Rollout, begin, rollout
 from l4t_jax.agents.students import (
     StudentNetwork,
@@ -105,7 +106,9 @@ class Trainer:
         named = dataclasses.replace(config, env=task.name)  # an alias finds the settings of its task
         named.check_kinds()
         student = get_student(PRESETS[config.preset]["student"] if config.student is None else config.student)
-        own = {} if student.observation is None else {"observation": student.observation}
+        own: dict[str, Any] = {} if student.observation is None else {"observation": student.observation}
+        if not get_algorithm(config.algo).uses_teacher:
+            own["warmup_updates"] = 0
         trainer = cls(config=named.resolved(task.max_steps, {**student.defaults, **own}), task=task)
         if trainer.algorithm.uses_teacher and trainer.config.teacher == "none":
             raise ConfigError(f"`algo={trainer.algorithm.name}` needs a teacher; `algo=ppo` runs without one")
@@ -216,10 +219,7 @@ class Trainer:
 
     @functools.cached_property
     def optimizer(self) -> optax.GradientTransformation:
-        config = self.config
-        steps = self.total_updates * config.epochs * config.minibatches
-        rate = optax.linear_schedule(config.learning_rate, config.learning_rate_end, steps)
-        return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(rate, eps=config.adam_eps))
+        return make_optimizer(self.config, self.total_updates)
 
     def init(self, key: jax.Array, params: Any = None) -> TrainState:
         """The state before the first update, with random parameters where none are given."""

@@ -19,7 +19,7 @@ from l4t_jax import parallel
 from l4t_jax.abstraction.symbolic import num_states
 from l4t_jax.agents import losses
 from l4t_jax.agents.algorithms.base import Algorithm, Axes, Progress, Setup
-from l4t_jax.agents.algorithms.ppo import batch_of, learn
+from l4t_jax.agents.algorithms.ppo import batch_of, learn, warmup_of
 from l4t_jax.agents.labels import teacher_labels
 from l4t_jax.agents.rollout import Rollout
 from l4t_jax.agents.trust import Advice
@@ -108,7 +108,9 @@ class L4T(Algorithm):
             share = advice.trust(left)[state]
             batch, weight = batch.replace(teacher=labels * share[..., None]), jnp.asarray(linear, jnp.float32)
             shown = jnp.where(most > 0, weight * parallel.mean(jnp.mean(share), axes.mesh), 0.0)
+        behind = losses.adaptive_coefficient(progress.success, table.success)
         params, optimizer, terms = learn(
-            setup, update_key, params, kept.optimizer, batch, self.reward, weight, axes.mesh
+            setup, update_key, params, kept.optimizer, batch, self.reward, weight, axes.mesh,
+            warmup_of(setup, progress, behind),
         )  # fmt: skip
         return params, Kept(optimizer, advice), dict(**terms, **asked, distill_weight=shown)

@@ -8,11 +8,43 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from flax import struct
 
 from l4t_jax.agents.algorithms.base import Algorithm, Axes, Progress, Setup
 from l4t_jax.agents.rollout import Rollout
 from l4t_jax.agents.update import Batch, Weights, make_batch, update
 from l4t_jax.teacher.policy import TeacherTable
+
+
+class Warmup(struct.PyTreeNode):
+    """Where a run is that makes more passes over its first rollouts.
+
+    Attributes:
+        epochs: `int32[]` passes over this rollout.
+        done: `float32[]` the share of the run's updates done, by which the learning rate falls.
+    """
+
+    epochs: jax.Array
+    done: jax.Array
+
+
+def warmup_of(setup: Setup, progress: Progress, behind: jax.Array) -> Warmup | None:
+    """The warm-up of the run's settings; None if there is none.
+
+    Args:
+        setup: the run's.
+        progress: how far it is.
+        behind: `float32[]` how far the student's success is behind its teacher's, as a share of it. The first rollouts
+            get more passes while this is above a half, so not at all where there is no teacher to follow.
+    """
+    config = setup.config
+    if config.warmup_updates == 0:
+        return None
+    warm = (progress.updates < config.warmup_updates) & (behind > 0.5)
+    return Warmup(
+        epochs=jnp.where(warm, config.warmup_epochs, config.epochs), done=progress.updates / setup.total_updates
+    )
 
 
 class PPO(Algorithm):
@@ -50,6 +82,7 @@ def learn(
     reward: float,
     distill: jax.Array | float,
     mesh_axis: str | None,
+    warmup: Warmup | None = None,
 ) -> tuple[Any, Any, dict[str, jax.Array]]:
     """Epochs of minibatches over a rollout, with the weights of the run's settings.
 
@@ -61,6 +94,7 @@ def learn(
         reward: weight of PPO's terms.
         distill: weight of the distillation loss, `float32[]`.
         mesh_axis: see `Axes`.
+        warmup: of the run; None without one.
 
     Returns:
         Parameters, optimizer state, loss terms.
@@ -69,7 +103,8 @@ def learn(
     weights = Weights(
         reward=reward, distill=distill, entropy=config.entropy_coef, value=config.value_coef, clip=config.clip
     )
+    epochs, done = (config.epochs, None) if warmup is None else (warmup.epochs, warmup.done)
     return update(
-        setup.student, setup.optimizer, key, params, opt_state, batch, weights, config.epochs, config.minibatches,
-        mesh_axis, setup.env.kernel,
+        setup.student, setup.optimizer, key, params, opt_state, batch, weights, epochs, config.minibatches,
+        mesh_axis, setup.env.kernel, done,
     )  # fmt: skip
