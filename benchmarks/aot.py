@@ -122,10 +122,9 @@ def lowered(program: Program, target: Target) -> Any:
     from l4t_jax.training.trainer import Trainer
 
     devices = target.devices(program.chips)
-    steps = Trainer.create(Config(env=program.env, preset=program.preset)).config.num_steps
-    config = Config(
-        env=program.env, preset=program.preset, num_envs=program.envs, total_steps=20 * UPDATES * program.envs * steps
-    )
+    config = Config(env=program.env, preset=program.preset, rollouts="steps", num_envs=program.envs)
+    steps = Trainer.create(config).config.num_steps
+    config = dataclasses.replace(config, total_steps=20 * UPDATES * program.envs * steps)
     trainer = dataclasses.replace(Trainer.create(config), compiled_for=target.platform)
     if program.chips > 1:
         trainer = dataclasses.replace(trainer, mesh=Mesh(np.asarray(devices), (parallel.AXIS,)))

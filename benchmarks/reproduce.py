@@ -107,8 +107,8 @@ VARIANTS = {
 
 # What --quick makes of every experiment, and which it runs.
 QUICK: dict[str, Any] = dict(
-    num_seeds=2, num_envs=16, num_steps=16, minibatches=4, epochs=1, hidden=32, total_steps=2048, evaluations=4,
-    validation_levels=32, heldout_levels=64, level_pool=64,
+    num_seeds=2, num_envs=16, rollouts="steps", num_steps=16, minibatches=4, epochs=1, hidden=32, total_steps=2048,
+    evaluations=4, validation_levels=32, heldout_levels=64, level_pool=64,
 )  # fmt: skip
 QUICK_TASK, QUICK_VARIANTS = "DoorKey-5x5", ("l4t", "ppo")
 

@@ -42,7 +42,7 @@ class Settings:
     env: str = "SimpleDoorKey"
     """Task."""
     preset: Preset = "fast"
-    """Settings to start from: fast or paper."""
+    """Settings to start from: fast or paper; rollouts are of a fixed number of steps."""
     student: str | None = None
     """ego, cnn or lstm; the preset's by default."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -135,7 +135,7 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
     # are made in every update.
     config = Config(
         env=settings.env, preset=settings.preset, student=settings.student, dtype=settings.dtype, num_envs=number,
-        num_steps=settings.num_steps, total_steps=10**9, anneal="clock",
+        rollouts="steps", num_steps=settings.num_steps, total_steps=10**9, anneal="clock",
     )  # fmt: skip
     trainer = Trainer.create(config)
     config, task, env, student = trainer.config, trainer.task, trainer.env, trainer.student

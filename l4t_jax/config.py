@@ -25,10 +25,12 @@ LARGEST = 2**40  # of any number: what is beyond is a slip, and overflows somewh
 MOST = {
     "num_seeds": 2**20, "epochs": 2**16, "warmup_epochs": 2**16, "hidden": 2**16, "level_pool": 2**24,
     "evaluations": 1_000_000, "validation_levels": 1_000_000, "heldout_levels": 1_000_000, "devices": 2**16,
+    "least_steps": 2**24,
 }  # fmt: skip
 AT_LEAST_1 = (
     "num_seeds", "total_steps", "num_envs", "num_steps", "epochs", "warmup_epochs", "minibatches", "hidden",
-    "level_pool", "evaluations", "validation_levels", "heldout_levels", "distill_updates",
+    "level_pool", "evaluations", "validation_levels", "heldout_levels", "distill_updates", "least_steps",
+    "minibatch_size",
 )  # fmt: skip
 ABOVE_0 = ("learning_rate", "adam_eps", "clip", "max_grad_norm")
 NOT_BELOW_0 = (
@@ -85,13 +87,19 @@ class Config:
     seed: int = 0
     """Seed of the run; it fixes the run on one device and version."""
     num_seeds: int = 1
-    """Independent students trained side by side in one program, with seeds derived from the run's."""
+    """Independent students trained in one program, with seeds derived from the run's; side by side, or with
+    `rollouts=episodes` in turn."""
     total_steps: int | None = None
-    """Environment steps to train for, of each seed. Rounded up to whole updates."""
+    """Environment steps to train for, of each seed. The last update is a whole one, so that there may be a few more."""
     num_envs: int | None = None
     """Environments that run side by side."""
+    rollouts: Literal["steps", "episodes"] | None = None
+    """What is played between updates. steps: `num_steps` of each environment. episodes: one whole episode of each
+    environment, then further ones until there are `least_steps` steps."""
     num_steps: int | None = None
-    """Steps each environment takes between updates; at most the task's max_steps."""
+    """Steps each environment takes between updates, with `rollouts=steps`; at most the task's max_steps."""
+    least_steps: int = 256
+    """Fewest steps between updates, of all environments together, with `rollouts=episodes`."""
     greedy_share: float | None = None
     """Share of the environments in which the student takes its most probable action while training, so that it meets
     its own loops and leaves them. In the others its actions are drawn."""
@@ -110,6 +118,9 @@ class Config:
     """Passes over a rollout in the first `warmup_updates` updates."""
     minibatches: int | None = None
     """Minibatches a pass; divides the steps between updates (of a recurrent student, the environments)."""
+    minibatch_size: int = 128
+    """Steps of a minibatch, with `rollouts=episodes`; what is left over at the end of a pass is dropped. Not for
+    recurrent students, which have `minibatches` of whole environments."""
     gamma: float = 0.99
     """Discount."""
     gae_lambda: float | None = None
@@ -141,13 +152,15 @@ class Config:
     distill_off: float | None = None
     """Share of the run after which the weight is 0."""
     distill_updates: int | None = None
-    """Updates that these shares are of; all of the run's, except in preset paper."""
+    """Updates that these shares are of; all of the run's, except in preset paper. Where updates differ in their steps
+    and this is not said, the shares are of the run's steps."""
     hidden: int | None = None
     """Width of the student's hidden layers."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number type of the student's matrix products; parameters stay float32."""
     devices: int | None = None
-    """Devices to spread the environments over; as many as there are and divide their number by default."""
+    """Devices to spread the environments over; as many as there are and divide their number by default. One with
+    `rollouts=episodes`."""
     kernels: Literal["auto", "reference", "portable", "cpu", "gpu", "tpu"] = "auto"
     """How programs are tuned: auto: for the platform they run on. reference: the plain form of everything, slow.
     portable: packed words without a processor's own layouts. cpu, gpu, tpu: for such a processor."""
@@ -251,6 +264,7 @@ class Settings(Config):
     observation: str
     total_steps: int
     num_envs: int
+    rollouts: Literal["steps", "episodes"] = "steps"  # of the runs before it was a setting
     num_steps: int
     greedy_share: float
     learning_rate: float
@@ -286,6 +300,9 @@ class Settings(Config):
         _check_kinds(values, resolved=True)
         for name, value in values.items():
             _check_range(name, value)
+        if self.rollouts == "episodes":
+            self._check_episodes()
+            return
         if self.num_steps > max_steps:
             raise ConfigError(
                 f"`num_steps` must be at most {max_steps}, the steps of an episode of {self.env}, not {self.num_steps}"
@@ -299,12 +316,32 @@ class Settings(Config):
                 f"`epochs={self.epochs}`, `minibatches={self.minibatches}`); at most {2**31 - 1} can be counted"
             )
 
+    def _check_episodes(self) -> None:
+        """The same for what rollouts of whole episodes cannot be."""
+        if self.devices not in (None, 1):
+            raise ConfigError(f"`rollouts=episodes` is for one device, not `devices={self.devices}`")
+        if self.trust == "state" and self.anneal == "success":
+            raise ConfigError("`trust=state` is for `rollouts=steps`; `trust=part` would do")
+        passes = max(self.epochs, self.warmup_epochs)
+        times = passes * (self.total_steps // self.minibatch_size)
+        if max(times, self.total_steps) >= 2**31:
+            raise ConfigError(
+                f"`total_steps={self.total_steps}` are {self.total_steps} steps and change the student {times} times; "
+                f"at most {2**31 - 1} can be counted"
+            )
+
     def check_minibatches(self, recurrent: bool) -> None:
         """Raises `ConfigError` unless minibatches divide what they cut: a recurrent student's environments, else steps.
 
         Args:
             recurrent: whether the run's student is.
         """
+        if self.rollouts == "episodes" and not recurrent:
+            if self.minibatch_size > self.least_steps:
+                raise ConfigError(
+                    f"`minibatch_size` must be at most `least_steps={self.least_steps}`, not {self.minibatch_size}"
+                )
+            return
         name = "num_envs" if recurrent else "num_steps"
         divided, wanted = getattr(self, name), self.minibatches
         if divided % wanted:

@@ -18,10 +18,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     # A rollout of 128 x 32 steps reaches 0.95 on SimpleDoorKey at 24 thousand steps, 256 x 32 at 46, 256 x 64 at 90
     # (learning rate 0.002) or 140 (0.001); clipping gradients at 5 changes nothing.
     "fast": dict(
-        student="ego", total_steps=1_000_000, num_envs=128, num_steps=32, learning_rate=2e-3, learning_rate_end=2e-4,
-        epochs=2, warmup_updates=24, warmup_epochs=16, minibatches=8, gae_lambda=0.95, entropy_coef=0.001,
-        distill_coef=1.0, distill_floor=0.0, anneal="success", distill_fall=0.5, distill_off=0.5, adam_eps=1e-5,
-        hidden=128, evaluations=20, greedy_share=0.125,
+        student="ego", total_steps=1_000_000, num_envs=128, rollouts="steps", num_steps=32, learning_rate=2e-3,
+        learning_rate_end=2e-4, epochs=2, warmup_updates=24, warmup_epochs=16, minibatches=8, gae_lambda=0.95,
+        entropy_coef=0.001, distill_coef=1.0, distill_floor=0.0, anneal="success", distill_fall=0.5, distill_off=0.5,
+        adam_eps=1e-5, hidden=128, evaluations=20, greedy_share=0.125,
     ),
     # python -m l4t_jax.run --env SimpleDoorKey --preset frugal
     #   26 s on two CPU cores. To 0.90: SimpleDoorKey 7 thousand steps, LavaDoorKey 40, ColoredDoorKey 104,
@@ -29,19 +29,21 @@ PRESETS: dict[str, dict[str, Any]] = {
     #   ColoredDoorKey 0.995, 0.859; DivergedDoorKey 0.866, 0.630 (one seed of five at 0.336); DoorKey-8x8 1.000, 0.974.
     # 64 x 16 steps reach 0.95 on SimpleDoorKey at 11 thousand with 4 epochs, at 7 with 8.
     "frugal": dict(
-        student="ego", total_steps=500_000, num_envs=64, num_steps=16, learning_rate=1e-3, learning_rate_end=1e-4,
-        epochs=8, warmup_updates=0, warmup_epochs=8, minibatches=4, gae_lambda=0.95, entropy_coef=0.001,
-        distill_coef=1.0, distill_floor=0.0, anneal="success", distill_fall=0.5, distill_off=0.5, adam_eps=1e-5,
-        hidden=128, evaluations=100, greedy_share=0.125,
+        student="ego", total_steps=500_000, num_envs=64, rollouts="steps", num_steps=16, learning_rate=1e-3,
+        learning_rate_end=1e-4, epochs=8, warmup_updates=0, warmup_epochs=8, minibatches=4, gae_lambda=0.95,
+        entropy_coef=0.001, distill_coef=1.0, distill_floor=0.0, anneal="success", distill_fall=0.5, distill_off=0.5,
+        adam_eps=1e-5, hidden=128, evaluations=100, greedy_share=0.125,
     ),
     # python -m l4t_jax.run --env SimpleDoorKey --preset paper
-    #   2 million steps are 3,077 iterations, the whole of its schedule; they were not run to their end. Only earlier
-    #   settings of it were measured (docs/training.md).
-    # 10 x 65 rows an iteration: about the mean of the reference's 10 whole episodes. Minibatches of 130 rows.
+    #   The weight ends at iteration 3,000. An iteration has 1,500 steps at first, and little more than 256 once the
+    #   student is as quick as its teacher. Only earlier settings of it were measured (docs/training.md).
+    # An iteration is the reference's: a whole episode of each environment and at least 256 steps, minibatches of 128.
+    # With `rollouts=steps`: 10 x 65 rows in minibatches of 130. `minibatches` are a recurrent student's, of 2
+    # environments each.
     "paper": dict(
-        student="cnn", total_steps=2_000_000, num_envs=10, num_steps=65, learning_rate=1e-3, learning_rate_end=1e-3,
-        epochs=3, warmup_updates=0, warmup_epochs=3, minibatches=5, gae_lambda=1.0, entropy_coef=0.001,
-        distill_coef=10.0, distill_floor=0.1, anneal="clock", distill_fall=0.66, distill_off=1.0,
+        student="cnn", total_steps=2_000_000, num_envs=10, rollouts="episodes", num_steps=65, learning_rate=1e-3,
+        learning_rate_end=1e-3, epochs=3, warmup_updates=0, warmup_epochs=3, minibatches=5, gae_lambda=1.0,
+        entropy_coef=0.001, distill_coef=10.0, distill_floor=0.1, anneal="clock", distill_fall=0.66, distill_off=1.0,
         distill_updates=3000, adam_eps=1e-8, hidden=64, evaluations=40, greedy_share=0.0,
     ),
 }  # fmt: skip

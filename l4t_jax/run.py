@@ -119,15 +119,18 @@ def _preset_defaults(name: str) -> str | None:
 
 
 def _spread(config: Config, resume: str | None) -> tuple[int, int | None]:
-    """How many environments a run has and what devices it asks for, before its task is known."""
+    """How many environments a run spreads and what devices it asks for, before its task is known."""
     saved: Any = {}
     if resume is not None:  # if the folder is not a run's, `train` says so
         with contextlib.suppress(OSError, ValueError):
             saved = json.loads((Path(resume) / "config.json").read_text(encoding="utf-8"))
     if isinstance(saved, dict) and isinstance(saved.get("num_envs"), int):
         spread = saved.get("devices") if config.devices is None else config.devices
-        return saved["num_envs"], spread if isinstance(spread, int) else None
-    return PRESETS[config.preset]["num_envs"] if config.num_envs is None else config.num_envs, config.devices
+        envs, rollouts = saved["num_envs"], saved.get("rollouts")
+    else:
+        preset, spread = PRESETS[config.preset], config.devices
+        envs, rollouts = config.num_envs or preset["num_envs"], config.rollouts or preset["rollouts"]
+    return 1 if rollouts == "episodes" else envs, spread if isinstance(spread, int) else None
 
 
 def _list_tasks(command: Command) -> int:

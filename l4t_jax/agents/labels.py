@@ -6,17 +6,21 @@ not at all in updates that give the teacher no weight.
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 
 from l4t_jax import parallel
+from l4t_jax.agents import losses
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.envs.task import Task
 from l4t_jax.kernels import Kernels
 from l4t_jax.teacher.policy import TeacherTable, teacher_output
+
+PART = 16  # rows of every environment whose labels are found at a time, where it is not known how many there are
 
 
 def teacher_labels(
@@ -29,6 +33,7 @@ def teacher_labels(
     kernel: Kernels,
     mesh_axis: str | None = None,
     seed_axis: str | None = None,
+    valid: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
     """Labels for every step of a rollout, and what there is to report.
 
@@ -41,6 +46,7 @@ def teacher_labels(
         env_id: `int32[N]` the environments' own numbers.
         kernel: how they are computed.
         mesh_axis, seed_axis: names of the axes this runs under (`algorithms.Axes`).
+        valid: `bool[T, N]` which rows are steps; the others have no label, and nobody is asked for them. None: all.
 
     Returns:
         Labels `float32[T, N, 7]`, rows of zeros where the teacher knows nothing or was not asked; the symbolic states
@@ -51,22 +57,57 @@ def teacher_labels(
     most = weight if seed_axis is None else cast(jax.Array, jax.lax.pmax(weight, seed_axis))
     env_steps = memory.carrying.shape
 
-    def ask() -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    def distributions(memory: MemoryMap) -> tuple[jax.Array, jax.Array]:
         said = teacher_output(task, table, memory, kernel)
-        soft = said.distribution
-        met = jnp.zeros(table.row.shape[0], bool).at[said.state].set(True) if table.grows else None
-        return soft if hard_key is None else one_action(hard_key, soft, env_id), said.state, met
+        return said.distribution, said.state
+
+    def ask() -> tuple[jax.Array, jax.Array, jax.Array | None]:
+        if valid is None:
+            soft, state = distributions(memory)
+        else:
+            soft, state = in_used_parts(distributions, PART, memory, jnp.any(valid, axis=1))
+            soft = jnp.where(valid[..., None], soft, 0.0)
+        met = None
+        if table.grows:
+            met = jnp.zeros(table.row.shape[0], bool).at[state].max(True if valid is None else valid)
+        return soft if hard_key is None else one_action(hard_key, soft, env_id), state, met
 
     none = jnp.zeros(table.row.shape[0], bool) if table.grows else None
     nothing = jnp.zeros((*env_steps, NUM_ACTIONS)), jnp.zeros(env_steps, jnp.int32), none
     labels, state, met = cast(
         tuple[jax.Array, jax.Array, jax.Array | None], jax.lax.cond(most > 0, ask, lambda: nothing)
     )
-    unguided = parallel.mean(jnp.mean(jnp.sum(labels, axis=-1) < 0.5), mesh_axis)
+    without = jnp.sum(labels, axis=-1) < 0.5
+    share = jnp.mean(without) if valid is None else losses.mean(without, valid)
+    unguided = parallel.mean(share, mesh_axis)
     metrics = {"unguided": jnp.where(weight > 0, unguided, 0.0)}
     if met is not None:
         metrics["met"] = parallel.sum_of(met, mesh_axis) > 0
     return labels, state, metrics
+
+
+def in_used_parts(function: Callable[[Any], Any], size: int, tree: Any, used: jax.Array) -> Any:
+    """A function of rows, found for `size` rows at a time, up to the last row that is used; zeros after that part.
+
+    Args:
+        function: takes rows and gives as many.
+        size: rows of a part.
+        tree: arrays, leading axis T.
+        used: `bool[T]`.
+    """
+    number = used.shape[0]
+    size = min(size, number)
+    rows = jnp.max(jnp.where(used, jnp.arange(number) + 1, 0))
+    made = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, tree))
+
+    def part(index: jax.Array, made: Any) -> Any:
+        first = jnp.minimum(index * size, number - size)  # the last part overlaps the one before it
+        cut = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, size), tree)
+        return jax.tree.map(
+            lambda whole, some: jax.lax.dynamic_update_slice_in_dim(whole, some, first, 0), made, function(cut)
+        )
+
+    return jax.lax.fori_loop(0, -(-rows // size), part, made)
 
 
 def one_action(key: jax.Array, distribution: jax.Array, env_id: jax.Array) -> jax.Array:

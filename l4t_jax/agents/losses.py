@@ -152,7 +152,7 @@ def entropy(log_pi: jax.Array, weight: jax.Array | None = None) -> jax.Array:
     return -mean(jnp.sum(jnp.exp(log_pi) * log_pi, axis=0), weight)
 
 
-def distillation_loss(log_pi: jax.Array, teacher: jax.Array) -> jax.Array:
+def distillation_loss(log_pi: jax.Array, teacher: jax.Array, weight: jax.Array | None = None) -> jax.Array:
     """Mean cross-entropy from the teacher's action distribution to the student's.
 
     A row of zeros (no guidance for that state) counts as 0, so the mean is over all rows.
@@ -160,10 +160,12 @@ def distillation_loss(log_pi: jax.Array, teacher: jax.Array) -> jax.Array:
     Args:
         log_pi: `float32[A, ...]` of the student, from `log_policy`.
         teacher: `float32[..., A]`, each row summing to 1, or all zero.
+        weight: `float32[...]` of each element in the mean; None: all alike.
     """
     teacher = jnp.moveaxis(teacher, -1, 0)
     chex.assert_equal_shape([log_pi, teacher])
-    return -jnp.mean(jnp.sum(teacher * log_pi, axis=0))
+    each = jnp.sum(teacher * log_pi, axis=0)
+    return -jnp.mean(each) if weight is None else -mean(each, weight)
 
 
 def adaptive_coefficient(student: jax.Array | float, teacher: jax.Array | float) -> jax.Array:

@@ -6,6 +6,7 @@ dead step, and every row is one real environment step.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, cast
@@ -70,6 +71,7 @@ class Rollout(struct.PyTreeNode):
         carry: the student's before the first step, leading axis N.
         option_boundary, action_mask: as in `controllers.Choice`.
         kept_memory: the memory map before the action, where it was asked for and is not `observation`.
+        valid: `bool` the row is a step; the others are padding, and mean nothing (`agents.episodes`). None: all are.
         observes_memory: whether `observation` is the memory map.
     """
 
@@ -89,6 +91,7 @@ class Rollout(struct.PyTreeNode):
     action_mask: jax.Array | None = None
     bonus: jax.Array | None = None
     kept_memory: MemoryMap | None = None
+    valid: jax.Array | None = None
     # flax's `field` has no types.
     observes_memory: bool = struct.field(pytree_node=False, default=True)  # pyright: ignore[reportUnknownVariableType]
 
@@ -129,6 +132,88 @@ def is_greedy(env_id: jax.Array, share: float) -> jax.Array:
     return jnp.floor((env_id + 1) * share) > jnp.floor(env_id * share)
 
 
+@dataclasses.dataclass(frozen=True)
+class Play:
+    """How a student plays: one step of N environments, and the value of a state.
+
+    Attributes:
+        env: the task's environment.
+        act: the student with its parameters.
+        pool: levels to start new episodes on, leading axis M.
+        controller, observation, keep_memory, prepare, greedy_share: as for `rollout`.
+    """
+
+    env: GridTask
+    act: Act
+    pool: State
+    controller: Controller
+    observation: Observation
+    keep_memory: bool
+    prepare: Prepare | None
+    greedy_share: float
+
+    @property
+    def stores_map(self) -> bool:
+        """Whether what is stored as the observation is the memory map."""
+        return self.observation is MAP and self.prepare is None
+
+    def _read(self, carry: Any, seen: Any, reset: jax.Array) -> tuple[Any, Any]:
+        if self.prepare is None:
+            return carry, _one_step(seen)
+        return self.env.kernel.once(self.prepare(carry, _one_step(seen), reset))
+
+    def step(self, envs: Envs, key: jax.Array) -> tuple[Envs, dict[str, Any], State]:
+        """One step of every environment; where an episode ends, the next begins on a level of the pool.
+
+        Args:
+            envs: before.
+            key: random key.
+
+        Returns:
+            The environments afterwards, the row of the step (fields of `Rollout`, leading axis N), and the states that
+            the actions led to, before a new level took the place of those that ended.
+        """
+        env, pool = self.env, self.pool
+        greedy = is_greedy(envs.env_id, self.greedy_share) if self.greedy_share else False
+        choice_bits, level_bits = per_env_bits(key, envs.env_id, 2).T
+        memory = env.kernel.once(jax.vmap(know_one)(envs.env_state))  # else features find it anew, many times
+        reads_map = self.observation is MAP
+        seen = memory if reads_map else env.kernel.once(self.observation.of(env)(envs.env_state))
+        carry, ready = self._read(envs.carry, seen, envs.reset[None])
+        carry, logits, value = self.act(carry, ready, envs.reset[None])
+        option_state, choice = self.controller.choose(
+            envs.option_state, choice_bits, memory, envs.reset, logits[0], greedy
+        )  # fmt: skip
+        env_state, outcome = step_envs(env, key, envs.env_id, envs.env_state, envs.t, choice.action)
+        terminated, truncated = outcome.terminated, outcome.truncated & ~outcome.terminated
+        done = terminated | truncated
+        visits, bonus = (None, None) if envs.visits is None else visit(envs.visits, env_state)
+        index = (level_bits % pool.agent.shape[0]).astype(jnp.int32)
+        level = jax.tree.map(itemgetter(index), pool)
+        row = dict(
+            observation=jax.tree.map(itemgetter(0), ready), reset=envs.reset, action=choice.index,
+            log_prob=choice.log_prob, value=value[0], reward=outcome.reward, success=outcome.success, age=envs.t,
+            terminated=terminated, truncated=truncated, option_boundary=choice.option_boundary,
+            action_mask=choice.action_mask, bonus=bonus,
+            kept_memory=memory if self.keep_memory and not self.stores_map else None,
+        )  # fmt: skip
+        after = Envs(
+            env_state=where_done(done, level, env_state),
+            t=jnp.where(done, 0, envs.t + 1),
+            reset=done,
+            carry=carry,
+            env_id=envs.env_id,
+            option_state=option_state,
+            visits=None if visits is None else where_done(done, jnp.zeros_like(visits), visits),
+        )
+        return after, row, env_state
+
+    def value(self, state: tuple[Any, Any, jax.Array]) -> jax.Array:
+        """V `float32[1, N]` of what N environments observe: (carry, observation (N,), reset (1, N))."""
+        carry, seen, reset = state
+        return self.act(*self._read(carry, seen, reset), reset)[2]
+
+
 def rollout(
     env: GridTask, act: Act, key: jax.Array, envs: Envs, pool: State, num_steps: int,
     controller: Controller = Primitive(),  # noqa: B008 (frozen)
@@ -155,60 +240,25 @@ def rollout(
     """
     if num_steps > env.max_steps:
         raise ValueError(f"a rollout of {num_steps} steps is longer than an episode of {env.max_steps}")
-    know, observe, reads_map = jax.vmap(know_one), observation.of(env), observation is MAP
-    stores_map = reads_map and prepare is None
+    play = Play(env, act, pool, controller, observation, keep_memory, prepare, greedy_share)
+    observe = observation.of(env)
     aside, shown = (_same, observe) if env.kernel.few else (observe, _same)  # in the loop a TPU compiles it for minutes
-    greedy = is_greedy(envs.env_id, greedy_share) if greedy_share else False
-
-    def as_read(carry: Any, seen: Any, reset: jax.Array) -> tuple[Any, Any]:
-        return (carry, _one_step(seen)) if prepare is None else env.kernel.once(prepare(carry, _one_step(seen), reset))
 
     def step(state: tuple[Envs, Any, Any], key: jax.Array) -> tuple[tuple[Envs, Any, Any], dict[str, Any]]:
         envs, cut_seen, cut_carry = state
-        choice_bits, level_bits = per_env_bits(key, envs.env_id, 2).T
-        memory = env.kernel.once(know(envs.env_state))  # else a student's features find it anew, many times
-        seen = memory if reads_map else env.kernel.once(observe(envs.env_state))
-        carry, ready = as_read(envs.carry, seen, envs.reset[None])
-        carry, logits, value = act(carry, ready, envs.reset[None])
-        option_state, choice = controller.choose(envs.option_state, choice_bits, memory, envs.reset, logits[0], greedy)
-        env_state, outcome = step_envs(env, key, envs.env_id, envs.env_state, envs.t, choice.action)
-        terminated, truncated = outcome.terminated, outcome.truncated & ~outcome.terminated
-        done = terminated | truncated
-        visits, bonus = (None, None) if envs.visits is None else visit(envs.visits, env_state)
+        envs, row, reached = play.step(envs, key)
         # The only states whose value is not that of a later row: keep them aside, one an environment (see `num_steps`).
-        cut_seen = where_done(truncated, aside(env_state), cut_seen)
-        cut_carry = where_done(truncated, carry, cut_carry)
-        index = (level_bits % pool.agent.shape[0]).astype(jnp.int32)
-        level = jax.tree.map(itemgetter(index), pool)
-        row = dict(
-            observation=jax.tree.map(itemgetter(0), ready), reset=envs.reset, action=choice.index,
-            log_prob=choice.log_prob, value=value[0], reward=outcome.reward, success=outcome.success, age=envs.t,
-            terminated=terminated, truncated=truncated, option_boundary=choice.option_boundary,
-            action_mask=choice.action_mask, bonus=bonus, kept_memory=memory if keep_memory and not stores_map else None,
-        )  # fmt: skip
-        envs = Envs(
-            env_state=where_done(done, level, env_state),
-            t=jnp.where(done, 0, envs.t + 1),
-            reset=done,
-            carry=carry,
-            env_id=envs.env_id,
-            option_state=option_state,
-            visits=None if visits is None else where_done(done, jnp.zeros_like(visits), visits),
-        )
+        cut_seen = where_done(row["truncated"], aside(reached), cut_seen)
+        cut_carry = where_done(row["truncated"], envs.carry, cut_carry)
         return (envs, cut_seen, cut_carry), row
 
     start = (envs, aside(envs.env_state), envs.carry)
     (envs, cut_seen, cut_carry), rows = scan(step, start, jax.random.split(key, num_steps), env.kernel)
-
-    def value_of(state: tuple[Any, Any, jax.Array]) -> jax.Array:
-        carry, seen, reset = state
-        return act(*as_read(carry, seen, reset), reset)[2]
-
     last = envs.carry, observe(envs.env_state), envs.reset[None]
     cut = cut_carry, shown(cut_seen), jnp.zeros_like(envs.reset)[None]
-    last_value, cut_value = (_at_once if env.kernel.few else _in_turn)(value_of, last, cut)
+    last_value, cut_value = (_at_once if env.kernel.few else _in_turn)(play.value, last, cut)
     next_value = jnp.where(rows["truncated"], cut_value, jnp.concatenate([rows["value"][1:], last_value]))
-    return envs, Rollout(next_value=next_value, carry=start[0].carry, observes_memory=stores_map, **rows)
+    return envs, Rollout(next_value=next_value, carry=start[0].carry, observes_memory=play.stores_map, **rows)
 
 
 def step_envs(

@@ -38,8 +38,9 @@ class SuccessByAge(struct.PyTreeNode):
         return cls(steps=zeros, successes=zeros, failures=zeros)
 
     def add(
-        self, age: jax.Array, success: jax.Array, terminated: jax.Array, mesh_axis: str | None = None
-    ) -> SuccessByAge:
+        self, age: jax.Array, success: jax.Array, terminated: jax.Array, mesh_axis: str | None = None,
+        valid: jax.Array | None = None,
+    ) -> SuccessByAge:  # fmt: skip
         """Counts a rollout, and lets what was counted before fade: by 1/e over as many steps as an episode can take.
 
         Args:
@@ -47,10 +48,14 @@ class SuccessByAge(struct.PyTreeNode):
             success: `bool[T, N]` the step ended the episode with success.
             terminated: `bool[T, N]` the step ended the episode, however.
             mesh_axis: of the devices that the environments are spread over, if they are.
+            valid: `bool[T, N]` which rows are steps; None: all.
         """
         max_steps = self.steps.shape[0]
-        kept = jnp.exp(-age.shape[0] / max_steps)
+        steps = age.shape[0] if valid is None else jnp.sum(valid) / age.shape[1]  # of an environment
+        kept = jnp.exp(-steps / max_steps)
         new = jnp.stack([jnp.ones_like(success), success, terminated & ~success], axis=-1).astype(jnp.float32)
+        if valid is not None:
+            new = jnp.where(valid[..., None], new, 0.0)
         counts = jnp.zeros((max_steps, 3), jnp.float32).at[age.reshape(-1)].add(new.reshape(-1, 3))
         counts = parallel.sum_of(counts, mesh_axis)
         return SuccessByAge(

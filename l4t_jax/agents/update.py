@@ -2,7 +2,8 @@
 
 Device module. Minibatches cut every environment's own steps (or, for a recurrent student, the environments), never
 across environments, so that environments can be spread over devices without moving a row: each device learns from its
-own, and the gradients are averaged.
+own, and the gradients are averaged. Rollouts of whole episodes (`agents.episodes`) are on one device: their minibatches
+are drawn from all valid rows (`update_in_sizes`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ class Batch(struct.PyTreeNode):
     env_id: jax.Array  # leading axis N
     option_boundary: jax.Array | None = None
     action_mask: jax.Array | None = None
+    valid: jax.Array | None = None  # which rows are steps; None: all
+
+    @property
+    def weight(self) -> jax.Array | None:
+        """Of each row in the means of the loss; None: all alike."""
+        return self.option_boundary if self.valid is None else self.valid
 
 
 class Weights(struct.PyTreeNode):
@@ -63,6 +70,8 @@ def make_batch(
 ) -> Batch:  # fmt: skip
     """Adds advantages (normalised over the whole rollout, all devices') and the teacher's labels.
 
+    Padding, if there is some, is in no mean; its advantages are 0.
+
     Args:
         rollout: leading axes (T, N).
         teacher: labels `float32[T, N, 7]`, if any.
@@ -75,12 +84,13 @@ def make_batch(
         rollout.reward, rollout.value, rollout.next_value, rollout.terminated, rollout.truncated, gamma, gae_lambda,
         rollout.option_boundary, kernel.few,
     )  # fmt: skip
-    return Batch(
+    batch = Batch(
         observation=rollout.observation, reset=rollout.reset, action=rollout.action, log_prob=rollout.log_prob,
-        value=rollout.value, advantage=losses.normalise(advantage, rollout.option_boundary, axis), target=target,
-        teacher=teacher, carry=rollout.carry, env_id=env_id, option_boundary=rollout.option_boundary,
-        action_mask=rollout.action_mask,
+        value=rollout.value, advantage=advantage, target=target, teacher=teacher, carry=rollout.carry, env_id=env_id,
+        option_boundary=rollout.option_boundary, action_mask=rollout.action_mask, valid=rollout.valid,
     )  # fmt: skip
+    normal = losses.normalise(advantage, batch.weight, axis)
+    return batch.replace(advantage=normal if rollout.valid is None else jnp.where(rollout.valid, normal, 0.0))
 
 
 def loss(
@@ -92,15 +102,15 @@ def loss(
         logits = jnp.where(batch.action_mask, logits, IMPOSSIBLE)
     log_pi = losses.log_policy(logits)
     log_prob = losses.log_probability(log_pi, batch.action)
-    policy, clipped = losses.policy_loss(log_prob, batch.log_prob, batch.advantage, weights.clip, batch.option_boundary)
-    value_term = losses.value_loss(value, batch.value, batch.target, weights.clip, batch.option_boundary)
-    entropy = losses.entropy(log_pi, batch.option_boundary)
+    policy, clipped = losses.policy_loss(log_prob, batch.log_prob, batch.advantage, weights.clip, batch.weight)
+    value_term = losses.value_loss(value, batch.value, batch.target, weights.clip, batch.weight)
+    entropy = losses.entropy(log_pi, batch.weight)
     total = weights.reward * (policy + weights.value * value_term - weights.entropy * entropy)
     terms = dict(policy_loss=policy, value_loss=value_term, entropy=entropy, clipped=clipped)
     if batch.teacher is not None:
-        terms["distill_loss"] = losses.distillation_loss(log_pi, batch.teacher)
+        terms["distill_loss"] = losses.distillation_loss(log_pi, batch.teacher, batch.valid)
         total = total + weights.distill * terms["distill_loss"]
-    terms["kl"] = losses.mean(batch.log_prob - log_prob, batch.option_boundary)
+    terms["kl"] = losses.mean(batch.log_prob - log_prob, batch.weight)
     return total, dict(loss=total, **terms)
 
 
@@ -167,34 +177,13 @@ def update(
     Returns:
         Parameters, optimizer state, and the loss terms averaged over all minibatches.
     """
-    by_env = is_recurrent(student)
-
-    def loss_of(params: Any, minibatch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-        return loss(student, params, minibatch, weights)
-
-    gradient = jax.value_and_grad(loss_of, has_aux=True)
-
+    by_env, learn = is_recurrent(student), learner(student, optimizer, weights, axis, done)
     names: list[str] = []  # of the loss terms, once they are known
 
     def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], Any]:
-        params, opt_state = state
-        (_, terms), grads = gradient(params, minibatch)
-        if axis is not None:
-            if minibatch.option_boundary is not None:  # its means are over choices: more of them, more weight
-                choices = jnp.sum(minibatch.option_boundary, dtype=jnp.float32)
-                weight = choices / jnp.maximum(jax.lax.pmean(choices, axis), 1e-9)
-
-                def weighted(leaf: jax.Array) -> jax.Array:
-                    return leaf * weight
-
-                grads, terms = jax.tree.map(weighted, (grads, terms))
-            grads, terms = parallel.mean((grads, terms), axis)
-        terms["grad_norm"] = optax.tree.norm(grads)
-        share = {} if done is None else {"done": done}
-        updates, opt_state = optax.with_extra_args_support(optimizer).update(grads, opt_state, params, **share)
+        state, terms = learn(state, minibatch)
         names[:] = sorted(terms)
-        kept = jnp.stack([terms[name] for name in names]) if kernel.few else terms
-        return (optax.apply_updates(params, updates), opt_state), kept
+        return state, jnp.stack([terms[name] for name in names]) if kernel.few else terms
 
     def epoch(state: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], Any]:
         return jax.lax.scan(step, state, minibatches(key, batch, count, by_env, kernel.few))
@@ -221,3 +210,78 @@ def _passes(
     sums = jax.tree.map(lambda term: jnp.zeros(term.shape[1:], term.dtype), terms)
     state, sums = jax.lax.fori_loop(0, number, one, (state, sums))
     return state, jax.tree.map(lambda total: total / number, sums)
+
+
+def update_in_sizes(
+    student: StudentNetwork, optimizer: optax.GradientTransformation, key: jax.Array, params: Any, opt_state: Any,
+    batch: Batch, weights: Weights, epochs: int | jax.Array, size: int, done: jax.Array | None = None,
+) -> tuple[Any, Any, dict[str, jax.Array]]:  # fmt: skip
+    """`epochs` passes over the valid rows of a batch, in minibatches of `size` rows drawn from all environments.
+
+    The rows that are left over at the end of a pass are dropped. For students that are not recurrent. Arguments as for
+    `update`.
+
+    Returns:
+        Parameters, optimizer state, and the loss terms averaged over all minibatches.
+    """
+    assert batch.valid is not None, "otherwise `update` cuts every environment's own steps"
+    valid, learn = batch.valid.reshape(-1), learner(student, optimizer, weights, done=done)
+    rows = jax.tree.map(
+        lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch.replace(carry=(), env_id=(), valid=None)
+    )  # fmt: skip
+    count = jnp.sum(valid) // size
+    keys = jax.random.split(key, epochs) if isinstance(epochs, int) else None
+
+    def minibatch(order: jax.Array, index: jax.Array | int) -> Batch:
+        chosen = jax.lax.dynamic_slice_in_dim(order, index * size, size)
+        return jax.tree.map(lambda leaf: leaf[chosen][None], rows)
+
+    def epoch(index: jax.Array, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        own = keys[index] if keys is not None else jax.random.fold_in(key, index)
+        draw = jax.random.bits(own, valid.shape) >> 1  # below what padding gets
+        order = jnp.argsort(jnp.where(valid, draw, jnp.uint32(2**32 - 1)))
+
+        def step(index: jax.Array, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+            params, opt_state, sums = state
+            (params, opt_state), terms = learn((params, opt_state), minibatch(order, index))
+            return params, opt_state, jax.tree.map(jnp.add, sums, terms)
+
+        return jax.lax.fori_loop(0, count, step, state)
+
+    _, terms = jax.eval_shape(learn, (params, opt_state), minibatch(jnp.arange(valid.size), 0))
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), terms)
+    params, opt_state, sums = jax.lax.fori_loop(0, epochs, epoch, (params, opt_state, nothing))
+    number = jnp.maximum(count * epochs, 1)
+    return params, opt_state, jax.tree.map(lambda total: total / number, sums)
+
+
+def learner(
+    student: StudentNetwork, optimizer: optax.GradientTransformation, weights: Weights, axis: str | None = None,
+    done: jax.Array | None = None,
+) -> Callable[[tuple[Any, Any], Batch], tuple[tuple[Any, Any], dict[str, jax.Array]]]:  # fmt: skip
+    """What one minibatch does to (parameters, optimizer state), and its loss terms; arguments as for `update`."""
+
+    def loss_of(params: Any, minibatch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+        return loss(student, params, minibatch, weights)
+
+    gradient = jax.value_and_grad(loss_of, has_aux=True)
+
+    def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
+        params, opt_state = state
+        (_, terms), grads = gradient(params, minibatch)
+        if axis is not None:
+            if minibatch.option_boundary is not None:  # its means are over choices: more of them, more weight
+                choices = jnp.sum(minibatch.option_boundary, dtype=jnp.float32)
+                weight = choices / jnp.maximum(jax.lax.pmean(choices, axis), 1e-9)
+
+                def weighted(leaf: jax.Array) -> jax.Array:
+                    return leaf * weight
+
+                grads, terms = jax.tree.map(weighted, (grads, terms))
+            grads, terms = parallel.mean((grads, terms), axis)
+        terms["grad_norm"] = optax.tree.norm(grads)
+        share = {} if done is None else {"done": done}
+        updates, opt_state = optax.with_extra_args_support(optimizer).update(grads, opt_state, params, **share)
+        return (optax.apply_updates(params, updates), opt_state), terms
+
+    return step

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import signal
 import time
@@ -36,6 +35,7 @@ from l4t_jax.teacher.live_log import LiveLog
 from l4t_jax.teacher.policy import TeacherTable
 from l4t_jax.training import checkpoint, programs
 from l4t_jax.training.best import BestParams
+from l4t_jax.training.blocks import Blocks, Done
 from l4t_jax.training.first_trust import first_trust
 from l4t_jax.training.run_teacher import RunTeacher
 from l4t_jax.training.signals import Stop
@@ -67,9 +67,7 @@ class Run:
         self.seeds = config.num_seeds
         self.seconds = {"compile": 0.0, "train": 0.0, "evaluate": 0.0}
         self.records: list[dict[str, Any]] = []
-        # Where blocks end, in updates: as even as can be.
-        blocks = min(config.evaluations, trainer.total_updates)
-        self.ends = [round((i + 1) * trainer.total_updates / blocks) for i in range(blocks)]
+        self.blocks = Blocks.of(trainer)
 
         self.trackers: list[Tracker] = []
         if config.wandb and parallel.is_main():
@@ -80,9 +78,8 @@ class Run:
         if config.levels_from is not None:
             given = level_file.to_levels(level_file.load(folder / run_folder.LEVELS), trainer.task, config.levels_from)
         self.evaluator = Evaluator(trainer.players, table, config.validation_levels, given, watch=True)
-        longest = max(end - begin for begin, end in itertools.pairwise([0, *self.ends]))
         with programs.memory_errors(config):
-            self._compiled = programs.compile_run(trainer, table, self.evaluator, longest, first)
+            self._compiled = programs.compile_run(trainer, table, self.evaluator, self.blocks.longest, first)
         self.seconds["compile"] = time.perf_counter() - began
         self.state: Any = None  # on the device
         self._kept: Any = None  # the same on the host: blocks overwrite the former
@@ -96,8 +93,10 @@ class Run:
         """From the first update, or the last checkpoint's, to the last."""
         config, trainer = self.config, self.trainer
         self._checkpoints = checkpoint.Checkpoints(self.folder, config)
-        done = self._restore() if self._resumed else 0
-        self._follow(sum(end <= done for end in self.ends))
+        if self._resumed:
+            self._restore()
+        done, number = len(self.records), len(self.blocks.ends)
+        self._follow(done)
         self._writer = run_folder.Writer(self.folder, self.records)
         with self._timed("evaluate"):
             self.evaluator.use(self._compiled)
@@ -118,16 +117,14 @@ class Run:
             if self._first is not None:
                 self._save(wait=True)  # to go on from, should the run that it starts from be gone by then
         shown = None if self.teacher_validation is None else self.teacher_validation["success"]
-        total = trainer.total_updates * trainer.steps_per_update
+        total = self.blocks.total
         self.progress.begin(total, shown, str(self.folder))
         if self.records:
             self.progress.evaluated(self.records[-1])
         with self.stop.after_block(f"stopped at once; {resume_command(self.folder)} goes on from the last checkpoint"):
-            for index, (begin, end) in enumerate(itertools.pairwise([0, *self.ends])):
-                if end <= done:
-                    continue
-                self._block(index, begin, end)
-                if parallel.broadcast(self.stop.asked is not None) and end < trainer.total_updates:
+            for index in range(done, number):
+                self._block(index)
+                if parallel.broadcast(self.stop.asked is not None) and index + 1 < number:
                     self._save(wait=True)
                     raise Interrupted(
                         f"stopped after {self.records[-1]['steps']:,} of {total:,} steps; the state of the run and its "
@@ -168,8 +165,8 @@ class Run:
                 "are mixed so (not so with `trust=whole`)"
             )
 
-    def _restore(self) -> int:
-        """Takes over the newest whole checkpoint, if there is one; the number of updates done."""
+    def _restore(self) -> None:
+        """Takes over the newest whole checkpoint, if there is one."""
         assert self._checkpoints is not None
         template = jax.eval_shape(lambda: programs.initial_state(self.trainer, 0))
         with warnings.catch_warnings(record=True, category=DamagedCheckpoint) as said:
@@ -179,46 +176,49 @@ class Run:
             self.progress.notice(str(warning.message))
         if saved is None:
             self.progress.notice(f"{self.folder} has no checkpoint to go on from: starting from the first update")
-            return 0
+            return
         self._kept = checkpoint.to_host(saved.state)
         self.best = BestParams(self.seeds, saved.best, saved.host["best"])
         self.state = self.trainer.put(saved.state)
         self.records = saved.host["records"]
         for name in ("train", "evaluate"):
             self.seconds[name] += saved.host["seconds"][name]
-        done = int(np.asarray(self._kept.updates).reshape(-1)[0])
-        steps = self.trainer.steps_per_update
-        self.progress.notice(f"going on after {done * steps:,} of {self.trainer.total_updates * steps:,} steps")
-        return done
+        done = Done.of(self.trainer, self._kept).mean_steps
+        self.progress.notice(f"going on after {done:,} of {self.blocks.total:,} steps")
 
-    def _block(self, index: int, begin: int, end: int) -> None:
+    def _block(self, index: int) -> None:
         config, trainer = self.config, self.trainer
-        count = end - begin
         with self._timed("train"):
-            self.state, values = self._compiled["block"](self.state, self.table, np.int32(count))
+            argument = self.blocks.argument(trainer, index)
+            self.state, values = self._compiled["block"](self.state, self.table, argument)
             _wait(values)
         met = values.pop("met", None)
-        values = {name: np.asarray(value)[:, :count] for name, value in values.items()}  # (seeds, count)
         now = checkpoint.to_host(self.state)
-        self._check_finite(values, now, begin, end)
+        before, done = Done.of(trainer, self._kept), Done.of(trainer, now)
+        counts = done.updates - before.updates  # of each seed
+        values = {name: np.asarray(value)[:, : counts.max()] for name, value in values.items()}  # (seeds, updates)
+        self._check_finite(values, now, before, done)
         self._kept = now
         with self._timed("evaluate"):
             episodes = self.evaluator.students(
                 self.state.params, config.seed, "validation", config.validation_levels, index
             )
-        steps = end * trainer.steps_per_update
-        values = {name: value.mean(axis=1) for name, value in values.items()}  # (seeds,)
+        values = {  # (seeds,)
+            name: np.stack([own[:count].mean() for own, count in zip(value, counts, strict=True)])
+            for name, value in values.items()
+        }
         weight = float(values.pop("distill_weight").mean())
         record: dict[str, Any] = dict(
-            steps=steps,
-            updates=end,
+            steps=done.mean_steps,
+            updates=done.mean_updates,
+            **(dict(seed_steps=done.steps.tolist()) if trainer.by_episodes else {}),
             train=dict(distill_weight=weight, **{name: value.tolist() for name, value in values.items()}),
             validation=intervals.averages(episodes),
             parts={} if episodes.watched is None else parts.shares(trainer.task, episodes.watched),
             time=dict(
                 train_s=self.seconds["train"],
                 evaluate_s=self.seconds["evaluate"],
-                env_steps_per_s=steps * self.seeds / self.seconds["train"],
+                env_steps_per_s=int(done.steps.sum()) / self.seconds["train"],
             ),
         )
         learned = trainer.algorithm.advice(self._kept.opt_state)
@@ -232,7 +232,10 @@ class Run:
         for tracker in self.trackers:
             tracker.write(record)
         self.progress.evaluated(record)
-        if begin < trainer.total_updates / 2 <= end < trainer.total_updates and episodes.success.mean() < 0.5:
+        begin, end, total = (
+            self.blocks.ends[i] if i >= 0 else 0 for i in (index - 1, index, len(self.blocks.ends) - 1)
+        )
+        if begin < total / 2 <= end < total and episodes.success.mean() < 0.5:
             for one in guidance.of(self._findings({"student": episodes, **self._others}), guidance.HALF_WAY):
                 self.progress.notice(f"half-way: {one['said']}")
         if met is not None:
@@ -270,15 +273,15 @@ class Run:
             self.table = self.evaluator.table = self.trainer.put(live.table)
         files.write_json(self.folder / run_folder.TEACHER, live.content)
 
-    def _check_finite(self, values: dict[str, np.ndarray], now: Any, begin: int, end: int) -> None:
+    def _check_finite(self, values: dict[str, np.ndarray], now: Any, before: Done, done: Done) -> None:
         """Raises `Diverged`, after saving the state before the block, unless all numbers after it are finite."""
-        bad = {name: ~np.isfinite(value) for name, value in values.items()}  # (seeds, count)
+        bad = {name: ~np.isfinite(value) for name, value in values.items()}  # (seeds, updates)
         any_bad = np.logical_or.reduce(list(bad.values()))
         if any_bad.any():
             at = int(any_bad.any(axis=0).argmax())
             seed = int(any_bad[:, at].argmax())
             name = next(name for name in bad if bad[name][seed, at])
-            where = f"at update {begin + at + 1}: {name} is {values[name][seed, at]}"
+            where = f"at update {before.updates[seed] + at + 1}: {name} is {values[name][seed, at]}"
         else:
             leaves = jax.tree.leaves((now.params, now.opt_state))
             finite = [np.isfinite(x).reshape(self.seeds, -1).all(axis=1) for x in leaves if x.dtype.kind == "f"]
@@ -286,11 +289,12 @@ class Run:
             if each.all():
                 return
             seed = int((~each).argmax())
-            where = f"by update {end}: not all parameters are finite"
+            where = f"by update {done.updates[seed]}: not all parameters are finite"
         self._save(wait=True)
         of = f" (seed {seed} of {self.seeds}, counted from 0)" if self.seeds > 1 else ""
         raise Diverged(
-            f"training went wrong {where}{of}; the last good state, after {begin} updates, is saved in {self.folder}; "
+            f"training went wrong {where}{of}; the last good state, after {before.mean_updates} updates, is saved in "
+            f"{self.folder}; "
             "the same settings would come to the same: try a lower `learning_rate` or `max_grad_norm`"
         )
 
@@ -344,7 +348,7 @@ class Run:
     def _summarised(self, episodes: dict[str, Episodes]) -> dict[str, Any]:
         """The content of `summary.json`, from the episodes on the test levels by name."""
         config, trainer = self.config, self.trainer
-        steps = trainer.total_updates * trainer.steps_per_update
+        done = Done.of(trainer, self._kept)
         averages = {name: intervals.averages(played) for name, played in episodes.items()}
         found = self._findings(episodes)
         return files.strict(
@@ -354,8 +358,8 @@ class Run:
                 teacher=self.teacher.name,
                 device=machine.device_name(),
                 versions=machine.versions(),
-                total_steps=steps,
-                env_steps_per_s=steps * self.seeds / self.seconds["train"],
+                total_steps=done.mean_steps,
+                env_steps_per_s=int(done.steps.sum()) / self.seconds["train"],
                 seconds=self.seconds,
                 heldout=dict(
                     levels=config.heldout_levels,

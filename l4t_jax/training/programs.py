@@ -117,8 +117,7 @@ def _compiled(
     # The observations of one rollout are the least that a block needs.
     one = jax.eval_shape(lambda key: jax.vmap(trainer.env.initial)(key[None]), jax.random.key(0))
     seen = jax.tree.leaves(jax.eval_shape(trainer.observation.of(trainer.env), one))
-    number = config.num_seeds * trainer.steps_per_update
-    room.check(number * sum(leaf.size * leaf.dtype.itemsize for leaf in seen), *_fewer_envs(config))
+    room.check(trainer.rows_at_a_time * sum(leaf.size * leaf.dtype.itemsize for leaf in seen), *_fewer_envs(config))
     made = training_programs(trainer, table, longest, first)
     params = made["block"][1][0].params
     copies = 4 * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(params))  # gradients and Adam's moments too

@@ -1,7 +1,7 @@
 """The trainer: `init` makes a state, `train_block` runs some tens of updates as one compiled program.
 
 Device module: nothing here calls the host. The state is one pytree, all that a run needs to go on from where it is.
-Several seeds are the same two functions under `vmap` (`init_seeds`, `train_seeds`).
+Several seeds are the same two functions under `vmap`, or in turn (`init_seeds`, `train_seeds`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from l4t_jax import kernels, parallel
 from l4t_jax.agents.algorithms import Algorithm, Axes, Progress, Setup, get_algorithm
 from l4t_jax.agents.bonus import no_visits
 from l4t_jax.agents.controllers import Controller
+from l4t_jax.agents.episodes import episodes, most_rows
 from l4t_jax.agents.observations import MAP, Observation, get_observation
 from l4t_jax.agents.optimizer import make_optimizer
-from l4t_jax.agents.rollout import Envs, Rollout, begin, rollout
+from l4t_jax.agents.rollout import Envs, Play, Rollout, begin, rollout
 from l4t_jax.agents.students import (
     StudentNetwork,
     apply_student,
@@ -54,6 +55,7 @@ class TrainState(struct.PyTreeNode):
         envs: the environments between two rollouts.
         updates: `int32[]` updates done.
         outcomes: of the training episodes, the latest ones; from their rate of success follows the distillation weight.
+        steps: `int32[]` environment steps taken, with rollouts of episodes; None where all updates have as many.
     """
 
     params: Any
@@ -62,9 +64,10 @@ class TrainState(struct.PyTreeNode):
     envs: Envs
     updates: jax.Array
     outcomes: SuccessByAge
+    steps: jax.Array | None = None
 
 
-# Which leaves have a leading axis of seeds; the number of updates has none.
+# Which leaves have a leading axis of seeds; the number of updates has none, but with rollouts of episodes.
 SEEDS = TrainState(params=0, opt_state=0, key=0, envs=0, updates=None, outcomes=0)  # pyright: ignore
 SEED_AXIS = "seeds"
 
@@ -110,6 +113,11 @@ class Trainer:
         if not get_algorithm(config.algo).uses_teacher:
             own["warmup_updates"] = 0
         trainer = cls(config=named.resolved(task.max_steps, {**student.defaults, **own}), task=task)
+        if trainer.by_episodes:
+            unused = ("num_steps",) if is_recurrent(trainer.student) else ("num_steps", "minibatches")
+            for name in unused:
+                if getattr(config, name) is not None:
+                    raise ConfigError(f"`{name}` is for `rollouts=steps`; this run has `rollouts=episodes`")
         if trainer.algorithm.uses_teacher and trainer.config.teacher == "none":
             raise ConfigError(f"`algo={trainer.algorithm.name}` needs a teacher; `algo=ppo` runs without one")
         trainer.check()
@@ -126,6 +134,8 @@ class Trainer:
                 f"`student={config.student}` reads maps, and `observation={config.observation}` gives none; it is for "
                 "students that are registered with it"
             )
+        if self.by_episodes and not self.controller.chooses_actions:
+            raise ConfigError(f"`algo={config.algo}` chooses skills, and is for `rollouts=steps`")
         config.check_minibatches(is_recurrent(self.student))
 
     def spread(self) -> Trainer:
@@ -135,6 +145,10 @@ class Trainer:
             ConfigError: `config.devices` are not there, or do not divide the environments; see `parallel.make_mesh`.
         """
         config = self.config
+        if self.by_episodes:
+            if jax.process_count() > 1:
+                raise ConfigError("`rollouts=episodes` is for one device; on many hosts a run has `rollouts=steps`")
+            return self
         if is_recurrent(self.student):  # its minibatches cut the environments
             units, what = config.num_envs // config.minibatches, "`num_envs` / `minibatches`"
         else:
@@ -208,14 +222,28 @@ class Trainer:
         return self.algorithm.controller(self.task, self.kernel)
 
     @property
+    def by_episodes(self) -> bool:
+        """Whether rollouts are whole episodes, so that updates differ in their steps."""
+        return self.config.rollouts == "episodes"
+
+    @property
     def steps_per_update(self) -> int:
-        """Environment steps of one update of one seed."""
-        return self.config.num_envs * self.config.steps
+        """Environment steps of one update of one seed; the fewest, where updates differ."""
+        config = self.config
+        return max(config.num_envs, config.least_steps) if self.by_episodes else config.num_envs * config.steps
 
     @property
     def total_updates(self) -> int:
-        """Updates of the whole run."""
+        """Updates of the whole run; the most, where updates differ in their steps."""
         return -(-self.config.total_steps // self.steps_per_update)
+
+    @property
+    def rows_at_a_time(self) -> int:
+        """How many rows of rollouts are kept at a time, of all seeds."""
+        config = self.config
+        if not self.by_episodes:
+            return config.num_seeds * self.steps_per_update
+        return config.num_envs * most_rows(config.num_envs, self.task.max_steps, config.least_steps)
 
     @functools.cached_property
     def optimizer(self) -> optax.GradientTransformation:
@@ -234,6 +262,7 @@ class Trainer:
         return TrainState(
             params=params, opt_state=self.algorithm.init(self.setup, params), key=run_key, envs=envs,
             updates=jnp.int32(0), outcomes=SuccessByAge.none(self.env.max_steps),
+            steps=jnp.int32(0) if self.by_episodes else None,
         )  # fmt: skip
 
     def _first_step(self, env_state: State) -> tuple[Any, Any, jax.Array]:
@@ -248,12 +277,22 @@ class Trainer:
 
     def init_seeds(self, keys: jax.Array, params: Any = None) -> TrainState:
         """`init` for several seeds, a key (and given parameters) each; see `SEEDS` for the leading axes."""
-        return jax.vmap(self.init, out_axes=SEEDS)(keys, params)
+        return jax.vmap(self.init, out_axes=0 if self.by_episodes else SEEDS)(keys, params)
 
     def train_seeds(
         self, state: TrainState, table: TeacherTable | None, updates: int, count: jax.Array | int | None = None
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        """`train_block` for several seeds side by side; metrics have leading axes (seeds, updates)."""
+        """`train_block` for several seeds; metrics have leading axes (seeds, updates).
+
+        The seeds are side by side. With rollouts of episodes they are one after the other, and each is at its own
+        number of updates and of steps: side by side all would wait for the longest episode.
+        """
+        if self.by_episodes:
+
+            def own(one: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+                return self.train_block(one, table, updates, count)
+
+            return jax.lax.map(own, state)
 
         axis = None if self.mesh is None else parallel.AXIS
 
@@ -283,7 +322,8 @@ class Trainer:
             state: from `init` or an earlier block.
             table: the teacher; None without one.
             updates: how many, static.
-            count: run only the first so many, so that blocks of different lengths are one program.
+            count: run only the first so many, so that blocks of different lengths are one program. With rollouts of
+                episodes: run them until so many steps have been taken since the run began.
             axis: of the mesh that the environments are spread over, within a program that runs on every device.
             seeds: name of the axis of seeds that this is one of, under `vmap`.
 
@@ -302,7 +342,8 @@ class Trainer:
             if count is None:
                 return update(state)
             nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(update, state)[1])
-            return jax.lax.cond(index < count, update, lambda state: (state, nothing), state)
+            going_on = index < count if state.steps is None else state.steps < count
+            return jax.lax.cond(going_on, update, lambda state: (state, nothing), state)
 
         return jax.lax.scan(one, state.replace(key=key), jnp.arange(updates))
 
@@ -310,6 +351,12 @@ class Trainer:
         """One rollout under the student with these parameters, new episodes on levels of the pool; see `rollout`."""
         act = functools.partial(apply_student, self.student, params)
         ready = functools.partial(prepare, self.student) if prepares(self.student) else None
+        if self.by_episodes:
+            play = Play(
+                self.env, act, pool, self.controller, self.observation, self.algorithm.uses_teacher, ready,
+                self.config.greedy_share,
+            )  # fmt: skip
+            return episodes(play, key, envs, self.config.least_steps)
         return rollout(
             self.env, act, key, envs, pool, self.config.steps, self.controller, self.observation,
             keep_memory=self.algorithm.uses_teacher, prepare=ready, greedy_share=self.config.greedy_share,
@@ -321,14 +368,18 @@ class Trainer:
         key, rollout_key, update_key = jax.random.split(state.key, 3)
         envs, rows = self.collect(state.params, rollout_key, state.envs, pool)
 
-        ends = rows.terminated | rows.truncated
-        ended = parallel.sum_of(dict(episodes=jnp.sum(ends), reward=jnp.sum(rows.reward)), axis)
-        outcomes = state.outcomes.add(rows.age, rows.success, rows.terminated, axis)
+        ends, reward, steps, share = rows.terminated | rows.truncated, rows.reward, None, None
+        if state.steps is not None and rows.valid is not None:
+            ends, reward = ends & rows.valid, jnp.where(rows.valid, reward, 0.0)
+            steps = state.steps + jnp.sum(rows.valid, dtype=jnp.int32)
+            share = state.steps / self.config.total_steps
+        ended = parallel.sum_of(dict(episodes=jnp.sum(ends), reward=jnp.sum(reward)), axis)
+        outcomes = state.outcomes.add(rows.age, rows.success, rows.terminated, axis, rows.valid)
         success = outcomes.rate()
 
         params, opt_state, terms = self.algorithm.update(
             self.setup, update_key, state.params, state.opt_state, rows, envs.env_id, table,
-            Progress(updates=state.updates, success=success), Axes(mesh=axis, seeds=seeds),
+            Progress(updates=state.updates, success=success, share=share), Axes(mesh=axis, seeds=seeds),
         )  # fmt: skip
         metrics = dict(
             distill_weight=jnp.float32(0),
@@ -338,6 +389,7 @@ class Trainer:
         )
         state = TrainState(
             params=params, opt_state=opt_state, key=key, envs=envs, updates=state.updates + 1, outcomes=outcomes,
+            steps=steps,
         )  # fmt: skip
         return state, metrics | terms
 

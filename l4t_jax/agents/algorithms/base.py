@@ -71,10 +71,16 @@ class Progress(struct.PyTreeNode):
     Attributes:
         updates: `int32[]` done so far.
         success: `float32[]` the student's share of successes in its latest training episodes.
+        share: `float32[]` of the run's steps taken so far; None where all updates have as many.
     """
 
     updates: jax.Array
     success: jax.Array
+    share: jax.Array | None = None
+
+    def done(self, total_updates: int) -> jax.Array:
+        """The share of the run that is done, `float32[]`."""
+        return self.updates / total_updates if self.share is None else self.share
 
 
 class Algorithm(abc.ABC):
@@ -118,7 +124,7 @@ class Algorithm(abc.ABC):
             key: random key.
             params: of the student, which played the rollout with them.
             kept: from `init`, or the last update.
-            rows: the rollout, leading axes (T, N).
+            rows: the rollout, leading axes (T, N); some may be padding (`Rollout.valid`).
             env_id: `int32[N]` the environments' own numbers, from which random numbers of a row must come.
             table: the teacher; None without one.
             progress: how far the run is.

@@ -48,8 +48,9 @@ class L4T(Algorithm):
     def linear(self, setup: Setup, progress: Progress) -> jax.Array | float:
         """The part of the distillation weight that the steps decide, `float32[]`."""
         config = setup.config
+        own = config.distill_updates
         return losses.linear_coefficient(
-            progress.updates / (config.distill_updates or setup.total_updates),
+            progress.done(setup.total_updates) if own is None else progress.updates / own,
             config.distill_coef, config.distill_floor, config.distill_fall, config.distill_off,
         )  # fmt: skip
 
@@ -94,8 +95,9 @@ class L4T(Algorithm):
         most = weight if advice is None else jnp.asarray(linear * jnp.max(advice.trust(left)), jnp.float32)
         hard_key = label_key if setup.config.teacher_mode == "hard" else None
         labels, state, asked = teacher_labels(
-            setup.env.task, table, rows.memory, most, hard_key, env_id, setup.env.kernel, axes.mesh, axes.seeds
-        )
+            setup.env.task, table, rows.memory, most, hard_key, env_id, setup.env.kernel, axes.mesh, axes.seeds,
+            rows.valid,
+        )  # fmt: skip
         if advice is not None:  # another seed may have asked, under `vmap`; a seed must not learn from that
             labels = jnp.where(most > 0, labels, 0.0)
         batch = batch_of(setup, rows, labels, env_id, axes.mesh)

@@ -13,38 +13,38 @@ from flax import struct
 
 from l4t_jax.agents.algorithms.base import Algorithm, Axes, Progress, Setup
 from l4t_jax.agents.rollout import Rollout
-from l4t_jax.agents.update import Batch, Weights, make_batch, update
+from l4t_jax.agents.students import is_recurrent
+from l4t_jax.agents.update import Batch, Weights, make_batch, update, update_in_sizes
 from l4t_jax.teacher.policy import TeacherTable
 
 
 class Warmup(struct.PyTreeNode):
-    """Where a run is that makes more passes over its first rollouts.
+    """Where a run is whose updates differ in their minibatches: one with a warm-up, or with rollouts of episodes.
 
     Attributes:
         epochs: `int32[]` passes over this rollout.
-        done: `float32[]` the share of the run's updates done, by which the learning rate falls.
+        done: `float32[]` the share of the run that is done, by which the learning rate falls.
     """
 
-    epochs: jax.Array
+    epochs: jax.Array | int
     done: jax.Array
 
 
-def warmup_of(setup: Setup, progress: Progress, behind: jax.Array) -> Warmup | None:
-    """The warm-up of the run's settings; None if there is none.
+def warmup_of(setup: Setup, progress: Progress, behind: jax.Array | None = None) -> Warmup | None:
+    """The warm-up of the run's settings; None where all updates have as many minibatches.
 
     Args:
         setup: the run's.
         progress: how far it is.
         behind: `float32[]` how far the student's success is behind its teacher's, as a share of it. The first rollouts
-            get more passes while this is above a half, so not at all where there is no teacher to follow.
+            get more passes while this is above a half, so not at all where there is no teacher to follow. None: there
+            is no warm-up.
     """
     config = setup.config
-    if config.warmup_updates == 0:
-        return None
+    if config.warmup_updates == 0 or behind is None:
+        return None if progress.share is None else Warmup(config.epochs, progress.share)
     warm = (progress.updates < config.warmup_updates) & (behind > 0.5)
-    return Warmup(
-        epochs=jnp.where(warm, config.warmup_epochs, config.epochs), done=progress.updates / setup.total_updates
-    )
+    return Warmup(jnp.where(warm, config.warmup_epochs, config.epochs), progress.done(setup.total_updates))
 
 
 class PPO(Algorithm):
@@ -57,7 +57,8 @@ class PPO(Algorithm):
         table: TeacherTable | None, progress: Progress, axes: Axes,
     ) -> tuple[Any, Any, dict[str, jax.Array]]:  # fmt: skip
         batch = batch_of(setup, rows, None, env_id, axes.mesh)
-        return learn(setup, key, params, kept, batch, reward=1.0, distill=0.0, mesh_axis=axes.mesh)
+        warmup = warmup_of(setup, progress)
+        return learn(setup, key, params, kept, batch, reward=1.0, distill=0.0, mesh_axis=axes.mesh, warmup=warmup)
 
 
 def batch_of(
@@ -94,7 +95,7 @@ def learn(
         reward: weight of PPO's terms.
         distill: weight of the distillation loss, `float32[]`.
         mesh_axis: see `Axes`.
-        warmup: of the run; None without one.
+        warmup: from `warmup_of`.
 
     Returns:
         Parameters, optimizer state, loss terms.
@@ -104,6 +105,10 @@ def learn(
         reward=reward, distill=distill, entropy=config.entropy_coef, value=config.value_coef, clip=config.clip
     )
     epochs, done = (config.epochs, None) if warmup is None else (warmup.epochs, warmup.done)
+    if batch.valid is not None and not is_recurrent(setup.student):
+        return update_in_sizes(
+            setup.student, setup.optimizer, key, params, opt_state, batch, weights, epochs, config.minibatch_size, done
+        )  # fmt: skip
     return update(
         setup.student, setup.optimizer, key, params, opt_state, batch, weights, epochs, config.minibatches,
         mesh_axis, setup.env.kernel, done,

@@ -98,7 +98,8 @@ def test_the_papers_weight_falls_by_the_iteration_whatever_the_length_of_the_run
     found = weights(trainer, (0, 1, 100, 1000, 1979, 1980, 2999, 3000, 5000))
     np.testing.assert_allclose(found, [10.0, 9.995, 9.5, 5.0, 0.105, 0.1, 0.1, 0.0, 0.0], rtol=1e-4)
     config = trainer.config
-    assert config.num_envs * config.num_steps // config.minibatches == 130 and config.adam_eps == 1e-8
+    assert (config.rollouts, config.num_envs, config.least_steps, config.minibatch_size) == ("episodes", 10, 256, 128)
+    assert config.adam_eps == 1e-8
 
 
 def test_trust_by_state_is_part_of_the_state_and_only_where_the_weight_follows_success(teacher_of):
