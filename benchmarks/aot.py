@@ -122,7 +122,7 @@ def lowered(program: Program, target: Target) -> Any:
     from l4t_jax.training.trainer import Trainer
 
     devices = target.devices(program.chips)
-    config = Config(env=program.env, preset=program.preset, rollouts="steps", num_envs=program.envs)
+    config = Config(env=program.env, preset=program.preset, rollouts="steps", num_envs=program.envs, warmup_updates=0)
     steps = Trainer.create(config).config.num_steps
     config = dataclasses.replace(config, total_steps=20 * UPDATES * program.envs * steps)
     trainer = dataclasses.replace(Trainer.create(config), compiled_for=target.platform)

@@ -118,7 +118,7 @@ COMPARED = (
     "GoToObject-8x8-N2", "BabyAI-PickupLoc-v0",
 )  # fmt: skip
 BONUS = 0.01  # a visit of a new place is worth a hundredth of a success
-TAUGHT_BY_LLMS = ("MultiRoom-N4-S5",)
+TAUGHT_BY_LLMS = ("MultiRoom-N4-S5", "KeyCorridorS3R3")
 
 
 @dataclasses.dataclass(frozen=True)

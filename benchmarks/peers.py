@@ -139,6 +139,7 @@ def ours(settings: Settings, algo: str, student: str) -> Call:
         hidden=settings.hidden if student == "towers" else None, num_envs=settings.num_envs,
         num_steps=settings.num_steps, epochs=settings.epochs, minibatches=settings.minibatches, total_steps=10**9,
         anneal="clock",  # the teacher is asked in every update
+        warmup_updates=0,  # which lasts a few updates, and which the others do not have
     )  # fmt: skip  # pyright: ignore
     trainer = Trainer.create(config).spread()
     table = None
