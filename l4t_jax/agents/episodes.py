@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from l4t_jax.agents.rollout import Envs, Play, Rollout, where_done
+from l4t_jax.agents.trees import zeros_of
 
 
 def most_rows(num_envs: int, max_steps: int, least_steps: int) -> int:
@@ -60,7 +61,11 @@ def episodes(play: Play, key: jax.Array, envs: Envs, least_steps: int) -> tuple[
     def turn(state: tuple[Any, ...]) -> tuple[Any, ...]:
         index, envs, playing, steps, further, rows = state
         envs, row = step(envs, playing, jax.random.fold_in(key, index))
-        rows = jax.tree.map(lambda whole, one: jax.lax.dynamic_update_index_in_dim(whole, one, index, 0), rows, row)
+
+        def put(whole: jax.Array, one: jax.Array) -> jax.Array:
+            return cast(jax.Array, jax.lax.dynamic_update_index_in_dim(whole, one, index, 0))
+
+        rows = jax.tree.map(put, rows, row)
         steps = steps + jnp.sum(playing, dtype=jnp.int32)
         playing = playing & ~(row["terminated"] | row["truncated"])
         more = ~jnp.any(playing) & (steps < least_steps)
@@ -68,8 +73,11 @@ def episodes(play: Play, key: jax.Array, envs: Envs, least_steps: int) -> tuple[
         return index + 1, envs, playing, steps, further + more, rows
 
     playing = jnp.ones(number, bool)
-    shapes = jax.eval_shape(step, envs, playing, key)[1]
-    nothing = jax.tree.map(lambda leaf: jnp.zeros((turns, *leaf.shape), leaf.dtype), shapes)
+
+    def of_all_turns(row: jax.Array) -> jax.Array:
+        return jnp.broadcast_to(row, (turns, *row.shape))
+
+    nothing = jax.tree.map(of_all_turns, zeros_of(step, envs, playing, key)[1])
     start = jnp.int32(0), envs, playing, jnp.int32(0), jnp.int32(0), nothing
     _, after, _, _, _, rows = jax.lax.while_loop(lambda state: jnp.any(state[2]), turn, start)
     later = jnp.concatenate([rows["value"][1:], jnp.zeros_like(rows["value"][:1])])

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from l4t_jax import parallel
 from l4t_jax.agents import losses
+from l4t_jax.agents.trees import zeros_of
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.envs.task import Task
@@ -98,16 +99,19 @@ def in_used_parts(function: Callable[[Any], Any], size: int, tree: Any, used: ja
     number = used.shape[0]
     size = min(size, number)
     rows = jnp.max(jnp.where(used, jnp.arange(number) + 1, 0))
-    made = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, tree))
 
     def part(index: jax.Array, made: Any) -> Any:
         first = jnp.minimum(index * size, number - size)  # the last part overlaps the one before it
-        cut = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, size), tree)
-        return jax.tree.map(
-            lambda whole, some: jax.lax.dynamic_update_slice_in_dim(whole, some, first, 0), made, function(cut)
-        )
 
-    return jax.lax.fori_loop(0, -(-rows // size), part, made)
+        def cut(leaf: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_slice_in_dim(leaf, first, size)
+
+        def put(whole: jax.Array, some: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_update_slice_in_dim(whole, some, first, 0)
+
+        return jax.tree.map(put, made, function(jax.tree.map(cut, tree)))
+
+    return cast(Any, jax.lax.fori_loop(0, -(-rows // size), part, zeros_of(function, tree)))
 
 
 def one_action(key: jax.Array, distribution: jax.Array, env_id: jax.Array) -> jax.Array:

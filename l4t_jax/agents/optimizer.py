@@ -48,7 +48,11 @@ def _scale_by_falling_rate(start: float, end: float, steps: int) -> optax.Gradie
         del params, extra
         assert isinstance(state, optax.ScaleByScheduleState)
         rate = jnp.asarray(by_calls(state.count) if done is None else by_share(done))
-        scaled = jax.tree.map(lambda leaf: jnp.asarray(-rate, leaf.dtype) * leaf, updates)
+
+        def scale(leaf: jax.Array) -> jax.Array:
+            return jnp.asarray(-rate, leaf.dtype) * leaf
+
+        scaled: optax.Updates = jax.tree.map(scale, updates)
         return scaled, optax.ScaleByScheduleState(count=optax.safe_increment(state.count))
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from l4t_jax.agents import losses
 from l4t_jax.agents.controllers import IMPOSSIBLE
 from l4t_jax.agents.rollout import Rollout
 from l4t_jax.agents.students import StudentNetwork, apply_student, is_recurrent
+from l4t_jax.agents.trees import zeros_of
 from l4t_jax.kernels import PORTABLE, Kernels
 
 
@@ -201,15 +202,24 @@ def _passes(
 ) -> tuple[Any, Any]:
     """A number of epochs that is known when the program runs: the state after them, and the terms' means over all."""
 
-    def one(index: jax.Array, now: tuple[Any, Any]) -> tuple[Any, Any]:
-        state, sums = now
-        state, terms = epoch(state, jax.random.fold_in(key, index))
-        return state, jax.tree.map(lambda total, term: total + jnp.mean(term, axis=0), sums, terms)
+    def with_means(state: Any, key: jax.Array) -> tuple[Any, Any]:
+        state, terms = epoch(state, key)
+        return state, jax.tree.map(partial(jnp.mean, axis=0), terms)
 
-    _, terms = jax.eval_shape(epoch, state, key)
-    sums = jax.tree.map(lambda term: jnp.zeros(term.shape[1:], term.dtype), terms)
-    state, sums = jax.lax.fori_loop(0, number, one, (state, sums))
-    return state, jax.tree.map(lambda total: total / number, sums)
+    def one(index: jax.Array, now: tuple[Any, Any]) -> tuple[Any, Any]:
+        state, terms = with_means(now[0], jax.random.fold_in(key, index))
+        return state, jax.tree.map(jnp.add, now[1], terms)
+
+    nothing = zeros_of(with_means, state, key)[1]
+    after = cast(tuple[Any, Any], jax.lax.fori_loop(0, number, one, (state, nothing)))
+    return after[0], _divided(after[1], number)
+
+
+def _divided(sums: Any, number: jax.Array | int) -> Any:
+    def divided(total: jax.Array) -> jax.Array:
+        return total / number
+
+    return jax.tree.map(divided, sums)
 
 
 def update_in_sizes(
@@ -226,15 +236,21 @@ def update_in_sizes(
     """
     assert batch.valid is not None, "otherwise `update` cuts every environment's own steps"
     valid, learn = batch.valid.reshape(-1), learner(student, optimizer, weights, done=done)
-    rows = jax.tree.map(
-        lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch.replace(carry=(), env_id=(), valid=None)
-    )  # fmt: skip
+
+    def flat(leaf: jax.Array) -> jax.Array:
+        return leaf.reshape(-1, *leaf.shape[2:])
+
+    rows: Batch = jax.tree.map(flat, batch.replace(carry=(), env_id=(), valid=None))
     count = jnp.sum(valid) // size
     keys = jax.random.split(key, epochs) if isinstance(epochs, int) else None
 
     def minibatch(order: jax.Array, index: jax.Array | int) -> Batch:
         chosen = jax.lax.dynamic_slice_in_dim(order, index * size, size)
-        return jax.tree.map(lambda leaf: leaf[chosen][None], rows)
+
+        def of(leaf: jax.Array) -> jax.Array:
+            return leaf[chosen][None]
+
+        return cast(Batch, jax.tree.map(of, rows))
 
     def epoch(index: jax.Array, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         own = keys[index] if keys is not None else jax.random.fold_in(key, index)
@@ -246,13 +262,11 @@ def update_in_sizes(
             (params, opt_state), terms = learn((params, opt_state), minibatch(order, index))
             return params, opt_state, jax.tree.map(jnp.add, sums, terms)
 
-        return jax.lax.fori_loop(0, count, step, state)
+        return cast(tuple[Any, Any, Any], jax.lax.fori_loop(0, count, step, state))
 
-    _, terms = jax.eval_shape(learn, (params, opt_state), minibatch(jnp.arange(valid.size), 0))
-    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), terms)
-    params, opt_state, sums = jax.lax.fori_loop(0, epochs, epoch, (params, opt_state, nothing))
-    number = jnp.maximum(count * epochs, 1)
-    return params, opt_state, jax.tree.map(lambda total: total / number, sums)
+    nothing = zeros_of(learn, (params, opt_state), minibatch(jnp.arange(valid.size), 0))[1]
+    after = cast(tuple[Any, Any, Any], jax.lax.fori_loop(0, epochs, epoch, (params, opt_state, nothing)))
+    return after[0], after[1], _divided(after[2], jnp.maximum(count * epochs, 1))
 
 
 def learner(
