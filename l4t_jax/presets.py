@@ -3,7 +3,7 @@
 Imports nothing of the package. The figures that decided are in docs/training.md, those to expect are from
 benchmarks/results: reproduce (five seeds, 1,000 held-out levels each) and time-to-result-SimpleDoorKey-cpu.json. "To
 0.90": environment steps until validation success was 0.90 twice in a row, median. Those files are of the default
-student before it read ways; docs/checks.md has what was measured since.
+student before it read ways, and before the warm-up; docs/checks.md has what was measured since.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ from l4t_jax.export import export
 pytestmark = pytest.mark.usefixtures("compiled_once")
 SMALL = (
     "--env DoorKey-5x5 --observation view --student lstm --num-envs 4 --num-steps 8 --minibatches 2 --epochs 1 "
-    "--hidden 8 --total-steps 96 --evaluations 2 --validation-levels 8 --heldout-levels 8 --level-pool 16"
+    "--hidden 8 --total-steps 96 --warmup-updates 0 --evaluations 2 --validation-levels 8 --heldout-levels 8 "
+    "--level-pool 16"
 )
 
 

@@ -71,7 +71,9 @@ def test_the_rate_falls_by_the_share_that_is_done_or_by_calls():
     assert changes == pytest.approx([0.3, 0.25, 0.2, 0.15, 0.1], rel=1e-3)
 
 
-@pytest.mark.parametrize("algo, teacher", [("ppo", "none"), ("l4t", "shipped")])
+@pytest.mark.parametrize(
+    "algo, teacher", [pytest.param("ppo", "none", marks=pytest.mark.slow), ("l4t", "shipped")]
+)  # that PPO has no warm-up, the default tier sees in its settings
 def test_only_a_student_with_a_teacher_is_changed(algo, teacher):
     """Two updates, with and without a warm-up: the parameters of PPO alone are the same."""
     small = dict(algo=algo, teacher=teacher, num_envs=8, num_steps=8, minibatches=2, hidden=8, level_pool=16)
