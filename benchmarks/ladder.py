@@ -159,15 +159,6 @@ def read_part(out: Path, experiment: Experiment) -> dict[str, Any] | None:
     return run_folder.read(path) if path.is_file() else None
 
 
-def differences(part: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Settings of which a part has other values; one that came later than the part had its default in `Settings`."""
-    from l4t_jax.config import Settings
-
-    came_later = {field.name: field.default for field in dataclasses.fields(Settings)}
-    before = came_later | part["settings"]
-    return sorted(name for name in now if before[name] is not dataclasses.MISSING and before[name] != now[name])
-
-
 def finished(out: Path, experiment: Experiment, again: bool) -> bool:
     """Whether the experiment's part is there and holds.
 
@@ -182,13 +173,12 @@ def finished(out: Path, experiment: Experiment, again: bool) -> bool:
     part = read_part(out, experiment)
     if part is None:
         return False
-    now = settings(experiment)
+    found = reproduce.differences(part["settings"], settings(experiment))
     if again:
-        return not differences(part, now) and part["code"] == code()
-    for name in differences(part, now):
-        before = part["settings"].get(name, "unset")
+        return not found and part["code"] == code()
+    if found:
         raise errors.RunFolderError(
-            f"{part_path(out, experiment)} was made with {commandline.flag(name)} {before}, not {now[name]}; "
+            f"{part_path(out, experiment)} was made with {reproduce.first_of(found)}; "
             "pass --again to replace it, or another --out"
         )
     return True

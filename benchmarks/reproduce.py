@@ -20,7 +20,7 @@ from typing import Any
 
 from l4t_jax import commandline, errors, files
 from l4t_jax.agents.algorithms import algorithm_names, get_algorithm
-from l4t_jax.config import PRESETS, Config, ConfigError
+from l4t_jax.config import PRESETS, Config, ConfigError, Settings
 from l4t_jax.reporting import run_folder
 from l4t_jax.reporting.run_folder import RunFolderError
 from l4t_jax.run import guarded, json_only, print_json
@@ -192,15 +192,40 @@ def finished(experiment: Experiment) -> bool:
     folder = Path(str(experiment.config.run_dir))
     if not (folder / run_folder.SUMMARY).is_file():
         return False
-    now = json.loads(files.dumps(dataclasses.asdict(Trainer.create(experiment.config).config)))
-    before = run_folder.read(folder / run_folder.CONFIG)
-    for name in now.keys() - {"run_dir", "teacher", "devices"}:  # OUT may have been moved
-        if name in before and before[name] != now[name]:
-            raise RunFolderError(
-                f"{folder} was made with {commandline.flag(name)} {before[name]}, not {now[name]}; "
-                "pass another --out, or remove that folder"
-            )
+    now = dataclasses.asdict(Trainer.create(experiment.config).config)
+    for name in ("run_dir", "teacher", "devices"):  # OUT may have been moved
+        del now[name]
+    found = differences(run_folder.read(folder / run_folder.CONFIG), now)
+    if found:
+        raise RunFolderError(f"{folder} was made with {first_of(found)}; pass another --out, or remove that folder")
     return True
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The settings of which an earlier run had other values.
+
+    Args:
+        before: the run's settings, from JSON. One that is missing came later than the run and had its default in
+            `Settings`: the value that does what was done before, and None where there is none.
+        now: resolved settings; only these are compared.
+
+    Returns:
+        Name -> the value before and the value now, as JSON has them, in the order of `now`. Two runs without a warm-up
+        do not differ by `warmup_epochs`, which has no meaning then.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    before, now = json.loads(files.dumps(defaults | before)), json.loads(files.dumps(now))
+    found = {name: (before[name], now[name]) for name in now if before[name] != now[name]}
+    if before["warmup_updates"] == 0 == now.get("warmup_updates"):
+        found.pop("warmup_epochs", None)
+    return found
+
+
+def first_of(found: dict[str, tuple[Any, Any]]) -> str:
+    """The first of some `differences` in words: "--num-seeds 3, not 5"."""
+    name, values = next(iter(found.items()))
+    before, now = ("unset" if value is None else value for value in values)
+    return f"{commandline.flag(name)} {before}, not {now}"
 
 
 def run(experiment: Experiment, progress: Any = None) -> None:

@@ -23,9 +23,9 @@ Preset = Literal["fast", "frugal", "paper"]
 LARGEST = 2**40  # of any number: what is beyond is a slip, and overflows somewhere
 # Of sizes that are allocated or counted in 32 bits: what is beyond fits no machine.
 MOST = {
-    "num_seeds": 2**20, "epochs": 2**16, "warmup_epochs": 2**16, "hidden": 2**16, "level_pool": 2**24,
-    "evaluations": 1_000_000, "validation_levels": 1_000_000, "heldout_levels": 1_000_000, "devices": 2**16,
-    "least_steps": 2**24,
+    "num_seeds": 2**20, "epochs": 2**16, "warmup_updates": 2**31 - 1, "warmup_epochs": 2**16, "hidden": 2**16,
+    "level_pool": 2**24, "evaluations": 1_000_000, "validation_levels": 1_000_000, "heldout_levels": 1_000_000,
+    "devices": 2**16, "least_steps": 2**24,
 }  # fmt: skip
 AT_LEAST_1 = (
     "num_seeds", "total_steps", "num_envs", "num_steps", "epochs", "warmup_epochs", "minibatches", "hidden",
@@ -112,10 +112,10 @@ class Config:
     epochs: int | None = None
     """Passes over a rollout in each update."""
     warmup_updates: int | None = None
-    """How many updates, the run's first, make `warmup_epochs` passes over their rollouts. They only do where a teacher
-    is followed."""
+    """Warm-up: the first so many updates make `warmup_epochs` passes instead of `epochs`, as long as success in
+    training is below half of the teacher's. Without a teacher there is none."""
     warmup_epochs: int | None = None
-    """Passes over a rollout in the first `warmup_updates` updates."""
+    """Passes over a rollout in each update of the warm-up."""
     minibatches: int | None = None
     """Minibatches a pass; divides the steps between updates (of a recurrent student, the environments)."""
     minibatch_size: int = 128
@@ -308,12 +308,13 @@ class Settings(Config):
                 f"`num_steps` must be at most {max_steps}, the steps of an episode of {self.env}, not {self.num_steps}"
             )
         updates = -(-self.total_steps // (self.num_envs * self.num_steps))
-        passes = updates * self.epochs + self.warmup_updates * self.warmup_epochs
-        times = passes * self.minibatches
+        warm = min(self.warmup_updates, updates)
+        times = (updates * self.epochs + warm * max(self.warmup_epochs - self.epochs, 0)) * self.minibatches
         if times >= 2**31:
+            warmup = f"the first {warm} with `warmup_epochs={self.warmup_epochs}`, " if warm else ""
             raise ConfigError(
                 f"`total_steps={self.total_steps}` would change the student {times} times ({updates} updates, "
-                f"`epochs={self.epochs}`, `minibatches={self.minibatches}`); at most {2**31 - 1} can be counted"
+                f"`epochs={self.epochs}`, {warmup}`minibatches={self.minibatches}`); at most {2**31 - 1} can be counted"
             )
 
     def _check_episodes(self) -> None:
@@ -322,12 +323,14 @@ class Settings(Config):
             raise ConfigError(f"`rollouts=episodes` is for one device, not `devices={self.devices}`")
         if self.trust == "state" and self.anneal == "success":
             raise ConfigError("`trust=state` is for `rollouts=steps`; `trust=part` would do")
-        passes = max(self.epochs, self.warmup_epochs)
+        passes, of = self.epochs, f"`epochs={self.epochs}`"
+        if self.warmup_updates and self.warmup_epochs > passes:  # its updates may be all of the run's
+            passes, of = self.warmup_epochs, f"`warmup_epochs={self.warmup_epochs}`"
         times = passes * (self.total_steps // self.minibatch_size)
         if max(times, self.total_steps) >= 2**31:
             raise ConfigError(
-                f"`total_steps={self.total_steps}` are {self.total_steps} steps and change the student {times} times; "
-                f"at most {2**31 - 1} can be counted"
+                f"`total_steps={self.total_steps}` are {self.total_steps} steps and change the student up to {times} "
+                f"times (with {of}); at most {2**31 - 1} can be counted"
             )
 
     def check_minibatches(self, recurrent: bool) -> None:

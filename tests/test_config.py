@@ -67,6 +67,26 @@ def test_a_preset_decides_what_is_left_open_and_no_more(preset: Any) -> None:
     assert settings.resolved(150) is settings
 
 
+def test_of_a_warm_up_longer_than_the_run_only_the_runs_updates_count() -> None:
+    """A pass of the warm-up is made instead of one of `epochs`, not beside it."""
+    assert Config(total_steps=4096 * 20, warmup_updates=2**30).resolved(150).warmup_updates == 2**30
+    steps = 4096 * ((2**31 - 1) // (8 * 2**16))
+    assert Config(total_steps=steps, warmup_updates=2**31 - 1, warmup_epochs=2**16, epochs=2**16).resolved(150)
+
+
+def test_a_warm_up_that_is_too_long_to_be_counted_is_named() -> None:
+    with pytest.raises(ConfigError) as error:
+        Config(total_steps=4096 * 5000, warmup_updates=9999, warmup_epochs=2**16).resolved(150)
+    assert str(error.value) == (
+        "`total_steps=20480000` would change the student 2621440000 times (5000 updates, `epochs=2`, the first 5000 "
+        "with `warmup_epochs=65536`, `minibatches=8`); at most 2147483647 can be counted"
+    )
+    episodes: dict[str, Any] = dict(rollouts="episodes", total_steps=2**23, warmup_epochs=2**16)
+    with pytest.raises(ConfigError, match=r"up to 4294967296 times \(with `warmup_epochs=65536`\); at most"):
+        Config(**episodes, warmup_updates=1).resolved(150)
+    assert Config(**episodes, warmup_updates=0).resolved(150)  # without a warm-up its passes are not made
+
+
 def test_a_rollout_is_no_longer_than_an_episode() -> None:
     assert Config(preset="paper").resolved(40).num_steps == 40
     with pytest.raises(ConfigError, match="`num_steps` must be at most 40, the steps of an episode"):
@@ -78,6 +98,7 @@ def test_a_rollout_is_no_longer_than_an_episode() -> None:
     [
         (dict(num_envs=0), "`num_envs` must be at least 1, not 0"),
         (dict(epochs=2**16 + 1), "`epochs` must be at most 65536, not 65537"),
+        (dict(warmup_updates=2**31), "`warmup_updates` must be at most 2147483647, not 2147483648"),
         (dict(learning_rate=0.0), "`learning_rate` must be above 0, not 0"),
         (dict(save_every=-1), "`save_every` must not be below 0, not -1"),
         (dict(gamma=1.5), "`gamma` must be from 0 to 1, not 1.5"),

@@ -44,10 +44,18 @@ class Blocks:
         ends = tuple((i + 1) * config.total_steps // number for i in range(number))
         return cls(ends, -(-_longest(ends) // trainer.steps_per_update), config.total_steps)
 
+    def begin(self, index: int) -> int:
+        """Where a block begins, counted as `ends` is."""
+        return self.ends[index - 1] if index else 0
+
     def argument(self, trainer: Trainer, index: int) -> np.int32:
         """What the block's program takes: how many updates; the steps to go to, with `rollouts=episodes`."""
-        begin = self.ends[index - 1] if index else 0
-        return np.int32(self.ends[index] - (0 if trainer.by_episodes else begin))
+        return np.int32(self.ends[index] - (0 if trainer.by_episodes else self.begin(index)))
+
+    def passes_half(self, index: int) -> bool:
+        """Whether half of the run is done after a block and was not before it; never so of the last block."""
+        end, last = self.ends[index], self.ends[-1]
+        return self.begin(index) < last / 2 <= end < last
 
 
 @dataclasses.dataclass(frozen=True)

@@ -232,10 +232,7 @@ class Run:
         for tracker in self.trackers:
             tracker.write(record)
         self.progress.evaluated(record)
-        begin, end, total = (
-            self.blocks.ends[i] if i >= 0 else 0 for i in (index - 1, index, len(self.blocks.ends) - 1)
-        )
-        if begin < total / 2 <= end < total and episodes.success.mean() < 0.5:
+        if self.blocks.passes_half(index) and episodes.success.mean() < 0.5:
             for one in guidance.of(self._findings({"student": episodes, **self._others}), guidance.HALF_WAY):
                 self.progress.notice(f"half-way: {one['said']}")
         if met is not None:
@@ -294,8 +291,7 @@ class Run:
         of = f" (seed {seed} of {self.seeds}, counted from 0)" if self.seeds > 1 else ""
         raise Diverged(
             f"training went wrong {where}{of}; the last good state, after {before.mean_updates} updates, is saved in "
-            f"{self.folder}; "
-            "the same settings would come to the same: try a lower `learning_rate` or `max_grad_norm`"
+            f"{self.folder}; the same settings would come to the same: try a lower `learning_rate` or `max_grad_norm`"
         )
 
     def _save(self, wait: bool = False) -> None:

@@ -34,6 +34,7 @@ from l4t_jax.agents.students import (
     prepares,
 )
 from l4t_jax.agents.success import SuccessByAge
+from l4t_jax.agents.trees import zeros_of
 from l4t_jax.config import PRESETS, Config, Settings
 from l4t_jax.envs import GridTask, Task, draw_levels, get_task
 from l4t_jax.envs.navix import make_env
@@ -273,7 +274,7 @@ class Trainer:
             reset = jnp.zeros((1, 1), bool)
             return *prepare(self.student, self.student.initial_carry(1), one, reset), reset
 
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(read, env_state))
+        return zeros_of(read, env_state)
 
     def init_seeds(self, keys: jax.Array, params: Any = None) -> TrainState:
         """`init` for several seeds, a key (and given parameters) each; see `SEEDS` for the leading axes."""
@@ -341,7 +342,11 @@ class Trainer:
 
             if count is None:
                 return update(state)
-            nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(update, state)[1])
+
+            def metrics(state: TrainState) -> dict[str, jax.Array]:
+                return update(state)[1]
+
+            nothing = zeros_of(metrics, state)
             going_on = index < count if state.steps is None else state.steps < count
             return jax.lax.cond(going_on, update, lambda state: (state, nothing), state)
 

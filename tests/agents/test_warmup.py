@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from l4t_jax.agents.algorithms.base import Progress
-from l4t_jax.agents.algorithms.ppo import warmup_of
+from l4t_jax.agents.algorithms.ppo import pace_of
 from l4t_jax.agents.optimizer import make_optimizer
 from l4t_jax.agents.update import Weights, update
 from l4t_jax.config import Config, ConfigError
@@ -42,8 +42,8 @@ def trainer(**settings):
 
 
 def passes(trainer, updates, behind=1.0):
-    warmup = warmup_of(trainer.setup, Progress(jnp.int32(updates), jnp.float32(0)), jnp.float32(behind))
-    return None if warmup is None else (int(warmup.epochs), float(warmup.done))
+    pace = pace_of(trainer.setup, Progress(jnp.int32(updates), jnp.float32(0)), jnp.float32(behind))
+    return None if pace is None else (int(pace.epochs), float(pace.done))
 
 
 def test_the_first_updates_make_more_passes_until_the_student_has_caught_up_by_half():

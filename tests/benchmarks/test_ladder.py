@@ -112,6 +112,18 @@ def test_other_settings_are_refused_and_replaced_on_request(tmp_path: Path, trai
     assert ladder.finished(tmp_path, other, again=False)
 
 
+def test_a_part_from_before_the_warm_up_holds_where_there_is_none(tmp_path: Path, trained: list[str]) -> None:
+    for way in ("ppo", "l4t"):
+        one = _of("KeyCorridorS3R3", way)
+        ladder.make(tmp_path, tmp_path / "runs", one)
+        part = run_folder.read(ladder.part_path(tmp_path, one))
+        part["settings"] = {name: value for name, value in part["settings"].items() if not name.startswith("warmup")}
+        files.write_json(ladder.part_path(tmp_path, one), part)
+    assert ladder.finished(tmp_path, _of("KeyCorridorS3R3", "ppo"), again=False)
+    with pytest.raises(errors.RunFolderError, match="--warmup-updates 0, not 24; pass --again to replace it"):
+        ladder.finished(tmp_path, _of("KeyCorridorS3R3", "l4t"), again=False)
+
+
 def test_a_part_of_other_code_holds_and_is_replaced_on_request(
     tmp_path: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

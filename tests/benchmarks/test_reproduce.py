@@ -202,6 +202,28 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path: Path) -> None:
         reproduce.finished(other)
 
 
+def test_a_run_from_before_a_setting_had_its_default_in_it(tmp_path: Path) -> None:
+    """Before there was a warm-up no update had one; PPO alone has none today."""
+    every = {one.variant: one for one in experiments(Command(out=str(tmp_path), tasks="DoorKey-5x5"))}
+    for name in ("l4t", "ppo"):
+        write_run(every[name])
+        path = Path(str(every[name].config.run_dir)) / run_folder.CONFIG
+        older = {key: value for key, value in run_folder.read(path).items() if not key.startswith("warmup")}
+        files.write_json(path, older)
+    with pytest.raises(errors.RunFolderError, match="was made with --warmup-updates 0, not 24; pass another --out"):
+        reproduce.finished(every["l4t"])
+    assert reproduce.finished(every["ppo"])
+
+
+def test_differences_are_of_the_values_that_json_has_in_the_order_of_the_settings() -> None:
+    now = dict(imports=(), price=(1, 2), greedy_share=0.125, warmup_updates=24, warmup_epochs=16, num_seeds=3)
+    before = dict(num_seeds=5, price=[1, 2])
+    assert reproduce.differences(before, now) == {
+        "greedy_share": (None, 0.125), "warmup_updates": (0, 24), "warmup_epochs": (1, 16), "num_seeds": (5, 3),
+    }  # fmt: skip
+    assert reproduce.first_of({"greedy_share": (None, 0.125)}) == "--greedy-share unset, not 0.125"
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [

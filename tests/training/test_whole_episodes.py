@@ -14,7 +14,7 @@ from small_runs import Spy, Stopper, lines, timeless
 
 import l4t_jax
 from l4t_jax.agents.algorithms import Progress
-from l4t_jax.agents.algorithms.ppo import warmup_of
+from l4t_jax.agents.algorithms.ppo import pace_of
 from l4t_jax.agents.episodes import most_steps
 from l4t_jax.config import Config
 from l4t_jax.envs import draw_levels
@@ -181,7 +181,7 @@ def test_the_weight_and_the_learning_rate_fall_with_the_steps() -> None:
     for share in (0.0, 0.25, 0.5):
         progress = Progress(jnp.int32(1), jnp.float32(0), jnp.float32(share))
         weights.append(float(algorithm.linear(trainer.setup, progress)))
-        warm, plain = warmup_of(trainer.setup, progress, jnp.float32(1)), warmup_of(trainer.setup, progress)
+        warm, plain = pace_of(trainer.setup, progress, jnp.float32(1)), pace_of(trainer.setup, progress)
         assert warm is not None and plain is not None and float(warm.done) == float(plain.done) == share
         assert (int(warm.epochs), plain.epochs) == (16, 2)
     assert weights == [1.0, 0.5, 0.0]

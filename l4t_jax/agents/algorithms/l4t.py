@@ -19,7 +19,7 @@ from l4t_jax import parallel
 from l4t_jax.abstraction.symbolic import num_states
 from l4t_jax.agents import losses
 from l4t_jax.agents.algorithms.base import Algorithm, Axes, Progress, Setup
-from l4t_jax.agents.algorithms.ppo import batch_of, learn, warmup_of
+from l4t_jax.agents.algorithms.ppo import batch_of, learn, pace_of
 from l4t_jax.agents.labels import teacher_labels
 from l4t_jax.agents.rollout import Rollout
 from l4t_jax.agents.trust import Advice
@@ -113,6 +113,6 @@ class L4T(Algorithm):
         behind = losses.adaptive_coefficient(progress.success, table.success)
         params, optimizer, terms = learn(
             setup, update_key, params, kept.optimizer, batch, self.reward, weight, axes.mesh,
-            warmup_of(setup, progress, behind),
+            pace_of(setup, progress, behind),
         )  # fmt: skip
         return params, Kept(optimizer, advice), dict(**terms, **asked, distill_weight=shown)

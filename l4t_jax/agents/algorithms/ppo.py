@@ -18,11 +18,13 @@ from l4t_jax.agents.update import Batch, Weights, make_batch, update, update_in_
 from l4t_jax.teacher.policy import TeacherTable
 
 
-class Warmup(struct.PyTreeNode):
-    """Where a run is whose updates differ in their minibatches: one with a warm-up, or with rollouts of episodes.
+class Pace(struct.PyTreeNode):
+    """The number of passes of an update and the share of the run that is done, where updates differ in minibatches.
+
+    They differ in a run with a warm-up, and in one with rollouts of episodes.
 
     Attributes:
-        epochs: `int32[]` passes over this rollout.
+        epochs: `int32[]` passes over this rollout; a Python number where all updates make as many.
         done: `float32[]` the share of the run that is done, by which the learning rate falls.
     """
 
@@ -30,8 +32,8 @@ class Warmup(struct.PyTreeNode):
     done: jax.Array
 
 
-def warmup_of(setup: Setup, progress: Progress, behind: jax.Array | None = None) -> Warmup | None:
-    """The warm-up of the run's settings; None where all updates have as many minibatches.
+def pace_of(setup: Setup, progress: Progress, behind: jax.Array | None = None) -> Pace | None:
+    """The pace of an update by the run's settings; None where all updates have as many minibatches.
 
     Args:
         setup: the run's.
@@ -42,9 +44,9 @@ def warmup_of(setup: Setup, progress: Progress, behind: jax.Array | None = None)
     """
     config = setup.config
     if config.warmup_updates == 0 or behind is None:
-        return None if progress.share is None else Warmup(config.epochs, progress.share)
+        return None if progress.share is None else Pace(config.epochs, progress.share)
     warm = (progress.updates < config.warmup_updates) & (behind > 0.5)
-    return Warmup(jnp.where(warm, config.warmup_epochs, config.epochs), progress.done(setup.total_updates))
+    return Pace(jnp.where(warm, config.warmup_epochs, config.epochs), progress.done(setup.total_updates))
 
 
 class PPO(Algorithm):
@@ -57,8 +59,8 @@ class PPO(Algorithm):
         table: TeacherTable | None, progress: Progress, axes: Axes,
     ) -> tuple[Any, Any, dict[str, jax.Array]]:  # fmt: skip
         batch = batch_of(setup, rows, None, env_id, axes.mesh)
-        warmup = warmup_of(setup, progress)
-        return learn(setup, key, params, kept, batch, reward=1.0, distill=0.0, mesh_axis=axes.mesh, warmup=warmup)
+        pace = pace_of(setup, progress)
+        return learn(setup, key, params, kept, batch, reward=1.0, distill=0.0, mesh_axis=axes.mesh, pace=pace)
 
 
 def batch_of(
@@ -83,7 +85,7 @@ def learn(
     reward: float,
     distill: jax.Array | float,
     mesh_axis: str | None,
-    warmup: Warmup | None = None,
+    pace: Pace | None = None,
 ) -> tuple[Any, Any, dict[str, jax.Array]]:
     """Epochs of minibatches over a rollout, with the weights of the run's settings.
 
@@ -95,7 +97,7 @@ def learn(
         reward: weight of PPO's terms.
         distill: weight of the distillation loss, `float32[]`.
         mesh_axis: see `Axes`.
-        warmup: from `warmup_of`.
+        pace: from `pace_of`.
 
     Returns:
         Parameters, optimizer state, loss terms.
@@ -104,7 +106,7 @@ def learn(
     weights = Weights(
         reward=reward, distill=distill, entropy=config.entropy_coef, value=config.value_coef, clip=config.clip
     )
-    epochs, done = (config.epochs, None) if warmup is None else (warmup.epochs, warmup.done)
+    epochs, done = (config.epochs, None) if pace is None else (pace.epochs, pace.done)
     if batch.valid is not None and not is_recurrent(setup.student):
         return update_in_sizes(
             setup.student, setup.optimizer, key, params, opt_state, batch, weights, epochs, config.minibatch_size, done
