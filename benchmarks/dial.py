@@ -2,9 +2,9 @@
 
 Each state of a task's own teacher is right with probability 1, 0.75, 0.5, 0.25 or 0; else it has one random plan
 (`teacher.corrupt`). Beside these are a placebo (the plans permuted among the states) and a teacher that is right half
-of the way: with a key in hand it only explores. The students of all teachers of a task are trained in one program, each
-with a table of its own: with each setting of `trust`, and without a teacher. Every part is written to the result file
-when it is done, and not measured again.
+of the way (with a key in hand it only explores), and one without plans, whose skills are followed at random. The
+students of all teachers of a task are trained in one program, each with a table of its own: with each setting of
+`trust`, and without a teacher. Every part is written to the result file when it is done, and not measured again.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def teachers(task: Task, draws: int) -> list[tuple[str, dict[str, Any]]]:
         (f"{accuracy:g}", corrupt(own, task, 1 - accuracy, draw)) for accuracy in ACCURACIES for draw in range(draws)
     ]
     found += [("placebo", permuted(own, task, draw)) for draw in range(draws)]
-    return found + [("half way", half_way(own))] * draws
+    return found + [("half way", half_way(own))] * draws + [("skills alone", file.skills_alone(task))] * draws
 
 
 def stacked(task: Task, contents: list[dict[str, Any]]) -> TeacherTable:
@@ -134,8 +134,8 @@ class Part:
 
         mixed = self.way != "whole"
         return [
-            first_trust(of(1.0, i), random, (lambda share, i=i: of(share, i)) if mixed else None)
-            for i in range(len(self.labels))
+            first_trust(of(whole, i), random, (lambda share, i=i: of(share, i)) if mixed else None, whole)
+            for i, whole in enumerate(np.asarray(self.table.follow).tolist())
         ]
 
     def run(self) -> list[dict[str, Any]]:

@@ -68,8 +68,9 @@ class Config:
     """l4t: PPO with a distillation loss that fades. ppo: PPO alone, no teacher. hrl: PPO over the
     teacher's skills as options, no teacher. distill: distillation alone, no reward."""
     teacher: str = "shipped"
-    """shipped (the task's own teacher file), none, file:PATH, or an LLM, asked before training: transformers:MODEL (a
-    hub id, a folder, a .gguf file, a package that carries one) or openai:MODEL (any OpenAI-compatible server)."""
+    """shipped (the task's own teacher file), skills (no plans: its skills at random), none, file:PATH, or an LLM, asked
+    before training: transformers:MODEL (a hub id, a folder, a .gguf file, a package that carries one) or openai:MODEL
+    (any OpenAI-compatible server)."""
     teacher_mode: Literal["soft", "hard"] = "soft"
     """soft: labels are the teacher's action distribution. hard: one plan is sampled each step; its action is the
     label."""
@@ -144,9 +145,9 @@ class Config:
     """clock: the distillation weight falls with the steps alone. success: also as the student's success in training
     nears the teacher's own; a teacher that is no better than a random policy gets weight 0."""
     trust: Literal["whole", "part", "state"] = "part"
-    """With `anneal=success`. whole: labels are the teacher's actions. part: they are mixed with random actions where
-    the teacher alone succeeds more often so. state: also, the weight follows in each symbolic state what the advice
-    there has been worth to the student."""
+    """With `anneal=success`. whole: labels are the teacher's actions. part: they are mixed with steps at random where
+    the teacher alone succeeds more often so. state: also, in each symbolic state the weight of each step, and of the
+    labels, follows what it has been worth to the student."""
     distill_fall: float | None = None
     """Share of the run over which the weight falls."""
     distill_off: float | None = None

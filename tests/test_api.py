@@ -122,7 +122,7 @@ def test_an_infinite_learning_rate_is_refused(tmp_path: Path) -> None:
         (
             dict(teacher="shiped"),
             BackendError,
-            "must be shipped, none, transformers:MODEL, openai:MODEL, file:PATH, not",
+            "must be shipped, skills, none, transformers:MODEL, openai:MODEL, file:PATH, not",
         ),
         (dict(teacher="file:/nowhere.json"), TeacherFileError, "/nowhere.json cannot be read"),
         (dict(teacher="none"), ConfigError, "needs a teacher"),

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 from l4t_jax import parallel
 from l4t_jax.agents import losses
 from l4t_jax.agents.trees import zeros_of
-from l4t_jax.envs.cells import NUM_ACTIONS
+from l4t_jax.agents.trust import OTHERS, Advice
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.envs.task import Task
 from l4t_jax.kernels import Kernels
-from l4t_jax.teacher.policy import TeacherTable, teacher_output
+from l4t_jax.teacher.policy import Advised, TeacherTable, advise, mixture, teacher_output
 
 PART = 16  # rows of every environment whose labels are found at a time, where it is not known how many there are
 
@@ -35,7 +35,8 @@ def teacher_labels(
     mesh_axis: str | None = None,
     seed_axis: str | None = None,
     valid: jax.Array | None = None,
-) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+    advice: Advice | None = None,
+) -> tuple[jax.Array, jax.Array, Advised | None, dict[str, jax.Array]]:
     """Labels for every step of a rollout, and what there is to report.
 
     Args:
@@ -48,35 +49,38 @@ def teacher_labels(
         kernel: how they are computed.
         mesh_axis, seed_axis: names of the axes this runs under (`algorithms.Axes`).
         valid: `bool[T, N]` which rows are steps; the others have no label, and nobody is asked for them. None: all.
+            Not together with `advice`.
+        advice: what following each step has been worth so far, by which the labels are weighted; None: all alike.
 
     Returns:
         Labels `float32[T, N, 7]`, rows of zeros where the teacher knows nothing or was not asked; the symbolic states
-        `int32[T, N]`, 0 where it was not asked; and metrics: `unguided` `float32[]`, the share of steps without a
-        label, and, for a table that grows, `met` `bool[S]`.
+        `int32[T, N]`, 0 where it was not asked; with `advice`, what the labels were made of, else None; and metrics:
+        `unguided` `float32[]`, the share of steps without a label, and, for a table that grows, `met` `bool[S]`.
     """
     # The same for all seeds: under `vmap` a condition that differs between them would run both branches.
     most = weight if seed_axis is None else cast(jax.Array, jax.lax.pmax(weight, seed_axis))
-    env_steps = memory.carrying.shape
 
-    def distributions(memory: MemoryMap) -> tuple[jax.Array, jax.Array]:
-        said = teacher_output(task, table, memory, kernel)
-        return said.distribution, said.state
+    def soft(memory: MemoryMap) -> tuple[jax.Array, jax.Array, Advised | None]:
+        if advice is None:
+            said = teacher_output(task, table, memory, kernel)
+            return said.distribution, said.state, None
+        advised = advise(task, table, memory, kernel, others=OTHERS)
+        return mixture(advised.action, advice.weights(advised)), advised.state, advised
 
-    def ask() -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    def ask() -> tuple[jax.Array, jax.Array, Advised | None, jax.Array | None]:
         if valid is None:
-            soft, state = distributions(memory)
+            labels, state, advised = soft(memory)
         else:
-            soft, state = in_used_parts(distributions, PART, memory, jnp.any(valid, axis=1))
-            soft = jnp.where(valid[..., None], soft, 0.0)
+            labels, state, advised = in_used_parts(soft, PART, memory, jnp.any(valid, axis=1))
+            labels = jnp.where(valid[..., None], labels, 0.0)
         met = None
         if table.grows:
             met = jnp.zeros(table.row.shape[0], bool).at[state].max(True if valid is None else valid)
-        return soft if hard_key is None else one_action(hard_key, soft, env_id), state, met
+        return labels if hard_key is None else one_action(hard_key, labels, env_id), state, advised, met
 
-    none = jnp.zeros(table.row.shape[0], bool) if table.grows else None
-    nothing = jnp.zeros((*env_steps, NUM_ACTIONS)), jnp.zeros(env_steps, jnp.int32), none
-    labels, state, met = cast(
-        tuple[jax.Array, jax.Array, jax.Array | None], jax.lax.cond(most > 0, ask, lambda: nothing)
+    labels, state, advised, met = cast(
+        tuple[jax.Array, jax.Array, Advised | None, jax.Array | None],
+        jax.lax.cond(most > 0, ask, lambda: zeros_of(ask)),
     )
     without = jnp.sum(labels, axis=-1) < 0.5
     share = jnp.mean(without) if valid is None else losses.mean(without, valid)
@@ -84,7 +88,7 @@ def teacher_labels(
     metrics = {"unguided": jnp.where(weight > 0, unguided, 0.0)}
     if met is not None:
         metrics["met"] = parallel.sum_of(met, mesh_axis) > 0
-    return labels, state, metrics
+    return labels, state, advised, metrics
 
 
 def in_used_parts(function: Callable[[Any], Any], size: int, tree: Any, used: jax.Array) -> Any:

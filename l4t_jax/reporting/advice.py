@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from l4t_jax.abstraction import symbolic
-from l4t_jax.agents.trust import Advice
+from l4t_jax.agents.trust import INSIGNIFICANT, Advice
 from l4t_jax.envs import Task
 from l4t_jax.reporting import run_folder
+from l4t_jax.skills import plan_codes
 from l4t_jax.teacher import file
 
 
@@ -27,26 +28,46 @@ def by_state(task: Task, content: dict[str, Any], advice: Advice) -> dict[str, l
 
     Returns:
         `steps` that were labelled there; `worth`, their mean gain (see `agents.trust`), and `trust`, the mean share of
-        the distillation weight that they got; the last two are None where there were no steps.
+        the distillation weight that they got; these two are None where there were no steps. `best`: the step that was
+        worth most there of late, such as "go_to key"; None where none was significantly better than what the students
+        did themselves.
     """
     place = {file.state_of(entry): index for index, entry in enumerate(content["states"])}
     sums = np.zeros((3, len(place)))
     totals = np.stack([np.asarray(x, np.float64) for x in (advice.total_steps, advice.total_gain, advice.total_trust)])
+    of_steps = np.stack(
+        [np.asarray(x, np.float64).sum(axis=0) for x in (advice.step_gain, advice.step_square)], axis=-1
+    )
+    by_step: list[dict[str, np.ndarray]] = [{} for _ in place]
     for number in symbolic.enumerate_states(task):
-        known, _ = symbolic.rename(task, symbolic.decode(task, number))
+        known, own = symbolic.rename(task, symbolic.decode(task, number))
         index = place.get(known)
-        if index is not None:
-            sums[:, index] += totals[:, :, number].sum(axis=1)
+        if index is None:
+            continue
+        sums[:, index] += totals[:, :, number].sum(axis=1)
+        called = {name: shown for shown, name in own.items()}
+        for (skill, *names), two in zip(plan_codes.steps(task), of_steps[number], strict=True):
+            if all(name in called for name in names):
+                step = " ".join([skill, *(called[name] for name in names)])
+                by_step[index][step] = by_step[index].get(step, np.zeros(2)) + two
     steps, gain, trust = sums
 
     def mean(total: np.ndarray) -> list[float | None]:
         return [round(float(x / n), 4) if n > 0 else None for x, n in zip(total, steps, strict=True)]
 
-    return dict(steps=steps.round().astype(int).tolist(), worth=mean(gain), trust=mean(trust))
+    best = [_best(found) for found in by_step]
+    return dict(steps=steps.round().astype(int).tolist(), worth=mean(gain), trust=mean(trust), best=best)
+
+
+def _best(found: dict[str, np.ndarray]) -> str | None:
+    """Of sums of gains and of their squares by step, the step with the most evidence, if that is significant."""
+    evidence = {step: gain / np.sqrt(square + 1.0) for step, (gain, square) in found.items()}
+    step = max(evidence, key=evidence.__getitem__, default=None)
+    return step if step is not None and evidence[step] > INSIGNIFICANT else None
 
 
 def of_run(folder: Path) -> list[dict[str, Any]] | None:
-    """What a run folder's last line of metrics says, a dict of `steps`, `worth` and `trust` for each state.
+    """What a run folder's last line of metrics says, a dict of `steps`, `worth`, `trust` and `best` for each state.
 
     None where the run did not learn it.
     """
@@ -62,4 +83,6 @@ def in_words(state: dict[str, Any]) -> str:
     """One state of `of_run`, as a report says it."""
     if not state["steps"]:
         return "not met"
-    return f"worth {state['worth']:+.2f}, trust {state['trust']:.2f}, {state['steps']:,} steps"
+    best = state.get("best")  # runs before it was learned have none
+    said = f"worth {state['worth']:+.2f}, trust {state['trust']:.2f}, {state['steps']:,} steps"
+    return said if best is None else f"{said}, worth most: {best}"

@@ -37,7 +37,7 @@ def open_teacher(
     with the same teacher starts at once.
 
     Args:
-        spec: "shipped", "none", "file:PATH", "transformers:MODEL" or "openai:MODEL".
+        spec: "shipped", "skills", "none", "file:PATH", "transformers:MODEL" or "openai:MODEL".
         task: the task.
         ask, options: how an LLM is asked and reached.
         cache: folder of the answer cache; None is `cache.default_folder()`.
@@ -57,6 +57,8 @@ def open_teacher(
     if spec == "shipped":
         content = file.shipped(task)
         return content, file.describe(content, "shipped")
+    if spec == "skills":
+        return file.skills_alone(task), "skills at random, no plans"
     if spec.startswith("file:"):
         content = file.load(spec.removeprefix("file:"))
         return content, file.describe(content, spec)
@@ -78,7 +80,7 @@ def open_teacher(
 
 def asks_llm(spec: str) -> bool:
     """Whether the teacher is an LLM, which is asked, instead of a file, which is read."""
-    return spec not in ("none", "shipped") and not spec.startswith("file:")
+    return spec not in ("none", "shipped", "skills") and not spec.startswith("file:")
 
 
 def listed(spec: str, task: Task, when: str = "auto") -> bool:
@@ -126,7 +128,7 @@ def _open(spec: str, task: Task, options: Options | None, stack: contextlib.Exit
     from l4t_jax.teacher.backends import BackendError, forms, kinds, open_backend
 
     if spec.partition(":")[0] not in kinds():
-        raise BackendError(f"`teacher` must be shipped, none, {forms()}, not {spec!r}")
+        raise BackendError(f"`teacher` must be shipped, skills, none, {forms()}, not {spec!r}")
     backend = open_backend(spec, task, options)
     if hasattr(backend, "close"):
         stack.callback(backend.close)  # pyright: ignore

@@ -11,9 +11,12 @@ Host module. Version 1:
 known. The probabilities of a state sum to 1. Tasks that rename colours use color1, color2 here. `["noop"]` is a step
 that names no known skill or object.
 
-A sampled state may have the number of "answers", how many of them were "unusable", and the number of "noops" among the
-steps. A scored state may have the number of plans "scored", and "in_grammar": the probability that a free answer of the
-model is in the grammar. A state without a usable answer has no plans and gives no guidance.
+A file may say "follow", the share of its plans in a label, from 0 to 1 and 1 where it is absent; the rest is spread
+evenly over all steps that can do something now.
+
+A sampled state may have the number of "answers", how many of them were "unusable", and the number of "noops" among
+the steps. A scored state may have the number of plans "scored", and "in_grammar": the probability that a free answer
+of the model is in the grammar. A state without a usable answer has no plans and gives no guidance.
 """
 
 from __future__ import annotations
@@ -74,6 +77,22 @@ def shipped(task: Task) -> dict[str, Any]:
     here = resources.files("l4t_jax.teacher") / "data" / task.teacher
     with resources.as_file(here) as path:
         return load(path if path.exists() else Path(task.teacher))
+
+
+def skills_alone(task: Task) -> dict[str, Any]:
+    """A teacher file without plans: in every state that can occur, all steps that can do something now, alike.
+
+    It shows what the skills teach without an LLM.
+    """
+    states = dict.fromkeys(
+        symbolic.rename(task, symbolic.decode(task, one))[0] for one in symbolic.enumerate_states(task)
+    )
+    noop = [{"p": 1.0, "skills": [list(plan_codes.steps(task)[plan_codes.NOOP_CODE])]}]
+    return {
+        "format": FORMAT, "version": VERSION, "task": task.name, "made": "hand-written",
+        "about": "No plans: all steps that can do something now, alike.", "follow": 0.0,
+        "states": [{"sees": list(one.sees), "holds": one.holds, "plans": noop} for one in states],
+    }  # fmt: skip
 
 
 def dump(content: dict[str, Any]) -> str:
@@ -157,6 +176,7 @@ class _TeacherFile(msgspec.Struct):
     made: Literal["recorded", "llm", "hand-written"]
     task: str
     states: list[_State]
+    follow: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
 
 
 _COUNT = "must be a whole number of at least 0"
@@ -166,6 +186,7 @@ _RIGHT = {  # what a field must be
     "made": f"must be one of {', '.join(MADE)}",
     "task": "must name the task",
     "states": "must list the states, each an object",
+    "follow": "must be a number from 0 to 1",
     "sees": "must list names",
     "holds": "must be a name or null",
     "plans": "must list plans, each an object",
@@ -230,7 +251,7 @@ def to_table(task: Task, content: dict[str, Any]) -> TeacherTable:
     for state in map(state_of, content["states"]):
         if state not in known:
             _require_possible(task, state, known, own=content.get("task") == task.name)
-    return pack_table(task, to_rows(task, content, states))
+    return pack_table(task, to_rows(task, content, states), content.get("follow", 1.0))
 
 
 def to_rows(task: Task, content: dict[str, Any], states: Iterable[int]) -> dict[int, list[tuple[float, list[int]]]]:
@@ -270,8 +291,8 @@ def _require_possible(task: Task, state: Symbolic, known: Collection[Symbolic], 
         )
 
 
-def pack_table(task: Task, rows: dict[int, list[tuple[float, list[int]]]]) -> TeacherTable:
-    """Symbolic state id -> [(probability, step codes)] as arrays."""
+def pack_table(task: Task, rows: dict[int, list[tuple[float, list[int]]]], follow: float = 1.0) -> TeacherTable:
+    """Symbolic state id -> [(probability, step codes)] as arrays, and the share of these plans in a label."""
     most = max((len(plans) for plans in rows.values()), default=1) or 1
     longest = max((len(steps) for plans in rows.values() for _, steps in plans), default=1) or 1
     number = len(rows)  # the last row is for all states without plans
@@ -289,7 +310,7 @@ def pack_table(task: Task, rows: dict[int, list[tuple[float, list[int]]]]) -> Te
         plans=jnp.asarray(codes),
         probability=jnp.asarray(probability),
         success=jnp.float32(1),
-        follow=jnp.float32(1),
+        follow=jnp.float32(follow),
     )
 
 

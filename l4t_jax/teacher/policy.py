@@ -17,7 +17,7 @@ from l4t_jax.envs.task import Task
 from l4t_jax.kernels import PORTABLE, Kernels
 from l4t_jax.skills.actions import skill_actions
 from l4t_jax.skills.base import SATISFIED
-from l4t_jax.skills.plan_codes import says_done
+from l4t_jax.skills.plan_codes import NOOP_CODE, says_done
 
 
 class TeacherTable(struct.PyTreeNode):
@@ -30,8 +30,8 @@ class TeacherTable(struct.PyTreeNode):
         success: `float32[]` the teacher's own success, by which the distillation weight is annealed
             (`losses.adaptive_coefficient`); 0 if it is not significantly better than a random policy, 1 if it was not
             measured.
-        follow: `float32[]` the share of the plans' action in a label; the rest is spread evenly over all actions. 1 but
-            for a teacher that does better so (`training.first_trust`).
+        follow: `float32[]` the share of the plans in a label; the rest is spread evenly over all steps that can do
+            something now. 1 but for a teacher that does better so (`training.first_trust`).
         grows: static; the host adds rows between blocks, so the metrics must say which states were met.
     """
 
@@ -56,58 +56,114 @@ class TeacherOutput(struct.PyTreeNode):
     state: jax.Array
 
 
-def walk(plans: jax.Array, outcomes: jax.Array, idle: int = DONE) -> jax.Array:
-    """The action of each plan: that of its first step which is not already satisfied.
+class Advised(struct.PyTreeNode):
+    """What the teacher advises a batch of agents (leading axes `*B`): its P plans, then every step of the task alone.
+
+    Attributes:
+        state: `int32[*B]` ids of the symbolic states.
+        step: `int32[*B, P]` code of the step that each plan is at.
+        action: `int32[P + codes, *B]` of each.
+        weight: `float32[P + codes, *B]` of each. They sum to 1, or to 0 where the table has no plans for the state.
+    """
+
+    state: jax.Array
+    step: jax.Array
+    action: jax.Array
+    weight: jax.Array
+
+
+def _look_up(values: jax.Array, index: jax.Array, bits: int) -> jax.Array:
+    """values[index], for every element of a batch.
 
     Args:
-        plans: `int32[*B, P, L]` step codes.
-        outcomes: `int32[codes, *B]` from `skills.actions.skill_actions`.
-        idle: the action when there is no such step.
+        values: `int32[V, *B]`, each below 2 ** `bits`.
+        index: `int32[*B, P]`.
+        bits: 1, 2, 4 or 8. So many values are packed into words that a look-up is a shift; a gather took three times as
+            long on a CPU.
 
     Returns:
         `int32[*B, P]`.
     """
-    # Four bits per outcome, eight outcomes per word: a look-up is a shift. A gather took three times as long.
-    codes, *batch = outcomes.shape
-    groups = jnp.pad(outcomes - SATISFIED, [(0, -codes % 8), *[(0, 0)] * len(batch)]).astype(jnp.uint32)
-    place = jnp.arange(0, 32, 4, dtype=jnp.uint32).reshape(1, 8, *[1] * len(batch))
-    words = jnp.sum(groups.reshape(-1, 8, *batch) << place, axis=1, dtype=jnp.uint32)[..., None]
-
-    action = jnp.full(plans.shape[:-1], idle, jnp.int32)
-    for step in reversed(range(plans.shape[-1])):
-        code = plans[..., step].astype(jnp.uint32)
-        word = words[0]
-        for number, later in enumerate(words[1:], 1):
-            word = jnp.where(code >= 8 * number, later, word)
-        outcome = (word >> 4 * (code & 7) & 15).astype(jnp.int32) + SATISFIED
-        action = jnp.where(outcome == SATISFIED, action, outcome)
-    return action
+    number, *batch = values.shape
+    each = 32 // bits
+    groups = jnp.pad(values, [(0, -number % each), *[(0, 0)] * len(batch)]).astype(jnp.uint32)
+    place = jnp.arange(0, 32, bits, dtype=jnp.uint32).reshape(1, each, *[1] * len(batch))
+    words = jnp.sum(groups.reshape(-1, each, *batch) << place, axis=1, dtype=jnp.uint32)[..., None]
+    word = words[0]
+    for later, other in enumerate(words[1:], 1):
+        word = jnp.where(index >= each * later, other, word)
+    at = (index % each).astype(jnp.uint32)
+    return (word >> bits * at & (2**bits - 1)).astype(jnp.int32)
 
 
-def _idled(task: Task, outcomes: jax.Array) -> jax.Array:
-    """Outcomes with the task's idle action in place of done, where that says that a step can do nothing."""
-    if task.idle == DONE:
-        return outcomes
-    meant = jnp.asarray(says_done(task)).reshape(-1, *[1] * (outcomes.ndim - 1))
-    return jnp.where((outcomes == DONE) & ~meant, task.idle, outcomes)
+def walk(plans: jax.Array, satisfied: jax.Array) -> jax.Array:
+    """The step that each plan is at: its first which is not satisfied, or the noop if all are.
+
+    Args:
+        plans: `int32[*B, P, L]` step codes.
+        satisfied: `bool[codes, *B]`.
+
+    Returns:
+        Step codes, `int32[*B, P]`.
+    """
+    at = jnp.full(plans.shape[:-1], NOOP_CODE, jnp.int32)
+    for place in reversed(range(plans.shape[-1])):
+        code = plans[..., place]
+        at = jnp.where(_look_up(satisfied.astype(jnp.int32), code, bits=1) == 1, at, code)
+    return at
+
+
+def advise(
+    task: Task, table: TeacherTable, memory: MemoryMap, kernel: Kernels = PORTABLE, others: float = 0.0
+) -> Advised:  # fmt: skip
+    """What the teacher advises.
+
+    The plans' weights are their probabilities. With a `follow` below 1 the rest is spread evenly over all steps that
+    can do something now. Where none can, the plans keep it.
+
+    Args:
+        task: that the teacher knows.
+        table: the teacher.
+        memory: leading axes `*B`.
+        kernel: how it is computed.
+        others: least share that is spread.
+    """
+    found = skill_actions(task, memory, kernel)
+    row = table.row[found.state]
+    meant = jnp.asarray(says_done(task)).reshape(-1, *[1] * row.ndim)
+    satisfied = found.actions == SATISFIED
+    able = ~satisfied & ((found.actions != DONE) | meant)
+    action = jnp.where(able, found.actions, task.idle)
+    step, said = walk(table.plans[row], satisfied), table.probability[row]
+    count = jnp.sum(able, axis=0)
+    share = jnp.where(count > 0, 1.0 - jnp.minimum(table.follow, 1.0 - others), 0.0)
+    each = jnp.sum(said, axis=-1) * share / jnp.maximum(count, 1)
+    return Advised(
+        state=found.state,
+        step=step,
+        action=jnp.concatenate([jnp.moveaxis(_look_up(action, step, bits=4), -1, 0), action]),
+        weight=jnp.concatenate([jnp.moveaxis(said, -1, 0) * (1.0 - share), jnp.where(able, each, 0.0)]),
+    )
+
+
+def mixture(action: jax.Array, weight: jax.Array) -> jax.Array:
+    """The soft label: the mixture of the actions, `float32[*B, 7]`.
+
+    A hard label is a sample from it, which is the same as sampling a plan and taking its action.
+
+    Args:
+        action: `int32[C, *B]`.
+        weight: `float32[C, *B]`.
+    """
+    label = jnp.zeros((*action.shape[1:], NUM_ACTIONS), jnp.float32)
+    for one, share in zip(action, weight, strict=True):  # on a CPU a sum over C takes ten times as long
+        label = label + jnp.where(one[..., None] == jnp.arange(NUM_ACTIONS), share[..., None], 0.0)
+    return label
 
 
 def teacher_output(
     task: Task, table: TeacherTable, memory: MemoryMap, kernel: Kernels = PORTABLE
 ) -> TeacherOutput:  # fmt: skip
-    """The soft label: the mixture of the plans' actions, weighted by the plans' probabilities.
-
-    A hard label is a sample from this mixture, which is the same as sampling a plan and taking its action. With a
-    `follow` below 1, the mixture with actions at random.
-    """
-    found = skill_actions(task, memory, kernel)
-    row = table.row[found.state]
-    actions = walk(table.plans[row], _idled(task, found.actions), task.idle)  # (*B, P)
-    weight = table.probability[row]
-    distribution = jnp.zeros((*found.state.shape, NUM_ACTIONS), jnp.float32)
-    for plan in range(actions.shape[-1]):  # on a CPU a sum over the axis of plans takes ten times as long
-        chosen = actions[..., plan, None] == jnp.arange(NUM_ACTIONS)
-        distribution = distribution + jnp.where(chosen, weight[..., plan, None], 0.0)
-    spread = jnp.sum(weight, axis=-1, keepdims=True) * ((1.0 - table.follow) / NUM_ACTIONS)
-    distribution = table.follow * distribution + spread
-    return TeacherOutput(distribution=distribution, state=found.state)
+    """The teacher's soft labels (`mixture`) and the symbolic states."""
+    advised = advise(task, table, memory, kernel)
+    return TeacherOutput(distribution=mixture(advised.action, advised.weight), state=advised.state)

@@ -149,7 +149,9 @@ class Run:
             return episodes
 
         with self._timed("evaluate"):
-            first = first_trust(teacher, random, mixed if follows and config.trust != "whole" else None)
+            first = first_trust(
+                teacher, random, mixed if follows and config.trust != "whole" else None, float(table.follow)
+            )
         self.table = table.replace(success=np.float32(first.success), follow=np.float32(first.follow))
         if not follows:
             return
@@ -159,9 +161,9 @@ class Run:
                 f"{alone}, no better than the random policy ({random.success.mean():.3f}): it gets weight 0 (not so "
                 "with `anneal=clock`)"
             )
-        elif first.follow < 1:
+        elif first.follow < table.follow:
             self.progress.notice(
-                f"{alone}, and on {first.success:.3f} with {1 - first.follow:.0%} of its actions at random: its labels "
+                f"{alone}, and on {first.success:.3f} with {1 - first.follow:.0%} of its steps at random: its labels "
                 "are mixed so (not so with `trust=whole`)"
             )
 

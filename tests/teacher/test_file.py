@@ -106,6 +106,8 @@ def changed(path, value):
         ),
         (changed(["states", 0], {"sees": [], "plans": []}), r'state 0: "holds" must be a name or null$'),
         (changed(["version"], True), "version"),
+        (changed(["follow"], 1.5), r'"follow" must be a number from 0 to 1$'),
+        (changed(["follow"], "half"), r'"follow" must be a number from 0 to 1$'),
     ],
 )
 def test_what_is_no_teacher_file_is_refused_with_what_is_wrong(content, reason, tmp_path):
@@ -114,6 +116,22 @@ def test_what_is_no_teacher_file_is_refused_with_what_is_wrong(content, reason, 
     with pytest.raises(file.TeacherFileError, match=reason) as caught:
         file.load(path)
     assert "\n" not in str(caught.value) and "$" not in str(caught.value)
+
+
+def test_a_file_may_say_how_far_its_plans_are_meant():
+    task = get_task("SimpleDoorKey")
+    assert float(file.to_table(task, GOOD).follow) == 1.0
+    assert float(file.to_table(task, changed(["follow"], 0.25)).follow) == 0.25
+
+
+@pytest.mark.parametrize("name", ["SimpleDoorKey", "ColoredDoorKey", "KeyCorridorS3R3"])
+def test_the_skills_alone_are_a_teacher_file_for_every_state_without_a_plan_in_it(name, tmp_path):
+    task = get_task(name)
+    content = file.skills_alone(task)
+    file.save(content, tmp_path / "skills.json")
+    assert file.load(tmp_path / "skills.json") == content and file.missing(task, content) == []
+    table = file.to_table(task, content)
+    assert float(table.follow) == 0.0 and not np.asarray(table.plans).any()
 
 
 def test_a_good_file_is_read(tmp_path):

@@ -12,7 +12,7 @@ from oracles import teacher as oracle
 from l4t_jax.abstraction import symbolic
 from l4t_jax.abstraction.scene import Scene
 from l4t_jax.envs import Layout, get_task
-from l4t_jax.envs.cells import DONE, DOOR_LOCKED, EMPTY_CODE, LEFT, TOGGLE, WALL_CODE, code, encode_cells
+from l4t_jax.envs.cells import DONE, DOOR_LOCKED, EMPTY_CODE, LEFT, WALL_CODE, code, encode_cells
 from l4t_jax.envs.navix import make_env
 from l4t_jax.envs.state import MemoryMap, as_observation
 from l4t_jax.envs.visibility import know
@@ -22,7 +22,7 @@ from l4t_jax.kernels import CPU
 from l4t_jax.skills import plan_codes
 from l4t_jax.skills.actions import skill_actions
 from l4t_jax.skills.base import SATISFIED
-from l4t_jax.teacher.policy import teacher_output, walk
+from l4t_jax.teacher.policy import advise, teacher_output, walk
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -164,10 +164,41 @@ def test_labels_agree_with_the_plain_teacher_along_new_episodes(paper_task, teac
 
 
 def test_a_plan_is_walked_to_its_first_step_that_is_not_satisfied():
-    # Outcomes of codes 0..4 for one map: satisfied, forward, done (nothing to do), toggle, satisfied.
-    outcomes = jnp.array([SATISFIED, 2, DONE, TOGGLE, SATISFIED])[:, None]
-    plans = jnp.array([[[0, 1, 3], [1, 0, 3], [0, 4, 3], [0, 4, 0], [2, 1, 3], [0, 2, 1]]])
-    np.testing.assert_array_equal(walk(plans, outcomes), [[2, 2, TOGGLE, DONE, DONE, DONE]])
+    satisfied = jnp.array([False, False, True, False, True])[:, None]  # codes 0..4, of one map
+    plans = jnp.array([[[2, 1, 3], [1, 2, 3], [2, 4, 3], [2, 4, 2], [0, 1, 3], [2, 0, 1]]])
+    np.testing.assert_array_equal(walk(plans, satisfied), [[1, 1, 3, 0, 0, 0]])
+
+
+def test_with_more_codes_than_a_word_has_bits():
+    satisfied = (jnp.arange(70) % 3 == 0)[:, None]
+    plans = jnp.array([[[69, 66, 34], [33, 32, 0], [3, 63, 64]]])
+    np.testing.assert_array_equal(walk(plans, satisfied), [[34, 32, 64]])
+
+
+def test_what_is_not_the_plans_is_spread_over_the_steps_that_can_do_something(draw, teacher_of, key):
+    """By a plain loop over the outcomes of every step; with all, with a part and with none of the plans."""
+    name = "ColoredDoorKey"
+    task, table, env_state = get_task(name), teacher_of(name), draw(name, key, 64)
+    memory = jax.vmap(know)(env_state)
+    outcomes = np.asarray(skill_actions(task, memory).actions)
+    for follow in (1.0, 0.5, 0.0):
+        said = np.asarray(teacher_output(task, table.replace(follow=jnp.float32(follow)), memory).distribution)
+        plans = np.asarray(teacher_output(task, table, memory).distribution)
+        for row, outcome in enumerate(outcomes.T):
+            able = [a for a in outcome if a not in (SATISFIED, DONE)]  # nothing says done in this task
+            wanted = follow * plans[row] + (1 - follow) * np.bincount(able, minlength=7) / len(able)
+            np.testing.assert_allclose(said[row], wanted, atol=1e-6)
+            assert plans[row].sum() == pytest.approx(1.0)
+
+
+def test_the_advice_has_the_weights_of_its_plans_and_at_least_so_much_of_other_steps(draw, teacher_of, key):
+    task, table = get_task("ColoredDoorKey"), teacher_of("ColoredDoorKey")
+    memory = jax.vmap(know)(draw("ColoredDoorKey", key, 16))
+    advised = advise(task, table, memory, others=0.1)
+    plans = table.plans.shape[1]
+    np.testing.assert_allclose(advised.weight[:plans].sum(axis=0), 0.9, rtol=1e-6)
+    np.testing.assert_allclose(advised.weight[plans:].sum(axis=0), 0.1, rtol=1e-6)
+    assert advised.step.shape == (16, plans) and advised.action.shape == advised.weight.shape
 
 
 def test_no_plan_ends_with_done_where_that_ends_the_episode(teacher_of):

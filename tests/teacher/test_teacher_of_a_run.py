@@ -14,7 +14,10 @@ from l4t_jax import run
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--teacher", "gpt-5"], "--teacher must be shipped, none, transformers:MODEL, openai:MODEL, file:PATH, not"),
+        (
+            ["--teacher", "gpt-5"],
+            "--teacher must be shipped, skills, none, transformers:MODEL, openai:MODEL, file:PATH, not",
+        ),
         (["--teacher", "openai:m", "--base-url", "localhost"], "--base-url must be like"),
         (["--teacher", "openai:m", "--base-url", "http://127.0.0.1:9/v1", "--ask", "score"], "--ask score needs"),
         (["--teacher", "openai:m", "--base-url", "http://127.0.0.1:9/v1", "--extra", "x"], "--extra must be a JSON"),

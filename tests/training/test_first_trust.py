@@ -14,23 +14,40 @@ def episodes(successes: int, levels: int = 512) -> Episodes:
 
 
 def followed(teacher: int, random: int, **mixed: int) -> FirstTrust:
-    """Successes of 512 of the teacher, of the random policy and with 0.75, 0.5 and 0.25 of the teacher's actions."""
-    asked: dict[float, int] = {0.75: mixed["most"], 0.5: mixed["half"], 0.25: mixed["some"]}
+    """Successes of 512: of the teacher, the random policy, with 0.75, 0.5, 0.25 and none of the teacher's plans."""
+    asked: dict[float, int] = {0.75: mixed["most"], 0.5: mixed["half"], 0.25: mixed["some"], 0.0: mixed["none"]}
     return first_trust(episodes(teacher), episodes(random), lambda share: episodes(asked[share]))
 
 
 def test_the_share_that_does_best_is_followed() -> None:
-    assert followed(40, 0, most=180, half=98, some=16) == FirstTrust(0.75, 180 / 512)
-    assert followed(0, 12, most=26, half=60, some=42) == FirstTrust(0.5, 60 / 512)
+    assert followed(40, 0, most=180, half=98, some=16, none=0) == FirstTrust(0.75, 180 / 512)
+    assert followed(0, 12, most=26, half=60, some=42, none=20) == FirstTrust(0.5, 60 / 512)
+
+
+def test_the_skills_alone_are_followed_where_the_plans_only_do_harm() -> None:
+    assert followed(0, 12, most=0, half=10, some=40, none=90) == FirstTrust(0.0, 90 / 512)
+
+
+def test_a_teacher_that_says_how_far_its_plans_are_meant_is_not_followed_further() -> None:
+    asked: list[float] = []
+
+    def mixed(share: float) -> Episodes:
+        asked.append(share)
+        return episodes(30)
+
+    assert first_trust(episodes(60), episodes(12), mixed, whole=0.5) == FirstTrust(0.5, 60 / 512)
+    assert asked == [0.25, 0.0]
+    assert first_trust(episodes(60), episodes(12), mixed, whole=0.0) == FirstTrust(0.0, 60 / 512)
+    assert first_trust(episodes(12), episodes(12), mixed, whole=0.0) == FirstTrust(0.0, 0.0)
 
 
 def test_another_share_must_be_significantly_better() -> None:
     # 300 of 512: 0.543 to 0.628; 320: 0.582 to 0.666; the intervals overlap.
-    assert followed(300, 0, most=320, half=310, some=200) == FirstTrust(1.0, 300 / 512)
+    assert followed(300, 0, most=320, half=310, some=200, none=90) == FirstTrust(1.0, 300 / 512)
 
 
 def test_a_teacher_that_helps_with_no_share_gets_no_weight() -> None:
-    assert followed(0, 12, most=4, half=10, some=14) == FirstTrust(1.0, 0.0)
+    assert followed(0, 12, most=4, half=10, some=14, none=12) == FirstTrust(1.0, 0.0)
 
 
 def test_a_good_teacher_is_not_mixed_and_without_shares_there_is_only_the_whole() -> None:

@@ -24,6 +24,7 @@ from l4t_jax.agents.labels import teacher_labels
 from l4t_jax.agents.rollout import Rollout
 from l4t_jax.agents.trust import Advice
 from l4t_jax.config import Config
+from l4t_jax.skills.plan_codes import num_codes
 from l4t_jax.teacher.policy import TeacherTable
 
 
@@ -77,7 +78,8 @@ class L4T(Algorithm):
 
     def init(self, setup: Setup, params: Any) -> Kept:
         by_state = setup.config.trust == "state" and self.follows_success(setup.config)
-        advice = Advice.none(num_states(setup.env.task)) if by_state else None
+        task = setup.env.task
+        advice = Advice.none(num_states(task), num_codes(task)) if by_state else None
         return Kept(super().init(setup, params), advice)
 
     def advice(self, kept: Kept) -> Advice | None:
@@ -94,18 +96,19 @@ class L4T(Algorithm):
         advice = kept.advice
         most = weight if advice is None else jnp.asarray(linear * jnp.max(advice.trust(left)), jnp.float32)
         hard_key = label_key if setup.config.teacher_mode == "hard" else None
-        labels, state, asked = teacher_labels(
+        labels, state, advised, asked = teacher_labels(
             setup.env.task, table, rows.memory, most, hard_key, env_id, setup.env.kernel, axes.mesh, axes.seeds,
-            rows.valid,
+            rows.valid, advice,
         )  # fmt: skip
         if advice is not None:  # another seed may have asked, under `vmap`; a seed must not learn from that
             labels = jnp.where(most > 0, labels, 0.0)
         batch = batch_of(setup, rows, labels, env_id, axes.mesh)
         shown = weight
         if advice is not None:
+            assert advised is not None, "labels are weighted by the advice"
             fading = math.exp(-rows.action.shape[0] / setup.env.max_steps)
             advice = advice.add(
-                state, labels, rows.action, rows.log_prob, batch.advantage, left, fading, axes.mesh
+                advised, labels, rows.action, rows.log_prob, batch.advantage, left, fading, axes.mesh
             )  # fmt: skip
             share = advice.trust(left)[state]
             batch, weight = batch.replace(teacher=labels * share[..., None]), jnp.asarray(linear, jnp.float32)

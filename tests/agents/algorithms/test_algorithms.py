@@ -106,6 +106,7 @@ def test_trust_by_state_is_part_of_the_state_and_only_where_the_weight_follows_s
     trainer = trainer_of(trust="state")
     state = jax.eval_shape(trainer.init, jax.random.key(0))
     assert trainer.algorithm.advice(state.opt_state).gain.shape == (64,)  # symbolic states of DoorKey-5x5
+    assert trainer.algorithm.advice(state.opt_state).step_gain.shape == (64, 28)  # and its steps
     after, metrics = jax.eval_shape(lambda s: trainer.train_block(s, teacher_of("DoorKey-5x5"), 1), state)
     assert like(after) == like(state) and {leaf.shape for leaf in metrics.values()} == {(1,)}
     for other in (trainer_of(trust="part"), trainer_of(trust="state", anneal="clock"), trainer_of("distill")):
