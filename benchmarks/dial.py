@@ -146,7 +146,7 @@ class Part:
         first = [FirstTrust(1.0, 0.0)] * len(number)
         if self.way != "ppo":
             first, number = self.first(random), number % self.settings.draws
-            success = jnp.asarray([one.success for one in first], jnp.float32)
+            success = jnp.asarray([one.compared for one in first], jnp.float32)
             table = self.table.replace(success=success, follow=jnp.asarray([one.follow for one in first], jnp.float32))
         state = jax.jit(self.trainer.init_seeds)(jax.vmap(jax.random.key)(1000 + number))
         updates = -(-self.trainer.total_updates // self.settings.evaluations)

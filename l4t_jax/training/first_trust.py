@@ -18,6 +18,8 @@ from l4t_jax.evaluation import intervals
 from l4t_jax.evaluation.playing import Episodes
 
 SHARES = (0.75, 0.5, 0.25, 0.0)  # of the teacher's plans, beside all of them
+MORE = 4  # times as many episodes for a teacher that shows no success with any share
+LEAST = 0.1  # success that students are compared with: below it they could not yet learn from rewards alone
 GOOD = 0.9  # a teacher that succeeds as often is followed as it is
 
 
@@ -32,6 +34,11 @@ class FirstTrust:
 
     follow: float
     success: float
+
+    @property
+    def compared(self) -> float:
+        """The success that the students' is compared with: at least `LEAST`, or 0 for a teacher that gets no weight."""
+        return max(self.success, LEAST) if self.success > 0 else 0.0
 
 
 def first_trust(

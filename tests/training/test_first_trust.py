@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from l4t_jax.evaluation.playing import Episodes
-from l4t_jax.training.first_trust import FirstTrust, first_trust
+from l4t_jax.training.first_trust import LEAST, FirstTrust, first_trust
 
 
 def episodes(successes: int, levels: int = 512) -> Episodes:
@@ -57,3 +57,9 @@ def test_a_good_teacher_is_not_mixed_and_without_shares_there_is_only_the_whole(
     assert first_trust(episodes(470), episodes(12), never) == FirstTrust(1.0, 470 / 512)
     assert first_trust(episodes(40), episodes(0), None) == FirstTrust(1.0, 40 / 512)
     assert first_trust(episodes(12), episodes(12), None) == FirstTrust(1.0, 0.0)
+
+
+def test_students_are_not_compared_with_less_than_they_can_go_on_from() -> None:
+    assert FirstTrust(0.5, 0.015).compared == LEAST
+    assert FirstTrust(1.0, 0.4).compared == 0.4
+    assert FirstTrust(1.0, 0.0).compared == 0.0
