@@ -125,16 +125,15 @@ class Part:
 
     def first(self, random: Episodes) -> list[FirstTrust]:
         """How each teacher is followed at first, as a run decides it."""
-        played: dict[float, Episodes] = {}
+        known: dict[float, Episodes] = {}
 
-        def of(share: float, index: int) -> Episodes:
-            if share not in played:
-                played[share] = jax.device_get(self._play_teachers(self.table, jnp.float32(share)))
-            return jax.tree.map(lambda leaf: leaf[index], played[share])
+        def played(share: float, index: int) -> Episodes:
+            if share not in known:
+                known[share] = jax.device_get(self._play_teachers(self.table, jnp.float32(share)))
+            return jax.tree.map(lambda leaf: leaf[index], known[share])
 
-        mixed = self.way != "whole"
         return [
-            first_trust(of(whole, i), random, (lambda share, i=i: of(share, i)) if mixed else None, whole)
+            first_trust(lambda share, _, i=i: (random, played(share, i)), whole, mix=self.way != "whole", more=1)
             for i, whole in enumerate(np.asarray(self.table.follow).tolist())
         ]
 

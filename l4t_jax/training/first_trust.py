@@ -18,7 +18,7 @@ from l4t_jax.evaluation import intervals
 from l4t_jax.evaluation.playing import Episodes
 
 SHARES = (0.75, 0.5, 0.25, 0.0)  # of the teacher's plans, beside all of them
-MORE = 4  # times as many episodes for a teacher that shows no success with any share
+MORE = 4  # times as many episodes where no share is better than the random policy: few may not tell little from none
 LEAST = 0.1  # success that students are compared with: below it they could not yet learn from rewards alone
 GOOD = 0.9  # a teacher that succeeds as often is followed as it is
 
@@ -41,25 +41,33 @@ class FirstTrust:
         return max(self.success, LEAST) if self.success > 0 else 0.0
 
 
-def first_trust(
-    teacher: Episodes, random: Episodes, mixed: Callable[[float], Episodes] | None, whole: float = 1.0
-) -> FirstTrust:
+Played = Callable[[float, int], tuple[Episodes, Episodes]]
+
+
+def first_trust(played: Played, whole: float = 1.0, mix: bool = True, more: int = MORE) -> FirstTrust:
     """How far to follow a teacher.
 
     Args:
-        teacher: its episodes on the validation levels, when it acts alone.
-        random: those of the random policy.
-        mixed: the teacher's with a share of its plans, the rest steps at random; None to follow it as it is or not at
-            all.
-        whole: the share of its plans in `teacher`.
+        played: (share of the teacher's plans, how many times) -> episodes on the validation levels, of the random
+            policy, and of the teacher with that share of its plans and the rest steps at random. Each time has other
+            draws.
+        whole: the share with which the teacher is as it is.
+        mix: whether lower shares may be followed.
+        more: how many times all are played again if no share is better than the random policy.
 
     Returns:
         The share `whole` unless with a lower one the success is significantly higher: the 95 % intervals do not
         overlap. The same for its being better than the random policy.
     """
+    first = _of_episodes(played, whole, mix, times=1)
+    return _of_episodes(played, whole, mix, more) if mix and more > 1 and first.success == 0 else first
+
+
+def _of_episodes(played: Played, whole: float, mix: bool, times: int) -> FirstTrust:
+    random, teacher = played(whole, times)
     found: Mapping[float, Episodes] = {whole: teacher}
-    if mixed is not None and _success(teacher) < GOOD:
-        found = found | {share: mixed(share) for share in SHARES if share < whole}
+    if mix and _success(teacher) < GOOD:
+        found = found | {share: played(share, times)[1] for share in SHARES if share < whole}
     best = whole
     for share, episodes in found.items():
         if intervals.better(episodes, found[best]):

@@ -36,7 +36,7 @@ from l4t_jax.teacher.policy import TeacherTable
 from l4t_jax.training import checkpoint, programs
 from l4t_jax.training.best import BestParams
 from l4t_jax.training.blocks import Blocks, Done
-from l4t_jax.training.first_trust import MORE, first_trust
+from l4t_jax.training.first_trust import first_trust
 from l4t_jax.training.run_teacher import RunTeacher
 from l4t_jax.training.signals import Stop
 from l4t_jax.training.trainer import Trainer
@@ -142,7 +142,9 @@ class Run:
         """Decides how far the students follow the teacher at first, from what both achieve on the validation levels."""
         config, follows = self.config, self.trainer.algorithm.follows_success(self.config)
 
-        def played(share: float, times: int = 1) -> tuple[Episodes, Episodes]:
+        def played(share: float, times: int) -> tuple[Episodes, Episodes]:
+            if (share, times) == (table.follow, 1):
+                return random, teacher
             one, split = table.replace(follow=np.float32(share)), "validation"
             parts = [
                 self.evaluator.others(config.seed + draw, split, config.validation_levels, one) for draw in range(times)
@@ -153,11 +155,7 @@ class Run:
             return np.concatenate(leaves)
 
         with self._timed("evaluate"):
-            whole, may_mix = float(table.follow), follows and config.trust != "whole"
-            first = first_trust(teacher, random, (lambda share: played(share)[1]) if may_mix else None, whole)
-            if first.success == 0 and may_mix:  # so few episodes may not tell little from nothing
-                more = played(whole, MORE)
-                first = first_trust(more[1], more[0], lambda share: played(share, MORE)[1], whole)
+            first = first_trust(played, float(table.follow), mix=follows and config.trust != "whole")
         self.table = table.replace(success=np.float32(first.compared), follow=np.float32(first.follow))
         if not follows:
             return
