@@ -77,7 +77,8 @@ class Config:
     preset: Preset = "fast"
     """fast: least wall-clock. frugal: fewest environment steps. paper: the paper's network, losses and schedule."""
     student: str | None = None
-    """ego: MLP on a view centred on and turned with the agent. cnn: the paper's. lstm: the paper's recurrent one."""
+    """ego: MLP on a view centred on and turned with the agent. cnn: the paper's. lstm: the paper's recurrent one. gru:
+    a recurrent one that reads what ego reads, for `observation=view`."""
     observation: str | None = None
     """What the student observes: map: all that the agent has seen in the episode. view: what it sees now, MiniGrid's
     own view, for a recurrent student. The teacher always reads the map."""

@@ -42,7 +42,10 @@ np.save("logits.npy", np.stack(found))
 """
 
 
-@pytest.mark.parametrize("student", ["ego", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cnn", "lstm"))])
+LATER = [pytest.param(name, marks=pytest.mark.slow) for name in ("cnn", "lstm", "gru")]
+
+
+@pytest.mark.parametrize("student", ["ego", *LATER])
 def test_the_exported_student_gives_the_logits_of_the_original_without_the_package(
     student: str, random_known: Callable[..., Any], rng: np.random.Generator, tmp_path: Path
 ) -> None:

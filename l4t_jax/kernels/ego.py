@@ -33,7 +33,7 @@ class Frame(NamedTuple):
     aside: jax.Array
 
 
-def frame(agent: jax.Array, span: int, window: int, ranges: Sequence[Range], kernel: Kernels) -> Frame:
+def frame(agent: jax.Array, span: int, window: int, ranges: Sequence[Range], kernel: Kernels, shift: int = 0) -> Frame:
     """The frame of a batch of agents.
 
     Args:
@@ -42,6 +42,7 @@ def frame(agent: jax.Array, span: int, window: int, ranges: Sequence[Range], ker
         window: width of the square of cells around the agent, odd.
         ranges: offsets (first, last), both included; negative offsets are behind the agent or to its left.
         kernel: how it is computed.
+        shift: how many cells ahead of the agent the middle of the square lies.
     """
     x, y, d = agent
     line_word, half = bits.word_type(span), window // 2
@@ -54,7 +55,7 @@ def frame(agent: jax.Array, span: int, window: int, ranges: Sequence[Range], ker
 
     along_x = d % 2 == 0
     near = jnp.arange(-half, window - half)[:, None]
-    ahead = jnp.where(along_x, x, y)[None] + jnp.where(d >= 2, -1, 1)[None] * near  # the lines ahead
+    ahead = jnp.where(along_x, x, y)[None] + jnp.where(d >= 2, -1, 1)[None] * (near + shift)  # the lines ahead
     aside = jnp.where(along_x, y, x)[None] + jnp.where((d == 1) | (d == 2), -1, 1)[None] * near
     is_ahead = ahead[:, None] == jnp.arange(span)[None, :, None]
     return kernel.once(Frame(along_x, (lines_of(d), lines_of((d + 1) & 3)), is_ahead, aside))

@@ -118,7 +118,7 @@ def test_of_every_task_the_default_student_tells_the_views_objects_apart() -> No
         assert not any(role.target is not None or role.needs is not None for role in told.objects), name
 
 
-@pytest.mark.parametrize("name", ["ego", "lstm"])
+@pytest.mark.parametrize("name", ["ego", "lstm", "gru"])
 def test_students_read_the_mission(name: str) -> None:
     task = get_task("GoToObject-6x6-N2")
     student = make_student(name, VIEW.network_task(task), 8)

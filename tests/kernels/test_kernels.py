@@ -64,7 +64,8 @@ def seen_now(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
 
 
 def planes_in_frame(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:
-    return places(Scene.of(wide_task(size), memory, kernel), 5)
+    scene = Scene.of(wide_task(size), memory, kernel)
+    return places(scene, 5), places(scene, 7, shift=3)
 
 
 def ways_found(memory: Any, size: tuple[int, int], kernel: Kernels) -> Any:

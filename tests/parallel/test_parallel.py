@@ -63,10 +63,11 @@ def test_two_seeds_are_the_same_on_one_device_and_on_four():
     [
         dict(num_seeds=2),
         dict(student="lstm", hidden=8),
+        dict(student="gru", observation="view", hidden=8),
         dict(algo="hrl", teacher="none", num_steps=12),
         dict(student="cnn", teacher_mode="hard"),
     ],
-    ids=["seeds", "lstm", "hrl", "hard labels"],
+    ids=["seeds", "lstm", "gru", "hrl", "hard labels"],
 )
 def test_a_run_is_the_same_on_one_two_and_four_devices(settings):
     assert_the_same(on_devices({**SMALL, **settings}, 1, 2, 4), [1, 2, 4])

@@ -59,6 +59,7 @@ def test_a_few_episodes_agree_in_every_step(engine: Engine, folder: Path) -> Non
     [
         ("SimpleDoorKey", "ego", None), ("ColoredDoorKey", "ego", None), ("LavaDoorKey", "ego", None),
         ("DoorKey-5x5", "cnn", None), ("DoorKey-5x5", "lstm", None), ("KeyCorridorS3R1", "lstm", "view"),
+        ("KeyCorridorS3R1", "gru", "view"),
         ("GoToObject-6x6-N2", "ego", None), ("ObstructedMaze-1Dlhb", "ego", None), ("KeyCorridorS3R3", "ego", None),
         ("Dynamic-Obstacles-6x6", "ego", None),
     ],

@@ -180,7 +180,7 @@ def test_a_run_killed_at_a_random_moment_comes_to_the_same_end(runner: Runner, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("student", ["ego", "lstm"])
+@pytest.mark.parametrize("student", ["ego", "lstm", "gru"])
 def test_twenty_kills_change_no_bit(student: str, runner: Runner, tmp_path: Path) -> None:
     found = kill_and_resume(runner, student, 40, 20, np.random.default_rng(), tmp_path)
     with reported(f"kills-{student}", found):

@@ -162,7 +162,7 @@ def test_a_shorter_block_of_the_same_program_stops_early(trained):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("student, mode", [("cnn", "hard"), ("lstm", "soft")])
+@pytest.mark.parametrize("student, mode", [("cnn", "hard"), ("lstm", "soft"), ("gru", "hard")])
 def test_students_and_labels_go_together(student, mode, teacher_of):
     config = small(env="DoorKey-5x5", student=student, teacher_mode=mode, num_envs=4, num_steps=4)
     trainer = Trainer.create(config)

@@ -132,12 +132,12 @@ def test_a_run_that_was_stopped_comes_to_the_same_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("student", ["cnn", "lstm", "ego"])
+@pytest.mark.parametrize("student", ["cnn", "lstm", "ego", "gru"])
 @pytest.mark.parametrize("observation", ["map", "view"])
 def test_students_and_observations_go_together(student: str, observation: str, teacher_of: Any) -> None:
     config = dataclasses.replace(
         SMALL, algo="l4t", teacher="shipped", student=student, observation=observation, num_envs=2, least_steps=32,
-        minibatches=2 if student == "lstm" else None, teacher_mode="hard" if student == "ego" else "soft",
+        minibatches=2 if student in ("lstm", "gru") else None, teacher_mode="hard" if student == "ego" else "soft",
     )  # fmt: skip
     trainer = Trainer.create(config)
     table = teacher_of("SimpleDoorKey")

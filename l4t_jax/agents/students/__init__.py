@@ -1,4 +1,4 @@
-"""Student networks: the protocol and registry (`base`), the paper's (`paper`), the default (`ego`).
+"""Student networks: the protocol and registry (`base`), the paper's (`paper`), the default (`ego`), `gru` for views.
 
 Device package: imports `config`, `envs` and `kernels`.
 """
@@ -17,6 +17,7 @@ from l4t_jax.agents.students.base import (
     student_names,
 )
 from l4t_jax.agents.students.ego import EgoMLP
+from l4t_jax.agents.students.gru import EgoGRU
 from l4t_jax.agents.students.paper import PaperCNN, PaperLSTM
 
 __all__ = [
@@ -27,3 +28,4 @@ __all__ = [
 register_student("ego", EgoMLP)
 register_student("cnn", PaperCNN, defaults=dict(hidden=64))
 register_student("lstm", PaperLSTM, defaults=dict(hidden=256))
+register_student("gru", EgoGRU)

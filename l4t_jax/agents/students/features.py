@@ -187,14 +187,17 @@ def word_groups(task: Task, window: int, recalled: int = 0) -> tuple[Group, ...]
     return tuple(groups)
 
 
-def ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> tuple[jax.Array, jax.Array]:
+def ego_words(
+    task: Task, memory: MemoryMap, window: int, kernel: Kernels, shift: int = 0
+) -> tuple[jax.Array, jax.Array]:
     """What the default student reads of maps, packed, and its situation in each (`recall.situations`).
 
     The first is `uint16[*B, P]` (`uint32` where a word has more than 16 bits), the second `float32[*B, 4]`.
 
     A word a place, a bit a plane: the ranges of rows ahead and of columns beside the agent, the bits of ways, then the
     cells near the agent; a word for what is carried, one for `EFFECTS`, and one a field of the mission, the drawn
-    value's bit set. So a rollout keeps them in a few bytes.
+    value's bit set. So a rollout keeps them in a few bytes. The middle of the window lies `shift` cells ahead of the
+    agent.
     """
     batch = memory.carrying.shape
 
@@ -202,17 +205,17 @@ def ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> tu
         return leaf.reshape(-1, *leaf.shape[len(batch) :])
 
     flat = jax.tree.map(with_one_batch_axis, memory)
-    words, found = kernel.in_parts(lambda part: _ego_words(task, part, window, kernel), CHUNK, flat)
+    words, found = kernel.in_parts(lambda part: _ego_words(task, part, window, kernel, shift), CHUNK, flat)
     return words.reshape(*batch, -1), found.reshape(*batch, -1)
 
 
-def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> tuple[jax.Array, jax.Array]:
+def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels, shift: int) -> tuple[jax.Array, jax.Array]:
     """`ego_words` with a single batch axis."""
     scene = Scene.of(task, memory, kernel)
     sizes = task.mission.sizes if task.mission else ()
     most = max(len(EFFECTS), number_of_planes(task), number_of_carried(task), *sizes, 1)
     word = jnp.uint16 if most <= 16 else jnp.uint32
-    by_row, cells = places(scene, window)
+    by_row, cells = places(scene, window, shift)
     distant = [rows.astype(word) << i for i, rows in enumerate(by_row)]
     near = [mask.astype(word) << i for i, mask in enumerate(cells)]
     carried = [~scene.hands_free, *(scene.carries(role) for role in task.objects if role.portable)]
@@ -229,18 +232,18 @@ def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels) -> t
     return bits.batch_first(jnp.concatenate(parts), kernel), situations(scene, changes[EFFECTS.index(FORWARD)])
 
 
-def places(scene: Scene, window: int) -> tuple[list[jax.Array], list[jax.Array]]:
+def places(scene: Scene, window: int, shift: int = 0) -> tuple[list[jax.Array], list[jax.Array]]:
     """What `kernels.ego.places` finds: the rows and columns of each distant plane, and the cells of each plane."""
     if scene.kernel.reference:
-        found = [reference_places(mask, scene.agent, window) for mask in planes(scene)]
+        found = [reference_places(mask, scene.agent, window, shift) for mask in planes(scene)]
         return [rows for rows, _ in found[:DISTANT]], [cells for _, cells in found]
-    frame = ego.frame(scene.agent, max(scene.kinds.shape[:2]), window, RANGES, scene.kernel)
+    frame = ego.frame(scene.agent, max(scene.kinds.shape[:2]), window, RANGES, scene.kernel, shift)
     by_column, by_row = packed_planes(scene, rows=False), packed_planes(scene, rows=True)
     rows, cells = ego.places(by_column, by_row, frame, DISTANT, scene.kernel)
     return [rows[:, i] for i in range(DISTANT)], [cells[:, i] for i in range(cells.shape[1])]
 
 
-def reference_places(plane: Mask, agent: jax.Array, window: int) -> tuple[jax.Array, jax.Array]:
+def reference_places(plane: Mask, agent: jax.Array, window: int, shift: int = 0) -> tuple[jax.Array, jax.Array]:
     """`kernels.ego.places` cell by cell, of one plane `bool[W, H, B]` and agents `int32[3, B]`."""
     width, height = plane.shape[:2]
     x, y, d = agent
@@ -254,5 +257,5 @@ def reference_places(plane: Mask, agent: jax.Array, window: int) -> tuple[jax.Ar
 
     rows = [any_of((offset >= first) & (offset <= last)) for offset in (ahead, right) for first, last in RANGES]
     near = range(-(window // 2), window - window // 2)
-    cells = [any_of((ahead == i) & (right == j)) for i in near for j in near]
+    cells = [any_of((ahead == i + shift) & (right == j)) for i in near for j in near]
     return jnp.stack(rows), jnp.stack(cells)

@@ -10,6 +10,7 @@ import pytest
 
 from l4t_jax.agents.students import apply_student, is_recurrent, make_student, prepare, student_names
 from l4t_jax.agents.students.ego import EgoMLP
+from l4t_jax.agents.students.gru import EgoGRU
 from l4t_jax.agents.students.paper import PaperLSTM
 from l4t_jax.envs import get_task
 from l4t_jax.envs.cells import NUM_ACTIONS
@@ -33,7 +34,7 @@ def known_of(random_known):
 
 
 @pytest.mark.parametrize("tuning", [GPU, TPU], ids=lambda tuning: tuning.name)
-@pytest.mark.parametrize("name", ["ego", "cnn"])
+@pytest.mark.parametrize("name", ["ego", "cnn", "gru"])
 def test_an_accelerators_student_has_the_same_parameters_and_computes_the_same(name, tuning, known_of):
     """Values and gradients, on one row of environments."""
     one = jax.tree.map(lambda leaf: leaf[:1], known_of("SimpleDoorKey"))
@@ -76,7 +77,7 @@ def test_every_student_keeps_the_contract(built):
     assert logits.dtype == value.dtype == jnp.float32
     assert bool(jnp.isfinite(logits).all() and jnp.isfinite(value).all())
     assert like(carry) == like(start)
-    assert is_recurrent(student) == (type(student) is PaperLSTM)
+    assert is_recurrent(student) == (type(student) in (PaperLSTM, EgoGRU))
     assert np.unique(np.asarray(value)).size == TIME * BATCH  # it sees its input
 
 
@@ -100,7 +101,7 @@ def test_a_student_takes_what_it_prepared_for_the_maps(built):
     student, params, apply, memory = built
     start, reset = student.initial_carry(BATCH), jnp.zeros((TIME, BATCH), bool)
     after, ready = jax.jit(partial(prepare, student))(start, memory, reset)
-    assert isinstance(ready, MemoryMap) == (type(student) is not EgoMLP)
+    assert isinstance(ready, MemoryMap) == (type(student) not in (EgoMLP, EgoGRU))
     jax.tree.map(np.testing.assert_array_equal, apply(params, after, ready, reset), apply(params, start, memory, reset))
 
 
