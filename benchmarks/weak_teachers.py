@@ -1,15 +1,17 @@
 """What a weak LLM's advice is worth: `python benchmarks/weak_teachers.py [--json]`.
 
-Students trained on each of the shipped teacher files of SmolLM2-135M, and by PPO alone, on SimpleDoorKey with the
-default preset and equal environment steps, at each of several budgets. Run folders are kept under `--runs`, and one
-that is whole is not run again. The result is `results/smollm2-teachers.json` with a table beside it.
+Students trained on each of a task's teacher files by small LLMs, and by PPO alone, with the default preset and equal
+environment steps, at each of several budgets: SimpleDoorKey with SmolLM2-135M's, or (`--task KeyCorridorS3R3`) that
+task with SmolLM2-135M's, Gemma 3 270M's and its skills at random. Run folders are kept under `--runs`, and one that
+is whole is not run again. The result is `results/smollm2-teachers.json` or `results/small-llms-KeyCorridorS3R3.json`
+with a table beside it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import comparison
 import tyro
@@ -22,17 +24,41 @@ from l4t_jax.teacher import file
 
 RESULTS = Path(__file__).parent / "results"
 EXAMPLES = Path(file.__file__).parent / "data" / "examples"
-TASK = "SimpleDoorKey"
+
+
+@dataclasses.dataclass(frozen=True)
+class Taught:
+    """A way to be taught.
+
+    Attributes:
+        said: in the table.
+        teacher: the name of a file among the examples, "skills", or None for PPO alone.
+    """
+
+    said: str
+    teacher: str | None
+
+    @property
+    def file(self) -> Path | None:
+        return EXAMPLES / self.teacher if self.teacher is not None and self.teacher.endswith(".json") else None
+
+
+PPO = Taught(f"none ({get_algorithm('ppo').label})", None)
 TEACHERS = {
-    "ppo": None,
-    **{name: EXAMPLES / f"{TASK}.smollm2-{name}.json" for name in ("scored", "divided", "sampled")},
+    "SimpleDoorKey": {
+        "ppo": PPO,
+        "scored": Taught("`--ask score`", "SimpleDoorKey.smollm2-scored.json"),
+        "divided": Taught("`--ask score --divide-prior 1`", "SimpleDoorKey.smollm2-divided.json"),
+        "sampled": Taught("`--ask sample`", "SimpleDoorKey.smollm2-sampled.json"),
+    },
+    "KeyCorridorS3R3": {
+        "ppo": PPO,
+        "skills": Taught("skills at random, no plans", "skills"),
+        "smollm2": Taught("SmolLM2-135M, scored", "KeyCorridorS3R3.smollm2-scored.json"),
+        "gemma3": Taught("Gemma 3 270M, sampled", "KeyCorridorS3R3.gemma3-sampled.json"),
+    },
 }
-SAID = {
-    "ppo": f"none ({get_algorithm('ppo').label})",
-    "scored": "`--ask score`",
-    "divided": "`--ask score --divide-prior 1`",
-    "sampled": "`--ask sample`",
-}
+FILES = {"SimpleDoorKey": "smollm2-teachers", "KeyCorridorS3R3": "small-llms-KeyCorridorS3R3"}
 COLUMNS = ("teacher", "its own success", "student's success", "area", "steps to 0.5", "steps to 0.9", "got to 0.9")
 
 
@@ -40,6 +66,8 @@ COLUMNS = ("teacher", "its own success", "student's success", "area", "steps to 
 class Settings:
     """What to measure."""
 
+    task: Literal["SimpleDoorKey", "KeyCorridorS3R3"] = "SimpleDoorKey"
+    """Task to learn."""
     steps: tuple[int, ...] = (400_000, 800_000)
     """Environment steps of a seed: one comparison for each."""
     seeds: int = 5
@@ -56,13 +84,14 @@ def run(settings: Settings, name: str, steps: int, **more: Any) -> dict[str, Any
     """The figures of one teacher at one budget."""
     folder = Path(settings.runs) / f"{steps}-{name}"
     if not (folder / run_folder.SUMMARY).is_file():
-        path = TEACHERS[name]
-        how = dict(algo="ppo") if path is None else dict(teacher=f"file:{path}")
-        config = Config(env=TASK, num_seeds=settings.seeds, total_steps=steps, run_dir=str(folder))
+        taught = TEACHERS[settings.task][name]
+        teacher = taught.teacher if taught.file is None else f"file:{taught.file}"
+        how = dict(algo="ppo") if teacher is None else dict(teacher=teacher)
+        config = Config(env=settings.task, num_seeds=settings.seeds, total_steps=steps, run_dir=str(folder))
         api.train(config, **how, **more)
-    found = comparison.measured(folder)
-    teacher = "none" if TEACHERS[name] is None else f"file:{TEACHERS[name].name}"
-    return {"variant": name, **found, "teacher": teacher}  # no path of the machine it ran on
+    found, taught = comparison.measured(folder), TEACHERS[settings.task][name]
+    teacher = f"file:{taught.teacher}" if taught.file else taught.teacher or "none"  # no path of the machine it ran on
+    return {"variant": name, **found, "teacher": teacher, "said": taught.said}
 
 
 def below(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -103,7 +132,7 @@ def table(runs: list[dict[str, Any]]) -> str:
             teacher = one["teacher_alone"]
             there = [seed for seed in one["steps_to_success"]["0.90"]["seeds"] if seed is not None]
             cells = (
-                SAID[one["variant"]],
+                one["said"],
                 "" if teacher is None else f"{teacher['success']:.3f}",
                 figure(one["success"]),
                 figure(one["area"]),
@@ -117,8 +146,9 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 
 def main(settings: Settings) -> None:
-    runs = [run(settings, name, steps) for steps in settings.steps for name in TEACHERS]
-    result = dict(command="python benchmarks/weak_teachers.py", seeds=settings.seeds, runs=runs, below=below(runs))
+    runs = [run(settings, name, steps) for steps in settings.steps for name in TEACHERS[settings.task]]
+    command = f"python benchmarks/weak_teachers.py --task {settings.task}"
+    result = dict(command=command, seeds=settings.seeds, runs=runs, below=below(runs))
     text = files.dumps(result, indent=1)
     if settings.json:
         print(text)
@@ -127,8 +157,8 @@ def main(settings: Settings) -> None:
     if settings.out is not None or not settings.json:
         out = Path(settings.out or RESULTS)
         out.mkdir(parents=True, exist_ok=True)
-        (out / "smollm2-teachers.json").write_text(text + "\n", encoding="utf-8")
-        (out / "smollm2-teachers.md").write_text(table(runs), encoding="utf-8")
+        (out / f"{FILES[settings.task]}.json").write_text(text + "\n", encoding="utf-8")
+        (out / f"{FILES[settings.task]}.md").write_text(table(runs), encoding="utf-8")
 
 
 if __name__ == "__main__":

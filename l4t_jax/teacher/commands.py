@@ -226,7 +226,7 @@ class Evaluate:
     env: str = "SimpleDoorKey"
     """Task to play."""
     teacher: str = "shipped"
-    """shipped (the task's own teacher file), or file:PATH."""
+    """shipped (the task's own teacher file), skills (no plans: its skills at random), or file:PATH."""
     imports: tuple[str, ...] = ()
     """A Python file or a module of yours that registers tasks; may be repeated."""
     levels: int = 1000
@@ -313,10 +313,12 @@ def _read(name: str) -> tuple[dict[str, Any], str]:
 def _resolve(spec: str, task: Task) -> dict[str, Any]:
     if spec == "shipped":
         return file.shipped(task)
+    if spec == "skills":
+        return file.skills_alone(task)
     path = spec.removeprefix("file:")
     if spec.startswith("file:") or Path(path).exists():
         return file.load(path)
-    raise TeacherFileError(f"`teacher` must be shipped or file:PATH, not {spec!r}; record makes a file from an LLM")
+    raise TeacherFileError(f"`teacher` must be shipped, skills or file:PATH, not {spec!r}; record makes a file from an LLM")
 
 
 def _worth(folder: Path) -> dict[Symbolic, float] | None:

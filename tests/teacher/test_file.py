@@ -11,7 +11,7 @@ from oracles import teacher as oracle
 from l4t_jax.abstraction import symbolic
 from l4t_jax.envs import get_task
 from l4t_jax.skills import plan_codes
-from l4t_jax.teacher import file
+from l4t_jax.teacher import file, open_teacher
 
 RECORDED = Path(__file__).parents[1] / "data" / "recorded_plans.json"
 
@@ -181,3 +181,9 @@ def test_a_state_that_no_state_of_the_task_is_written_as_is_refused(sees, holds,
 def test_a_plan_that_the_task_has_not_is_refused(skills, reason):
     with pytest.raises(file.TeacherFileError, match=reason):
         file.to_table(get_task("SimpleDoorKey"), changed(["states", 0, "plans", 0, "skills"], skills))
+
+
+def test_the_skills_alone_are_a_teacher_by_name():
+    task = get_task("SimpleDoorKey")
+    content, said = open_teacher("skills", task)
+    assert content == file.skills_alone(task) and said == "skills at random, no plans"

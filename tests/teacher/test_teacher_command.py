@@ -111,7 +111,7 @@ def test_what_was_saved_is_read_again_as_it_was(tmp_path: Path) -> None:
         (["record", "--teacher", "file:shipped", "--extra", "top_k=0"], "--extra must be a JSON object"),
         (["record", "--teacher", "openai:m", "--base-url", "localhost"], "--base-url must be like"),
         (["show", "nowhere.json"], "there is no file nowhere.json"),
-        (["evaluate", "--teacher", "recorded"], "--teacher must be shipped or file:PATH"),
+        (["evaluate", "--teacher", "recorded"], "--teacher must be shipped, skills or file:PATH"),
         (["evaluate", "--levels", "0"], "--levels must be from 1"),
         (["evaluate", "--env", "LavaDorKey"], "did you mean LavaDoorKey"),
         (["diff", "SimpleDoorKey", "nowhere.json"], "there is no file nowhere.json"),
