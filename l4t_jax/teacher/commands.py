@@ -318,7 +318,9 @@ def _resolve(spec: str, task: Task) -> dict[str, Any]:
     path = spec.removeprefix("file:")
     if spec.startswith("file:") or Path(path).exists():
         return file.load(path)
-    raise TeacherFileError(f"`teacher` must be shipped, skills or file:PATH, not {spec!r}; record makes a file from an LLM")
+    raise TeacherFileError(
+        f"`teacher` must be shipped, skills or file:PATH, not {spec!r}; record makes a file from an LLM"
+    )
 
 
 def _worth(folder: Path) -> dict[Symbolic, float] | None:
