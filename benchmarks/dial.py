@@ -124,7 +124,7 @@ class Part:
         return jnp.mean(playing.play_student(self.trainer.players, params, key, self.levels).success)
 
     def first(self, random: Episodes) -> list[FirstTrust]:
-        """How each teacher is followed at first, as a run decides it."""
+        """How each teacher is followed at first, as a run decides it, but for playing the weakest again."""
         known: dict[float, Episodes] = {}
 
         def played(share: float, index: int) -> Episodes:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from l4t_jax import commandline, errors, files
-from l4t_jax import config as settings
+from l4t_jax import config as configuration
 from l4t_jax.agents.algorithms import algorithm_names, get_algorithm
 from l4t_jax.config import PRESETS, Config, ConfigError
 from l4t_jax.reporting import run_folder
@@ -214,7 +214,7 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[
         Name -> the value before and the value now, as JSON has them, in the order of `now`. Two runs without a warm-up
         do not differ by `warmup_epochs`, which has no meaning then.
     """
-    defaults = {field.name: field.default for field in dataclasses.fields(settings.Settings)}
+    defaults = {field.name: field.default for field in dataclasses.fields(configuration.Settings)}
     before, now = json.loads(files.dumps(defaults | before)), json.loads(files.dumps(now))
     found = {name: (before[name], now[name]) for name in now if before[name] != now[name]}
     if before["warmup_updates"] == 0 == now.get("warmup_updates"):

@@ -36,7 +36,7 @@ def teacher_labels(
     seed_axis: str | None = None,
     valid: jax.Array | None = None,
     advice: Advice | None = None,
-) -> tuple[jax.Array, jax.Array, Advised | None, dict[str, jax.Array]]:
+) -> tuple[jax.Array, Advised | None, dict[str, jax.Array]]:
     """Labels for every step of a rollout, and what there is to report.
 
     Args:
@@ -53,9 +53,9 @@ def teacher_labels(
         advice: what following each step has been worth so far, by which the labels are weighted; None: all alike.
 
     Returns:
-        Labels `float32[T, N, 7]`, rows of zeros where the teacher knows nothing or was not asked; the symbolic states
-        `int32[T, N]`, 0 where it was not asked; with `advice`, what the labels were made of, else None; and metrics:
-        `unguided` `float32[]`, the share of steps without a label, and, for a table that grows, `met` `bool[S]`.
+        Labels `float32[T, N, 7]`, rows of zeros where the teacher knows nothing or was not asked; with `advice`, what
+        the labels were made of (zeros where the teacher was not asked), else None; and metrics: `unguided` `float32[]`,
+        the share of steps without a label, and, for a table that grows, `met` `bool[S]`.
     """
     # The same for all seeds: under `vmap` a condition that differs between them would run both branches.
     most = weight if seed_axis is None else cast(jax.Array, jax.lax.pmax(weight, seed_axis))
@@ -67,7 +67,7 @@ def teacher_labels(
         advised = advise(task, table, memory, kernel, others=OTHERS)
         return mixture(advised.action, advice.weights(advised)), advised.state, advised
 
-    def ask() -> tuple[jax.Array, jax.Array, Advised | None, jax.Array | None]:
+    def ask() -> tuple[jax.Array, Advised | None, jax.Array | None]:
         if valid is None:
             labels, state, advised = soft(memory)
         else:
@@ -76,11 +76,10 @@ def teacher_labels(
         met = None
         if table.grows:
             met = jnp.zeros(table.row.shape[0], bool).at[state].max(True if valid is None else valid)
-        return labels if hard_key is None else one_action(hard_key, labels, env_id), state, advised, met
+        return labels if hard_key is None else one_action(hard_key, labels, env_id), advised, met
 
-    labels, state, advised, met = cast(
-        tuple[jax.Array, jax.Array, Advised | None, jax.Array | None],
-        jax.lax.cond(most > 0, ask, lambda: zeros_of(ask)),
+    labels, advised, met = cast(
+        tuple[jax.Array, Advised | None, jax.Array | None], jax.lax.cond(most > 0, ask, lambda: zeros_of(ask))
     )
     without = jnp.sum(labels, axis=-1) < 0.5
     share = jnp.mean(without) if valid is None else losses.mean(without, valid)
@@ -88,7 +87,7 @@ def teacher_labels(
     metrics = {"unguided": jnp.where(weight > 0, unguided, 0.0)}
     if met is not None:
         metrics["met"] = parallel.sum_of(met, mesh_axis) > 0
-    return labels, state, advised, metrics
+    return labels, advised, metrics
 
 
 def in_used_parts(function: Callable[[Any], Any], size: int, tree: Any, used: jax.Array) -> Any:

@@ -194,7 +194,7 @@ class Evaluator:
             )
             for i, levels in enumerate(self._chunks(split, number))
         ]
-        return _join(jax.device_get(parts), number)
+        return join(jax.device_get(parts), number)
 
     def others(
         self, seed: int, split: str, number: int, table: TeacherTable | None = None
@@ -211,8 +211,8 @@ class Evaluator:
             for i, levels in enumerate(self._chunks(split, number))
         ]
         parts = jax.device_get(parts)
-        teacher = None if parts[0][1] is None else _join([part[1] for part in parts], number)
-        return _join([part[0] for part in parts], number), teacher
+        teacher = None if parts[0][1] is None else join([part[1] for part in parts], number)
+        return join([part[0] for part in parts], number), teacher
 
     def traces(self, params: Any, seed: int, split: str, level: int) -> tuple[Trace, Trace | None]:
         """One episode each of the first seed's student and of the teacher, on the same level of a split."""
@@ -222,7 +222,8 @@ class Evaluator:
         return Trace(*student), None if teacher is None else Trace(*teacher)
 
 
-def _join(parts: list[Episodes], number: int) -> Episodes:
+def join(parts: list[Episodes], number: int) -> Episodes:
+    """The first `number` episodes of several lots, one after the other."""
     return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis=-1)[..., :number], *parts)
 
 

@@ -84,14 +84,11 @@ def skills_alone(task: Task) -> dict[str, Any]:
 
     It shows what the skills teach without an LLM.
     """
-    states = dict.fromkeys(
-        symbolic.rename(task, symbolic.decode(task, one))[0] for one in symbolic.enumerate_states(task)
-    )
     noop = [{"p": 1.0, "skills": [list(plan_codes.steps(task)[plan_codes.NOOP_CODE])]}]
     return {
         "format": FORMAT, "version": VERSION, "task": task.name, "made": "hand-written",
         "about": "No plans: all steps that can do something now, alike.", "follow": 0.0,
-        "states": [{"sees": list(one.sees), "holds": one.holds, "plans": noop} for one in states],
+        "states": [{"sees": list(one.sees), "holds": one.holds, "plans": noop} for one in _states(task)],
     }  # fmt: skip
 
 
@@ -139,8 +136,13 @@ def state_of(entry: Mapping[str, Any]) -> Symbolic:
 def missing(task: Task, content: dict[str, Any]) -> list[Symbolic]:
     """The task's symbolic states for which the file has no plans, under the names used in prompts."""
     known = {state_of(entry) for entry in content["states"] if entry["plans"]}
-    asked = (symbolic.rename(task, symbolic.decode(task, state))[0] for state in symbolic.enumerate_states(task))
-    return [state for state in dict.fromkeys(asked) if state not in known]
+    return [state for state in _states(task) if state not in known]
+
+
+def _states(task: Task) -> dict[Symbolic, None]:
+    """The task's symbolic states, each once, under the names used in prompts; the keys, in order."""
+    renamed = (symbolic.rename(task, symbolic.decode(task, state))[0] for state in symbolic.enumerate_states(task))
+    return dict.fromkeys(renamed)
 
 
 def digest(content: dict[str, Any]) -> str:
@@ -246,12 +248,11 @@ def to_table(task: Task, content: dict[str, Any]) -> TeacherTable:
         TeacherFileError: a plan names a skill or an object that the task does not have, or a state an object, or a
             state lists its objects in another order.
     """
-    states = symbolic.enumerate_states(task)
-    known = {symbolic.rename(task, symbolic.decode(task, state))[0] for state in states}
+    known = _states(task)
     for state in map(state_of, content["states"]):
         if state not in known:
             _require_possible(task, state, known, own=content.get("task") == task.name)
-    return pack_table(task, to_rows(task, content, states), content.get("follow", 1.0))
+    return pack_table(task, to_rows(task, content, symbolic.enumerate_states(task)), content.get("follow", 1.0))
 
 
 def to_rows(task: Task, content: dict[str, Any], states: Iterable[int]) -> dict[int, list[tuple[float, list[int]]]]:

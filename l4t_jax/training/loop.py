@@ -22,7 +22,7 @@ import numpy as np
 from l4t_jax import files, parallel
 from l4t_jax.errors import DamagedCheckpoint, Diverged, Interrupted
 from l4t_jax.evaluation import intervals, level_file, parts
-from l4t_jax.evaluation.heldout import Evaluator
+from l4t_jax.evaluation.heldout import Evaluator, join
 from l4t_jax.evaluation.playing import Episodes
 from l4t_jax.reporting import advice, findings, guidance, machine, pictures, run_folder, webpage
 from l4t_jax.reporting.findings import Findings
@@ -145,14 +145,14 @@ class Run:
         def played(share: float, times: int) -> tuple[Episodes, Episodes]:
             if (share, times) == (table.follow, 1):
                 return random, teacher
-            one, split = table.replace(follow=np.float32(share)), "validation"
-            parts = [
-                self.evaluator.others(config.seed + draw, split, config.validation_levels, one) for draw in range(times)
-            ]
-            return jax.tree.map(concatenated, *parts)
-
-        def concatenated(*leaves: np.ndarray) -> np.ndarray:
-            return np.concatenate(leaves)
+            one, number = table.replace(follow=np.float32(share)), config.validation_levels
+            lots: tuple[list[Episodes], list[Episodes]] = [], []
+            for draw in range(times):
+                chance, taught = self.evaluator.others(config.seed + draw, "validation", number, one)
+                assert taught is not None
+                lots[0].append(chance)
+                lots[1].append(taught)
+            return join(lots[0], times * number), join(lots[1], times * number)
 
         with self._timed("evaluate"):
             first = first_trust(played, float(table.follow), mix=follows and config.trust != "whole")

@@ -96,7 +96,7 @@ class L4T(Algorithm):
         advice = kept.advice
         most = weight if advice is None else jnp.asarray(linear * jnp.max(advice.trust(left)), jnp.float32)
         hard_key = label_key if setup.config.teacher_mode == "hard" else None
-        labels, state, advised, asked = teacher_labels(
+        labels, advised, asked = teacher_labels(
             setup.env.task, table, rows.memory, most, hard_key, env_id, setup.env.kernel, axes.mesh, axes.seeds,
             rows.valid, advice,
         )  # fmt: skip
@@ -110,7 +110,7 @@ class L4T(Algorithm):
             advice = advice.add(
                 advised, labels, rows.action, rows.log_prob, batch.advantage, left, fading, axes.mesh
             )  # fmt: skip
-            share = advice.trust(left)[state]
+            share = advice.trust(left)[advised.state]
             batch, weight = batch.replace(teacher=labels * share[..., None]), jnp.asarray(linear, jnp.float32)
             shown = jnp.where(most > 0, weight * parallel.mean(jnp.mean(share), axes.mesh), 0.0)
         behind = losses.adaptive_coefficient(progress.success, table.success)
