@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import difflib
 import hashlib
 import json
 import sys
@@ -94,14 +93,11 @@ def experiments(command: Command) -> list[Experiment]:
 
 def chosen(what: str, listed: str, known: list[str]) -> list[str]:
     """The names in a list with commas, in the order in which they are known."""
-    folded = {name.lower(): name for name in known}
+    folded = {name.lower() for name in known}
     words = [word.strip() for word in listed.split(",") if word.strip()]
     for word in words:
         if word.lower() not in folded:
-            near = difflib.get_close_matches(word.lower(), folded, n=3, cutoff=0.4)
-            hint = (
-                f"did you mean {' or '.join(folded[one] for one in near)}?" if near else f"it takes {', '.join(known)}"
-            )
+            hint = errors.did_you_mean(word, known, f"it takes {', '.join(known)}", alike=0.4)
             raise errors.OptionError(f"there is no {what} {word!r}; {hint}")
     return [name for name in known if name.lower() in {word.lower() for word in words}]
 

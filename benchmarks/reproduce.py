@@ -8,7 +8,6 @@ in OUT and is made from the run folders alone.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 import shlex
@@ -175,8 +174,8 @@ def chosen(every: list[Experiment], only: str | None) -> list[Experiment]:
     names = {experiment.name.lower(): experiment for experiment in every}
     for word in _words(only):
         if word.lower() not in names:
-            near = difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.4)
-            hint = f"did you mean {' or '.join(names[n].name for n in near)}?" if near else "see --list-experiments"
+            known = [experiment.name for experiment in every]
+            hint = errors.did_you_mean(word, known, "see --list-experiments", alike=0.4)
             raise errors.OptionError(f"there is no experiment {word!r}; {hint}")
     wanted = {word.lower() for word in _words(only)}
     return [experiment for name, experiment in names.items() if name in wanted]

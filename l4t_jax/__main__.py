@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
 
 from l4t_jax.commandline import BAD_OPTION
+from l4t_jax.errors import near
 
 COMMANDS = {
     "run": ("l4t_jax.run", "train students under a teacher, and evaluate both on held-out levels"),
@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"l4t-jax {__version__}")
         return 0
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5) or (["run"] if name.startswith("-") else [])
-        hint = f"did you mean `l4t {near[0]}`? " if near else ""
+        found = near(name, COMMANDS, most=1) or (["run"] if name.startswith("-") else [])
+        hint = f"did you mean `l4t {found[0]}`? " if found else ""
         print(f"error: there is no command {name!r}; {hint}It is one of {', '.join(COMMANDS)}", file=sys.stderr)
         return BAD_OPTION
     return importlib.import_module(COMMANDS[name][0]).main(words, prog=f"l4t {name}")

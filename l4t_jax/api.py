@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from l4t_jax import extensions, imported, parallel, trained
 from l4t_jax.config import MAY_CHANGE, MOST, Config, Settings, shallow, with_home
 from l4t_jax.envs import get_task
 from l4t_jax.envs.registry import is_brought_in
-from l4t_jax.errors import CannotWrite, CheckpointError, ConfigError, Interrupted, RunFolderError
+from l4t_jax.errors import CannotWrite, CheckpointError, ConfigError, Interrupted, RunFolderError, did_you_mean
 from l4t_jax.evaluation import heldout, intervals, level_file
 from l4t_jax.evaluation.playing import Episodes
 from l4t_jax.files import strict, write_json
@@ -90,10 +89,8 @@ def _with_settings(config: Config, settings: dict[str, Any]) -> Config:
     fields = [field.name for field in dataclasses.fields(Config)]
     for name in settings:
         if name not in fields:
-            near = difflib.get_close_matches(name, fields, n=3, cutoff=0.4)
-            raise ConfigError(
-                f"there is no setting {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
-            )
+            hint = did_you_mean(name, fields, "", alike=0.4)
+            raise ConfigError(f"there is no setting {name!r}" + (hint and f"; {hint}"))
     return dataclasses.replace(config, **settings)
 
 

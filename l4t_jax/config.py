@@ -9,14 +9,13 @@ a user gives always wins (`Config.resolved`). Messages name a setting in backtic
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import os
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
-from l4t_jax.errors import ConfigError
+from l4t_jax.errors import ConfigError, takes
 from l4t_jax.presets import PRESETS, TOTAL_STEPS
 
 Preset = Literal["fast", "frugal", "paper"]
@@ -376,10 +375,7 @@ def unknown_choice(setting: str, value: object, choices: Sequence[str]) -> NoRet
     Raises:
         ConfigError: with the near matches and all choices.
     """
-    near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
-    some = " or ".join(", ".join(choices).rsplit(", ", 1))
-    hint = f"did you mean {near[0]}? It takes {some}" if near else f"it takes {some}"
-    raise ConfigError(f"`{setting}` cannot be {value!r}; {hint}")
+    raise ConfigError(f"`{setting}` cannot be {value!r}; {takes(str(value), choices)}")
 
 
 def _as_python(value: Any) -> Any:

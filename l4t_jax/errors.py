@@ -1,4 +1,4 @@
-"""What a command answers in one sentence: every such error of the package.
+"""What a command answers in one sentence: every such error of the package, and the near names that it offers.
 
 The lowest module: imports nothing of the package, and anything may import it. Any other exception is a bug, and a
 command shows its traceback.
@@ -6,8 +6,10 @@ command shows its traceback.
 
 from __future__ import annotations
 
+import difflib
 import os
 import signal
+from collections.abc import Iterable, Sequence
 
 
 class Refusal(Exception):
@@ -113,6 +115,39 @@ class ChangedExtension(UserWarning):
 
 class NavixName(UserWarning):
     """A task was named by navix's id; the message says which task of MiniGrid's runs."""
+
+
+def near(name: str, known: Iterable[str], most: int = 3, alike: float = 0.5) -> list[str]:
+    """The known names nearest to one that is not known, the nearest first, each in its own spelling.
+
+    Capitals do not count.
+
+    Args:
+        name: as the user wrote it.
+        known: the names that there are.
+        most: how many are given at most.
+        alike: how like a name must be, from 0 (any will do) to 1 (the same letters), by `difflib`'s ratio. Long names
+            that share a beginning and an end need more, few short ones less.
+    """
+    spelled = {one.lower(): one for one in known}
+    return [spelled[one] for one in difflib.get_close_matches(name.lower(), spelled, n=most, cutoff=alike)]
+
+
+def either(names: Sequence[str]) -> str:
+    """ "A, B or C"; a single name alone, and nothing of none."""
+    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str, most: int = 3, alike: float = 0.5) -> str:
+    """ "did you mean A, B or C?" of the near names, as `near` finds them, or `otherwise` if there are none."""
+    found = near(name, known, most, alike)
+    return f"did you mean {either(found)}?" if found else otherwise
+
+
+def takes(value: str, choices: Sequence[str]) -> str:
+    """What a setting of a few choices takes, the nearest one first: "did you mean A? It takes A, B or C"."""
+    found = near(value, choices, most=1)
+    return f"did you mean {found[0]}? It takes {either(choices)}" if found else f"it takes {either(choices)}"
 
 
 def missing_platform(error: BaseException) -> ConfigError | None:

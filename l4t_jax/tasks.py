@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from l4t_jax import commandline
 from l4t_jax.commandline import guarded, json_only, print_json
-from l4t_jax.errors import ConfigError, OptionError
+from l4t_jax.errors import ConfigError
 
 if TYPE_CHECKING:
     from l4t_jax.envs import Task
@@ -275,9 +274,7 @@ def _main(words: list[str], prog: str) -> int:
     if words and not words[0].startswith("-"):
         name = words.pop(0)
         if name not in COMMANDS:
-            near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise OptionError(f"there is no tasks command {name!r}; {hint}It is one of {', '.join(COMMANDS)}")
+            commandline.unknown_command("tasks", name, COMMANDS)
         kind, prog = COMMANDS[name], f"{prog} {name}"
     command = commandline.parse(kind, words, prog, " ".join((kind.__doc__ or "").split()))
     with json_only(command.json):

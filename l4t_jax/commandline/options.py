@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import inspect
 import math
 import re
 import shlex
 import types
-from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from l4t_jax.config import with_home
-from l4t_jax.errors import OptionError
+from l4t_jax.errors import OptionError, did_you_mean, either, near, takes
 
 RENAMED = {"imports": "import"}  # fields whose option has another name: this one is a word of Python's
 # What other programs call an option, where its own name is too far from that to be guessed.
@@ -215,11 +214,11 @@ def _known(option: str, options: list[str]) -> str:
     if option in options:
         return option
     names = [known[2:] for known in [*options, "--help"]]  # dashes would make all options alike
-    near = [ELSEWHERE[option]] if ELSEWHERE.get(option) in options else []
-    near += [f"--{name}" for name in difflib.get_close_matches(option.lstrip("-"), names, n=3, cutoff=0.5)]
-    near = list(dict.fromkeys(near))[:3]
-    near += [known for known in options if known not in near and option[2:] and option[2:] in known][: 3 - len(near)]
-    raise OptionError(f"there is no option {option}; " + (f"did you mean {_or(near)}?" if near else "see --help"))
+    found = [ELSEWHERE[option]] if ELSEWHERE.get(option) in options else []
+    found += [f"--{name}" for name in near(option.lstrip("-"), names)]
+    found = list(dict.fromkeys(found))[:3]
+    found += [known for known in options if known not in found and option[2:] and option[2:] in known][: 3 - len(found)]
+    raise OptionError(f"there is no option {option}; " + (f"did you mean {either(found)}?" if found else "see --help"))
 
 
 def _next(option: str, kind: Any, value: str | None, left: list[str]) -> str:
@@ -236,9 +235,7 @@ def _value(option: str, kind: Any, value: str) -> str:
         choices = list(get_args(kind))
         if value in choices:
             return value
-        near = difflib.get_close_matches(value, choices, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}? It takes {_or(choices)}" if near else f"it takes {_or(choices)}"
-        raise OptionError(f"{option} cannot be {value!r}; {hint}")
+        raise OptionError(f"{option} cannot be {value!r}; {takes(value, choices)}")
     if kind in (int, float):
         try:
             number = float(value.replace("_", ""))
@@ -256,9 +253,20 @@ def _value(option: str, kind: Any, value: str) -> str:
 
 def _kind(kind: Any) -> str:
     if get_origin(kind) is Literal:
-        return _or(list(get_args(kind)))
+        return either(list(get_args(kind)))
     return {int: "a whole number", float: "a number"}.get(kind, "a word")
 
 
-def _or(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+def unknown_command(kind: str, name: str, commands: Collection[str]) -> NoReturn:
+    """Refuses a word that names none of a program's commands.
+
+    Args:
+        kind: of command, such as "teacher".
+        name: the word.
+        commands: the names that there are.
+
+    Raises:
+        OptionError: with the nearest and all names.
+    """
+    hint = did_you_mean(name, commands, "", most=1)
+    raise OptionError(f"there is no {kind} command {name!r}; {hint and f'{hint} '}It is one of {', '.join(commands)}")

@@ -9,7 +9,6 @@ A task of MiniGrid's is found by its id too, with or without prefix and version 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import re
 import sys
@@ -17,7 +16,7 @@ import warnings
 
 from l4t_jax.envs.navix import register_with_navix
 from l4t_jax.envs.task import MINIGRID, Task
-from l4t_jax.errors import NavixName, UnknownTask
+from l4t_jax.errors import NavixName, UnknownTask, did_you_mean
 from l4t_jax.extensions import claim
 
 NAVIX = "Navix-"
@@ -150,12 +149,9 @@ def _counterpart(wanted: str) -> str:
 def _unknown(name: str) -> str:
     """Why no task has that name: near matches are looked for among short names."""
     declared = [*_TASKS, *(alias for task in _TASKS.values() for alias in task.aliases)]
-    short = {known.lower(): known for known in declared}
     prefixed = re.match(f"({MINIGRID}|{NAVIX})(.+?)(-v\\d+)?$", name, flags=re.IGNORECASE)
-    wanted = (prefixed[2] if prefixed else name).lower()
-    near = difflib.get_close_matches(wanted, short, n=3, cutoff=0.5)
-    found = " or ".join(short[n] for n in near)
-    hint = f"did you mean {found}?" if near else "`python -m l4t_jax.tasks` lists all there are"
+    wanted = prefixed[2] if prefixed else name
+    hint = did_you_mean(wanted, declared, "`python -m l4t_jax.tasks` lists all there are")
     if prefixed and prefixed[1].lower() == NAVIX.lower():
         return f"{name} has no counterpart among MiniGrid's environments; {hint}"
     if name in getattr(sys.modules.get("gymnasium"), "registry", ()):

@@ -6,7 +6,6 @@ Host module, needs the extra `minigrid`. Whatever the environment's own code rai
 from __future__ import annotations
 
 import contextlib
-import difflib
 import inspect
 import os
 import re
@@ -22,7 +21,7 @@ from l4t_jax.envs.cells import BOX, COLOURS, EMPTY, LAVA, NUM_ACTIONS
 from l4t_jax.envs.state import Layout
 from l4t_jax.envs.targets import PLACE
 from l4t_jax.envs.task import LARGEST_MAP
-from l4t_jax.errors import CannotImport, UnknownTask
+from l4t_jax.errors import CannotImport, UnknownTask, did_you_mean
 from l4t_jax.evaluation.sights import encode_one, view_of
 
 NAMED = re.compile(rf"\b(?:({'|'.join(COLOURS)}) )?(key|ball|box|door|object)\b")
@@ -272,14 +271,8 @@ def _make(gym_id: str) -> Any:
     except ModuleNotFoundError as error:
         raise CannotImport(f"{gym_id} needs the extra 'minigrid': {error.name} is not installed") from error
     if gym_id not in gymnasium.registry:
-        known = {one.lower(): one for one in gymnasium.registry}  # here capitals matter, so that they may be wrong
-        near = difflib.get_close_matches(gym_id.lower(), known, n=2, cutoff=0.6)
-        hint = (
-            f"; did you mean {' or '.join(known[one] for one in near)}?"
-            if near
-            else "; `imports` names the file that registers it"
-        )
-        raise UnknownTask(f"Gymnasium knows no environment {gym_id!r}{hint}")
+        hint = did_you_mean(gym_id, gymnasium.registry, "`imports` names the file that registers it", most=2, alike=0.6)
+        raise UnknownTask(f"Gymnasium knows no environment {gym_id!r}; {hint}")
     try:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), warnings.catch_warnings():
             warnings.simplefilter("ignore")

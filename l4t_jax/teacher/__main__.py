@@ -5,12 +5,10 @@ The commands are in `commands`, which is slow to import.
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Sequence
 
 from l4t_jax import commandline
-from l4t_jax.errors import OptionError
 
 COMMANDS = {
     "record": "ask an LLM about every symbolic state of a task, and write its answers as a teacher file",
@@ -34,9 +32,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m l4t_jax.teach
     def command() -> int:
         name = words.pop(0)
         if name not in COMMANDS:
-            near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise OptionError(f"there is no teacher command {name!r}; {hint}It is one of {', '.join(COMMANDS)}")
+            commandline.unknown_command("teacher", name, COMMANDS)
         from l4t_jax.teacher import commands
 
         settings.extend(commandline.settings_of(commands.COMMANDS[name]))

@@ -8,7 +8,6 @@ too. `benchmarks/students.py` writes them. Every function that takes a run folde
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import io
 from pathlib import Path
@@ -19,7 +18,7 @@ from flax import traverse_util
 
 from l4t_jax.config import with_home
 from l4t_jax.envs.registry import get_task, is_brought_in
-from l4t_jax.errors import CheckpointError, RunFolderError, UnknownTask
+from l4t_jax.errors import CheckpointError, RunFolderError, UnknownTask, did_you_mean
 from l4t_jax.files import write_json, write_whole
 from l4t_jax.reporting import run_folder
 
@@ -150,7 +149,7 @@ def write(folder: Path, settings: dict[str, Any], one: Any, said: dict[str, Any]
 
 def _named(name: str) -> Path | None:
     """The folder of the student of that name."""
-    known = _by_lower_case()
+    known = {one.lower(): one for one in list_students()}
     found = known.get(name.lower())
     if found is None and not is_brought_in(name):
         try:
@@ -160,12 +159,5 @@ def _named(name: str) -> Path | None:
     return None if found is None else DATA / found
 
 
-def _by_lower_case() -> dict[str, str]:
-    """The names of the trained students, by what they are in lower case."""
-    return {one.lower(): one for one in list_students()}
-
-
 def _near(name: str) -> str:
-    known = _by_lower_case()
-    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(known[one] for one in near)}?" if near else "`list_students` names them"
+    return did_you_mean(name, list_students(), "`list_students` names them")

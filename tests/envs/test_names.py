@@ -100,9 +100,9 @@ def test_of_two_versions_navix_has_the_higher():
 @pytest.mark.parametrize(
     "name, near",
     [
-        ("MiniGrid-KeyCoridorS3R3-v0", "KeyCorridorS3R3 or"), ("MiniGrid-DoorKey", "DoorKey-"),
-        ("MiniGrid-DoorKey-v0", "DoorKey-"), ("MiniGrid-KeyCorridorS3R3-v7", "KeyCorridorS3R3 or"),
-        ("Navix-DoorKey-v0", "no counterpart"), ("Navix-KeyCoridorS3R3-v0", "KeyCorridorS3R3 or"),
+        ("MiniGrid-KeyCoridorS3R3-v0", "did you mean KeyCorridorS3R3,"), ("MiniGrid-DoorKey", "DoorKey-"),
+        ("MiniGrid-DoorKey-v0", "DoorKey-"), ("MiniGrid-KeyCorridorS3R3-v7", "did you mean KeyCorridorS3R3,"),
+        ("Navix-DoorKey-v0", "no counterpart"), ("Navix-KeyCoridorS3R3-v0", "did you mean KeyCorridorS3R3,"),
         ("MiniGrid-", "lists all"), ("Navix-", "lists all"), ("", "lists all"), ("Nope", "l4t_jax.tasks` lists all"),
     ],
 )  # fmt: skip
