@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("teacher",),
     ("agents",),
     ("evaluation",),
+    ("reporting.progress",),  # which only needs what is outside the package
     ("imported",),
     ("reporting",),
     ("training", "trained"),

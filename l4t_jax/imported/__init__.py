@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from l4t_jax.imported.building import Facts
 from l4t_jax.imported.original import Original
 from l4t_jax.imported.playing import Episode, Told
 from l4t_jax.imported.rules import Rule, register_rule
+from l4t_jax.reporting.progress import Lines, Progress
 
 __all__ = ["import_environment", "open_task", "register_rule"]
 
@@ -116,7 +116,7 @@ def import_environment(
     kept = store.newest(gym_id, source)
     if kept is not None and not refresh and _serves(kept[0], levels, steps, success, failure):
         return _opened(gym_id, *kept)
-    told = told or _InLines()
+    told = told or (Lines(every=EVERY) if sys.stderr.isatty() else Progress())
     played = _played(original, steps or STEPS, told)
     told.phase(f"comparing {gym_id} with its original")
     try:
@@ -237,22 +237,3 @@ def _shares(number: int) -> str:
     if number < FEWEST:
         return f"; fewer than {FEWEST:,}, so training, validation and test share them"
     return ""
-
-
-class _InLines:
-    """Tells whoever sits before a terminal how far it is, at most every few seconds."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def phase(self, words: str) -> None:
-        self.notice(words)
-
-    def counted(self, words: str, done: int, total: int) -> None:
-        if time.monotonic() - self._last >= EVERY:
-            self._last = time.monotonic()
-            self.notice(f"{words}: {done:,} of {total:,}")
-
-    def notice(self, words: str) -> None:
-        if sys.stderr.isatty():
-            print(words, file=sys.stderr, flush=True)
