@@ -189,7 +189,7 @@ def measured(settings: Settings) -> dict[str, Any]:
         versions=versions,
         load_average=[load, timing.load()],
         seconds=time.perf_counter() - began,
-        settings={name: value for name, value in dataclasses.asdict(settings).items() if name != "out"},
+        settings=timing.recorded(settings),
         tasks=tasks,
         notes=NOTES,
     )

@@ -182,6 +182,11 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
+def recorded(settings: Any) -> dict[str, Any]:
+    """What a result says of its settings, a dataclass: all but `out`, where it is written."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "out"}
+
+
 def load_words(result: Mapping[str, Any]) -> str:
     """The load averages of a result, before and after."""
     return ", ".join("?" if one is None else f"{one:.1f}" for one in result["load_average"])
