@@ -123,13 +123,15 @@ def _sums(rows: list[dict[str, Any]]) -> list[str]:
 
 def _stages(rows: list[dict[str, Any]], rollout: dict[str, Any]) -> tuple[float, float] | None:
     """Seconds of the three stages of a rollout's program, and its environment steps; None if one is not there."""
+    from aot_stages import STAGES  # which imports the trainer
+
     same = [
         one["estimate"]
         for one in rows
-        if one["kind"] in ("rollout", "labels", "update") and "estimate" in one
+        if one["kind"] in STAGES and "estimate" in one
         if all(one[name] == rollout[name] for name in ("env", "preset", "envs", "chips"))
     ]
-    if len(same) < 3:
+    if len(same) < len(STAGES):
         return None
     seconds = [one["seconds"][one["bound"]] for one in same]
     return sum(seconds), same[0]["steps_per_s"] * seconds[0]
