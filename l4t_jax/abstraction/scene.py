@@ -117,6 +117,18 @@ class Scene:
         return x + jnp.asarray(DIR_X)[d], y + jnp.asarray(DIR_Y)[d]
 
     @functools.cached_property
+    def cell_ahead(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The cell ahead of each agent, or the nearest that is on the map: its place x * H + y `int32[B]`, its kind and
+        colour `uint8[B]`. For a single batch axis.
+        """
+        width, height, batch = self.kinds.shape
+        x, y = self.ahead
+        place = jnp.clip(x, 0, width - 1) * height + jnp.clip(y, 0, height - 1)
+        kinds, colours = (leaf.reshape(width * height, batch) for leaf in (self.kinds, self.colours))
+        kind, colour = (jnp.take_along_axis(leaf, place[None], axis=0)[0] for leaf in (kinds, colours))
+        return place, kind, colour
+
+    @functools.cached_property
     def unseen(self) -> Mask:
         return self.kinds == UNSEEN
 

@@ -214,7 +214,7 @@ class Trainer:
             task = dataclasses.replace(self.learned, width=task.width, height=task.height, view=task.view)
         return make_student(
             config.student, self.observation.network_task(task), config.hidden, config.dtype, self.controller.outputs,
-            self.kernel,
+            self.kernel, self.controller.chooses_actions,
         )  # fmt: skip
 
     @functools.cached_property

@@ -40,6 +40,7 @@ class StudentNetwork(nn.Module):
         outputs: how many logits it gives.
         dtype: number type of its matrix products.
         kernel: how it is computed.
+        acts: whether its outputs are the seven actions; else they are options.
     """
 
     task: Task
@@ -47,6 +48,7 @@ class StudentNetwork(nn.Module):
     outputs: int = NUM_ACTIONS
     dtype: Any = jnp.float32
     kernel: Kernels = PORTABLE
+    acts: bool = True
     learns_through_carry: ClassVar[bool] = True  # False: only `prepare` reads and changes the carry
 
     def initial_carry(self, batch: int) -> Carry:
@@ -150,6 +152,7 @@ def make_student(
     dtype: str = "float32",
     outputs: int = NUM_ACTIONS,
     kernel: Kernels = PORTABLE,
+    acts: bool = True,
 ) -> StudentNetwork:
     """A student by name.
 
@@ -160,11 +163,13 @@ def make_student(
         dtype: number type of its matrix products.
         outputs: how many logits it gives.
         kernel: how it is computed.
+        acts: whether its outputs are the seven actions; else they are options.
 
     Raises:
         ConfigError: there is no such student.
     """
-    return get_student(name).network(task=task, hidden=hidden, dtype=jnp.dtype(dtype), outputs=outputs, kernel=kernel)
+    made = get_student(name).network(task=task, hidden=hidden, dtype=jnp.dtype(dtype), outputs=outputs, kernel=kernel)
+    return made if acts or not isinstance(made, StudentNetwork) else made.clone(acts=False)
 
 
 def is_recurrent(student: StudentNetwork) -> bool:

@@ -27,7 +27,7 @@ class EgoMLP(StudentNetwork):
     the whole map hold one, and the ways to the nearest unseen cell and to the nearest of each object (`ways`): where
     they start and about how long they are. All of it is relative to the agent. So what it learns holds wherever the
     agent stands and whichever way it faces. It also reads how often it has been in this situation lately (`recall`),
-    which is all that its carry is for.
+    which is all that its carry is for; what leads back to where it has been very often becomes less probable.
     """
 
     window: int = 7
@@ -42,7 +42,7 @@ class EgoMLP(StudentNetwork):
 
         words, situations = ego_words(self.task, observation, self.window, self.kernel)
         carry, recalled = jax.lax.scan(step, carry, (situations, reset), unroll=reset.shape[0] == 1)
-        return carry, jnp.concatenate([words, recalled[..., None].astype(words.dtype)], axis=-1)
+        return carry, jnp.concatenate([words, recalled.astype(words.dtype)], axis=-1)
 
     @nn.compact
     def __call__(
@@ -50,6 +50,7 @@ class EgoMLP(StudentNetwork):
     ) -> tuple[Carry, jax.Array, jax.Array]:
         carry, words = self.prepare(carry, memory, reset) if isinstance(memory, MemoryMap) else (carry, memory)
         words = bits.features_first(words, self.kernel)
+        words, repeated = words[:-1], words[-1]
         x: jax.Array | Planes
         if self.kernel.bit_planes:
             x = Planes(words, word_groups(self.task, self.window, recall.RECALLED))
@@ -60,4 +61,5 @@ class EgoMLP(StudentNetwork):
         last = jnp.asarray(x, jnp.float32)
         logits = Dense(self.outputs, kernel_init=nn.initializers.orthogonal(0.01), tuning=self.kernel)(last)
         value = Dense(1, kernel_init=nn.initializers.orthogonal(1.0), tuning=self.kernel)(last)
+        logits = recall.lowered(logits, repeated) if self.acts else logits
         return carry, jnp.moveaxis(logits, 0, -1), value[0]

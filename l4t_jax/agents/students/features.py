@@ -127,12 +127,10 @@ def number_of_carried(task: Task) -> int:
 
 def effects(scene: Scene) -> list[jax.Array]:
     """Whether each of `EFFECTS` would change anything, as far as the agent knows, `bool[B]` each."""
-    width, height, batch = scene.kinds.shape
+    width, height, _ = scene.kinds.shape
     x, y = scene.ahead
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    place = jnp.clip(x, 0, width - 1) * height + jnp.clip(y, 0, height - 1)
-    kinds, colours = (leaf.reshape(width * height, batch) for leaf in (scene.kinds, scene.colours))
-    kind, colour = (jnp.take_along_axis(leaf, place[None], axis=0)[0] for leaf in (kinds, colours))
+    _, kind, colour = scene.cell_ahead
     carried = scene.memory.carrying
     fits = (kind_of(carried) == KEY) & (colour_of(carried) == colour)
     changes = [
@@ -192,7 +190,7 @@ def ego_words(
 ) -> tuple[jax.Array, jax.Array]:
     """What the default student reads of maps, packed, and its situation in each (`recall.situations`).
 
-    The first is `uint16[*B, P]` (`uint32` where a word has more than 16 bits), the second `float32[*B, 4]`.
+    The first is `uint16[*B, P]` (`uint32` where a word has more than 16 bits), the second `float32[*B, NUM_ACTIONS]`.
 
     A word a place, a bit a plane: the ranges of rows ahead and of columns beside the agent, the bits of ways, then the
     cells near the agent; a word for what is carried, one for `EFFECTS`, and one a field of the mission, the drawn
@@ -229,7 +227,7 @@ def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels, shif
     for i in range(len(sizes)):
         assert memory.mission is not None
         parts.append((jnp.ones((), word) << memory.mission[:, i].astype(word))[None])
-    return bits.batch_first(jnp.concatenate(parts), kernel), situations(scene, changes[EFFECTS.index(FORWARD)])
+    return bits.batch_first(jnp.concatenate(parts), kernel), situations(scene, dict(zip(EFFECTS, changes, strict=True)))
 
 
 def places(scene: Scene, window: int, shift: int = 0) -> tuple[list[jax.Array], list[jax.Array]]:

@@ -3,7 +3,8 @@
 Device module. A situation is what the agent knows of the map, what it carries, where it stands and how it is turned. A
 student that is in the same one again, with the same input, would do the same again, for ever if it acts greedily. So it
 reads how often it has been in this one lately, and in those that a turn or a step ahead would lead to if they show
-nothing new. This is no learned memory: nothing in it depends on the student's parameters.
+nothing new. Where an action leads back to one it has been in very often, its logit is lowered (`lowered`). This is no
+learned memory: nothing in it depends on the student's parameters.
 
 A situation is kept as a number of 24 bits, which a `float32` holds exactly. Two of them have the same with a chance of
 6e-8.
@@ -15,12 +16,31 @@ import jax
 import jax.numpy as jnp
 
 from l4t_jax.abstraction.scene import Scene
-from l4t_jax.envs.cells import EMPTY, ENTERABLE, one_of
+from l4t_jax.envs.cells import (
+    DONE,
+    DOOR_CLOSED,
+    DOOR_OPEN,
+    DROP,
+    EMPTY,
+    ENTERABLE,
+    FORWARD,
+    LEFT,
+    NUM_ACTIONS,
+    PICKUP,
+    RIGHT,
+    TOGGLE,
+    one_of,
+)
 
 KEPT = 128  # situations
 NONE = -1.0
+READ = (DONE, LEFT, RIGHT, FORWARD)  # actions of which it reads how often it has been where they lead; DONE: here
 OFTEN = (1, 2, 4)  # how often a situation was met that are told apart: at least so many times
-RECALLED = 4 * len(OFTEN)  # bits: of this situation, and after turning left, turning right, a step ahead
+RECALLED = len(READ) * len(OFTEN)  # bits
+# An action that leads where the agent has been at least so many times of the last `KEPT` steps loses so much of its
+# logit. The last is more than any student is sure by.
+REPEATED, LOWERED = (8, 16, 32), (2.0, 6.0, 20.0)
+LEVEL_BITS = 2
 # Odd numbers without a pattern, by which the parts of a situation are multiplied.
 _X, _Y, _D, _CARRIED, _CELL, _MIX = 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1, 0xCC9E2D51
 
@@ -31,48 +51,97 @@ def nothing(batch: int) -> jax.Array:
 
 
 def recall(situations: jax.Array, kept: jax.Array, reset: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """One step of B agents: what each remembers after it, and its `RECALLED` bits as a word.
+    """One step of B agents: what each remembers after it, and what it recalls, as two words.
 
     Args:
-        situations: `float32[B, 4]` of `situations`.
+        situations: `float32[B, NUM_ACTIONS]` of `situations`.
         kept: `float32[B, KEPT]` the last situations, the newest first.
         reset: `bool[B]` an episode starts: all is forgotten first.
 
     Returns:
-        `float32[B, KEPT]`, and `uint16[B]`: for this situation, and those after turning left, turning right and a step
-        ahead, whether it was met at least once, twice and four times.
+        `float32[B, KEPT]`, and `uint16[B, 2]`. The first word has `RECALLED` bits: for the situation that each action
+        of `READ` leads to, whether it was met at least once, twice and four times. The second is for `lowered`.
     """
     kept = jnp.where(reset[:, None], NONE, kept)
-    met = jnp.sum(kept[:, None] == situations[:, :, None], axis=-1, dtype=jnp.uint16)  # (B, 4)
-    bits = (met[:, :, None] >= jnp.asarray(OFTEN, jnp.uint16)).reshape(-1, RECALLED)
-    word = jnp.sum(bits.astype(jnp.uint16) << jnp.arange(RECALLED, dtype=jnp.uint16), axis=1, dtype=jnp.uint16)
-    return jnp.concatenate([situations[:, :1], kept[:, :-1]], axis=1), word
+    met = jnp.sum(kept[:, None] == situations[:, :, None], axis=-1, dtype=jnp.uint16)  # (B, NUM_ACTIONS)
+
+    def word(values: jax.Array, bits: int) -> jax.Array:
+        shifts = jnp.arange(values.shape[1], dtype=jnp.uint16) * jnp.uint16(bits)
+        return jnp.sum(values.astype(jnp.uint16) << shifts, axis=1, dtype=jnp.uint16)
+
+    read = jnp.stack([met[:, action] for action in READ], axis=1)
+    often = (read[:, :, None] >= jnp.asarray(OFTEN, jnp.uint16)).reshape(-1, RECALLED)
+    level = jnp.sum(met[:, :, None] >= jnp.asarray(REPEATED, jnp.uint16), axis=-1, dtype=jnp.uint16)
+    words = jnp.stack([word(often, 1), word(level, LEVEL_BITS)], axis=1)
+    return jnp.concatenate([situations[:, DONE, None], kept[:, :-1]], axis=1), words
 
 
-def situations(scene: Scene, free: jax.Array) -> jax.Array:
-    """The numbers of the situation and of those after a turn left, a turn right, a step ahead: `float32[B, 4]`.
+def lowered(logits: jax.Array, word: jax.Array) -> jax.Array:
+    """Logits `float32[NUM_ACTIONS, *B]` without what an action loses that leads where the agent has been very often.
 
-    Those ahead are as they would be if nothing new were seen. A step ahead that is blocked leads to this one.
+    No input leads a greedy student out of a loop in which all that it reads stays the same. This does: the oftener, the
+    more an action loses that leads on along the loop, or that changes nothing.
+
+    Args:
+        logits: of the student.
+        word: `[*B]` the second of `recall`, an unsigned integer.
+    """
+    shifts = jnp.arange(NUM_ACTIONS, dtype=word.dtype).reshape(-1, *[1] * word.ndim) * LEVEL_BITS
+    level = word >> shifts & (1 << LEVEL_BITS) - 1
+    return logits - jnp.select([level == i for i in range(1, 4)], LOWERED, 0.0)
+
+
+def situations(scene: Scene, changes: dict[int, jax.Array]) -> jax.Array:
+    """The numbers of the situations that each action leads to: `float32[B, NUM_ACTIONS]`. Done leads to this one.
+
+    They are as they would be if nothing new were seen. An action that changes nothing leads to this one. A box that is
+    opened is taken to be empty.
 
     Args:
         scene: what B agents know.
-        free: `bool[B]` whether each can step ahead.
+        changes: action -> `bool[B]` whether it would change anything, as far as the agent knows; for `FORWARD`,
+            `PICKUP`, `DROP` and `TOGGLE`.
     """
     width, height, _ = scene.kinds.shape
     # All that can be walked on counts alike: an agent that stands on an open door does not see it.
     walkable = one_of(scene.kinds, *ENTERABLE)
-    place = jnp.arange(1, width * height + 1, dtype=jnp.uint32)
-    weights = (place * jnp.uint32(_CELL) ^ place * jnp.uint32(_MIX) >> 13) | 1
+    weights = _weight(jnp.arange(width * height, dtype=jnp.uint32)).reshape(width, height, 1)
     cells = jnp.where(walkable | scene.here, jnp.uint8(EMPTY), scene.kinds | scene.colours << 4)
-    known = jnp.sum(cells.astype(jnp.uint32) * weights.reshape(width, height, 1), axis=(0, 1), dtype=jnp.uint32)
-    known = known + scene.memory.carrying.astype(jnp.uint32) * jnp.uint32(_CARRIED)
+    known = jnp.sum(cells.astype(jnp.uint32) * weights, axis=(0, 1), dtype=jnp.uint32)
+    held = scene.memory.carrying.astype(jnp.uint32)
+    known = known + held * jnp.uint32(_CARRIED)
     (x, y, d), (ahead_x, ahead_y) = scene.agent, scene.ahead
 
-    def number(x: jax.Array, y: jax.Array, d: jax.Array) -> jax.Array:
+    def number(known: jax.Array, x: jax.Array, y: jax.Array, d: jax.Array) -> jax.Array:
         pose = x.astype(jnp.uint32) * jnp.uint32(_X) + y.astype(jnp.uint32) * jnp.uint32(_Y)
         pose = pose + (d & 3).astype(jnp.uint32) * jnp.uint32(_D)
         mixed = (known + pose) * jnp.uint32(_MIX)
         return ((mixed ^ mixed >> 15) * jnp.uint32(_CELL) >> 8).astype(jnp.float32)
 
-    step = number(jnp.where(free, ahead_x, x), jnp.where(free, ahead_y, y), d)
-    return jnp.stack([number(x, y, d), number(x, y, d - 1), number(x, y, d + 1), step], axis=1)
+    place, kind, colour = scene.cell_ahead
+    empty, weight = jnp.uint32(EMPTY), _weight(place.astype(jnp.uint32))
+    there = jnp.where(one_of(kind, *ENTERABLE), empty, (kind | colour << 4).astype(jnp.uint32))
+    shut = (jnp.uint8(DOOR_CLOSED) | colour << 4).astype(jnp.uint32)
+
+    def with_change(action: int, ahead: jax.Array, carried: jax.Array) -> jax.Array:
+        change = (ahead - there) * weight + (carried - held) * jnp.uint32(_CARRIED)
+        return number(jnp.where(changes[action], known + change, known), x, y, d)
+
+    free = changes[FORWARD]
+    leads_to = {
+        LEFT: number(known, x, y, d - 1),
+        RIGHT: number(known, x, y, d + 1),
+        FORWARD: number(known, jnp.where(free, ahead_x, x), jnp.where(free, ahead_y, y), d),
+        PICKUP: with_change(PICKUP, empty, there),
+        DROP: with_change(DROP, held, jnp.zeros_like(held)),
+        TOGGLE: with_change(TOGGLE, jnp.where(kind == DOOR_OPEN, shut, empty), held),
+        DONE: number(known, x, y, d),
+    }
+    # Left alone, XLA on a CPU finds each number anew for each situation that it is compared with (eight times slower).
+    return scene.kernel.once(jnp.stack([leads_to[action] for action in range(NUM_ACTIONS)], axis=1))
+
+
+def _weight(place: jax.Array) -> jax.Array:
+    """What the cell of that number counts in the number of a situation, `uint32`, odd."""
+    own = place + 1
+    return (own * jnp.uint32(_CELL) ^ own * jnp.uint32(_MIX) >> 13) | 1
