@@ -71,6 +71,16 @@ class Findings:
         """Whether there is something to explain."""
         return self.success("student") < GOOD or self.below_teacher
 
+    def looked_back(self) -> Findings:
+        """With how the episodes ended (`parts.looked_back`) if the run falls short; else as it is."""
+        if not self.falls_short:
+            return self
+        played = {
+            who: one if one.watched is None else one.replace(watched=parts.looked_back(self.task, one.watched))
+            for who, one in self.played.items()
+        }
+        return dataclasses.replace(self, played=played)
+
     @property
     def curve(self) -> np.ndarray:
         """Mean success on the validation levels at each evaluation."""

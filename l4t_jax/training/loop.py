@@ -247,16 +247,12 @@ class Run:
     def _findings(self, played: dict[str, Episodes]) -> Findings:
         """What the run found so far, from episodes by name; a run that falls short looks back at how they ended."""
         config, algorithm, task = self.config, self.trainer.algorithm, self.trainer.task
-        if played["student"].success.mean() < findings.GOOD:
-            played = {
-                who: one if one.watched is None else one.replace(watched=parts.looked_back(task, one.watched))
-                for who, one in played.items()
-            }
-        return Findings(
+        found = Findings(
             task=task, config=config, records=self.records, played=played,
             uses_teacher=algorithm.uses_teacher, follows_success=algorithm.follows_success(config),
             teacher=None if self.teacher.live is not None else self.teacher.content,
         )  # fmt: skip
+        return found.looked_back()
 
     def _follow(self, blocks: int) -> None:
         """A teacher that grows goes on from its log as it was after so many blocks, and writes it from now on."""

@@ -275,6 +275,20 @@ def test_episodes_of_other_simulators_are_not_watched() -> None:
     assert findings.in_summary(bare) == dict(parts={}, failed_in={})
 
 
+@pytest.mark.parametrize("student, teacher, looks", [(0.9, None, True), (0.97, 0.999, True), (0.97, 0.97, False)])
+def test_a_run_looks_back_at_how_episodes_ended_if_it_falls_short(
+    monkeypatch: pytest.MonkeyPatch, student: float, teacher: float | None, looks: bool
+) -> None:
+    def back(task: Any, watched: Any) -> Any:
+        return watched.replace(last=np.ones_like(watched.done))
+
+    monkeypatch.setattr(findings.parts, "looked_back", back)
+    run = found(student, teacher=teacher)
+    assert run.falls_short is looks
+    assert (run.looked_back() is not run) is looks
+    assert bool(np.all(run.looked_back().played["student"].watched.last == 1)) is looks
+
+
 def test_the_summary_has_parts_by_seed_and_the_states_of_failures() -> None:
     shown = findings.in_summary(found(played([0.5, 0.9], done={PICKS: 0.75}, last=1), teacher=0.6))
     assert shown["parts"]["student"] == {
