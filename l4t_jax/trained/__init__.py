@@ -3,7 +3,7 @@
 Host package. A trained student is a run folder in `data/NAME` with what it takes to play, and no more: `config.json`,
 the parameters in `student.npz`, and `card.json`, which says where they come from, what they came to and the hash of
 that file. Where the task has no teacher file of its own, or was brought in, `teacher.json` and `levels.npz` are there
-too. `benchmarks/students.py` writes them. Every function that takes a run folder takes such a name (`find`).
+too. `benchmarks/students.py` writes them. What plays the students of a run folder takes such a name too (`find`).
 """
 
 from __future__ import annotations
