@@ -13,7 +13,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.agents.rollout import Envs, Play, Rollout, where_done
+from l4t_jax.agents.rollout import Envs, Play, Rollout, random_words, where_done
 from l4t_jax.agents.trees import zeros_of
 
 
@@ -48,7 +48,7 @@ def episodes(play: Play, key: jax.Array, envs: Envs, least_steps: int) -> tuple[
     turns = most_rows(number, env.max_steps, least_steps)
 
     def step(envs: Envs, playing: jax.Array, key: jax.Array) -> tuple[Envs, dict[str, Any]]:
-        after, row, reached = play.step(envs, key)
+        after, row, reached = play.step(envs, key, random_words(key, envs.env_id))
         cut = row["truncated"] & playing
 
         def values() -> jax.Array:  # of the true final states

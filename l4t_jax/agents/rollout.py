@@ -117,6 +117,11 @@ def begin(
     )
 
 
+def random_words(key: jax.Array, env_id: jax.Array) -> jax.Array:
+    """What a step draws from for each environment, `uint32[N, 2]`: the student's choice, and the next level."""
+    return per_env_bits(key, env_id, 2)
+
+
 def where_done(done: jax.Array, fresh: Any, old: Any) -> Any:
     """Selects whole tree rows: `fresh` where `done` `bool[N]`, else `old`."""
 
@@ -162,12 +167,13 @@ class Play:
             return carry, _one_step(seen)
         return self.env.kernel.once(self.prepare(carry, _one_step(seen), reset))
 
-    def step(self, envs: Envs, key: jax.Array) -> tuple[Envs, dict[str, Any], State]:
+    def step(self, envs: Envs, key: jax.Array, words: jax.Array) -> tuple[Envs, dict[str, Any], State]:
         """One step of every environment; where an episode ends, the next begins on a level of the pool.
 
         Args:
             envs: before.
             key: random key.
+            words: `uint32[N, 2]` of `random_words`.
 
         Returns:
             The environments afterwards, the row of the step (fields of `Rollout`, leading axis N), and the states that
@@ -175,7 +181,7 @@ class Play:
         """
         env, pool = self.env, self.pool
         greedy = is_greedy(envs.env_id, self.greedy_share) if self.greedy_share else False
-        choice_bits, level_bits = per_env_bits(key, envs.env_id, 2).T
+        choice_bits, level_bits = words.T
         memory = env.kernel.once(jax.vmap(know_one)(envs.env_state))  # else features find it anew, many times
         reads_map = self.observation is MAP
         seen = memory if reads_map else env.kernel.once(self.observation.of(env)(envs.env_state))
@@ -244,16 +250,20 @@ def rollout(
     observe = observation.of(env)
     aside, shown = (_same, observe) if env.kernel.few else (observe, _same)  # in the loop a TPU compiles it for minutes
 
-    def step(state: tuple[Envs, Any, Any], key: jax.Array) -> tuple[tuple[Envs, Any, Any], dict[str, Any]]:
+    def step(
+        state: tuple[Envs, Any, Any], drawn: tuple[jax.Array, jax.Array]
+    ) -> tuple[tuple[Envs, Any, Any], dict[str, Any]]:
         envs, cut_seen, cut_carry = state
-        envs, row, reached = play.step(envs, key)
+        envs, row, reached = play.step(envs, *drawn)
         # The only states whose value is not that of a later row: keep them aside, one an environment (see `num_steps`).
         cut_seen = where_done(row["truncated"], aside(reached), cut_seen)
         cut_carry = where_done(row["truncated"], envs.carry, cut_carry)
         return (envs, cut_seen, cut_carry), row
 
     start = (envs, aside(envs.env_state), envs.carry)
-    (envs, cut_seen, cut_carry), rows = scan(step, start, jax.random.split(key, num_steps), env.kernel)
+    keys = jax.random.split(key, num_steps)
+    words = jax.vmap(random_words, in_axes=(0, None))(keys, envs.env_id)  # of all steps at once: fewer kernels
+    (envs, cut_seen, cut_carry), rows = scan(step, start, (keys, words), env.kernel)
     last = envs.carry, observe(envs.env_state), envs.reset[None]
     cut = cut_carry, shown(cut_seen), jnp.zeros_like(envs.reset)[None]
     last_value, cut_value = (_at_once if env.kernel.few else _in_turn)(play.value, last, cut)

@@ -33,6 +33,7 @@ from l4t_jax.envs.cells import (
     one_of,
 )  # fmt: skip
 from l4t_jax.envs.state import Layout, State, Transition
+from l4t_jax.kernels import select
 
 OBJECT_BITS = 0x0F  # the bits of `targets` that mark objects; the others mark places
 
@@ -89,7 +90,7 @@ def act(state: State, action: jax.Array, t: jax.Array, before: State | None = No
         inside = jnp.max(jnp.where(at, state.contents, 0))
         content = jnp.where(inside == 0, jnp.uint8(EMPTY_CODE), inside)
     has_key = (kind_of(state.carrying) == KEY) & (colour_of(state.carrying) == colour_of(ahead))
-    toggled_kind = jnp.select(
+    toggled_kind = select(
         [(kind == DOOR_LOCKED) & has_key, kind == DOOR_CLOSED, kind == DOOR_OPEN],
         [DOOR_OPEN, DOOR_OPEN, DOOR_CLOSED],
         kind,

@@ -8,7 +8,7 @@ map, with the batch axis last.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -77,6 +77,16 @@ class Kernels:
 
         done = jax.lax.map(function, jax.tree.map(cut, tree))
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:number], done)
+
+
+def select(conditions: Sequence[jax.Array], values: Sequence[Any], default: Any) -> jax.Array:
+    """`jnp.select`, the value of the first condition that holds, element by element.
+
+    jnp's own finds the number of that condition by a reduction first: on a GPU a kernel more.
+    """
+    for condition, value in zip(reversed(conditions), reversed(values), strict=True):
+        default = jnp.where(condition, value, default)
+    return default
 
 
 REFERENCE = Kernels("reference", reference=True)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from l4t_jax.envs.cells import DIR_X, DIR_Y, FORWARD, LEFT, RIGHT
-from l4t_jax.kernels import Kernels, bits
+from l4t_jax.kernels import Kernels, bits, select
 
 
 def explore_by_halves(
@@ -54,9 +54,7 @@ def explore_by_halves(
 
     def reach(direction: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
         """Distance from (x, y) to the furthest unseen cell in a direction; negative or small if there is none."""
-        return jnp.select(
-            [direction == 0, direction == 1, direction == 2], [far_x - x, far_y - y, x - near_x], y - near_y
-        )
+        return select([direction == 0, direction == 1, direction == 2], [far_x - x, far_y - y, x - near_x], y - near_y)
 
     dirs_x, dirs_y = jnp.asarray(DIR_X), jnp.asarray(DIR_Y)
     ahead_x, ahead_y = x + dirs_x[d], y + dirs_y[d]
@@ -64,7 +62,7 @@ def explore_by_halves(
     left_x, left_y = x + dirs_x[left], y + dirs_y[left]
     blocked_ahead = bits.at(thing, ahead_x, ahead_y, height, kernel)
     blocked_left = bits.at(thing | solid, left_x, left_y, height, kernel)
-    return jnp.select(
+    return select(
         [
             blocked_ahead & ~blocked_left,
             blocked_ahead,

@@ -12,6 +12,7 @@ from l4t_jax.abstraction.scene import Mask, Scene
 from l4t_jax.envs.cells import DIR_X, DIR_Y, DONE, FORWARD, LEFT, PICKUP, RIGHT, TOGGLE, WALL, one_of
 from l4t_jax.envs.task import DOORS, PORTABLE
 from l4t_jax.kernels import explore as tuned
+from l4t_jax.kernels import select
 from l4t_jax.skills.base import SATISFIED, Search, Skill, register_skill
 from l4t_jax.skills.paths import Path
 
@@ -87,7 +88,7 @@ def explore_by_halves(
 
     left, right, back = (d + 3) & 3, (d + 1) & 3, (d + 2) & 3
     blocked = at(thing, d)
-    return jnp.select(
+    return select(
         [
             blocked & ~at(thing | solid, left),
             blocked,

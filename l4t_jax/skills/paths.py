@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from l4t_jax.envs.cells import DIR_X, DIR_Y, DONE, FORWARD, LEFT, RIGHT
-from l4t_jax.kernels import Kernels, bits, search
+from l4t_jax.kernels import Kernels, bits, search, select
 from l4t_jax.kernels.search import FAR
 
 
@@ -45,7 +45,7 @@ class Path(struct.PyTreeNode):
         Returns:
             `int32[*B]`; `DONE` where there is no path.
         """
-        return jnp.select(
+        return select(
             [self.distance == 0, self.forward, self.left, self.right], [ahead, FORWARD, LEFT, RIGHT], DONE
         ).astype(jnp.int32)
 

@@ -31,6 +31,7 @@ from l4t_jax.envs.cells import (
     TOGGLE,
     one_of,
 )
+from l4t_jax.kernels import select
 
 KEPT = 128  # situations
 NONE = -1.0
@@ -88,7 +89,7 @@ def lowered(logits: jax.Array, word: jax.Array) -> jax.Array:
     """
     shifts = jnp.arange(NUM_ACTIONS, dtype=word.dtype).reshape(-1, *[1] * word.ndim) * LEVEL_BITS
     level = word >> shifts & (1 << LEVEL_BITS) - 1
-    return logits - jnp.select([level == i for i in range(1, 4)], LOWERED, 0.0)
+    return logits - select([level == number for number in range(1, 4)], LOWERED, 0.0)
 
 
 def situations(scene: Scene, changes: dict[int, jax.Array]) -> jax.Array:

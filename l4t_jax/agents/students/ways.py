@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from l4t_jax.abstraction.scene import Mask, Scene
 from l4t_jax.envs.cells import DIR_X, DIR_Y, DOOR_CLOSED, DOOR_OPEN, EMPTY, FLOOR, GOAL, one_of
+from l4t_jax.kernels import select
 from l4t_jax.kernels import ways as tuned
 
 LONGER = (1, 2, 4, 8, 16)  # lengths of ways that are told apart: more than so many steps
@@ -37,7 +38,7 @@ def ways(scene: Scene, targets: Sequence[Mask]) -> jax.Array:
         packed = jnp.stack([scene.packed(mask) for mask in targets], axis=1)
         steps, first = tuned.ways(scene.packed(passable), packed, scene.agent, scene.kinds.shape[1], scene.kernel)
     facing = [scene.agent[2] == k for k in range(4)]
-    turned = [jnp.select(facing, [first[(k + turn) % 4] for k in range(4)]) for turn in range(4)]
+    turned = [select(facing[:3], [first[(k + turn) % 4] for k in range(3)], first[(3 + turn) % 4]) for turn in range(4)]
     return jnp.stack([*turned, *(steps > longer for longer in LONGER)])
 
 
