@@ -12,6 +12,9 @@ A situation is kept as a number of 24 bits, which a `float32` holds exactly. Two
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
+
 import jax
 import jax.numpy as jnp
 
@@ -65,15 +68,15 @@ def recall(situations: jax.Array, kept: jax.Array, reset: jax.Array) -> tuple[ja
     """
     kept = jnp.where(reset[:, None], NONE, kept)
     met = jnp.sum(kept[:, None] == situations[:, :, None], axis=-1, dtype=jnp.uint16)  # (B, NUM_ACTIONS)
+    by_action = [met[:, action] for action in range(NUM_ACTIONS)]
 
-    def word(values: jax.Array, bits: int) -> jax.Array:
-        shifts = jnp.arange(values.shape[1], dtype=jnp.uint16) * jnp.uint16(bits)
-        return jnp.sum(values.astype(jnp.uint16) << shifts, axis=1, dtype=jnp.uint16)
+    def word(values: Iterable[jax.Array], bits: int) -> jax.Array:
+        shifted = [value.astype(jnp.uint16) << i * bits for i, value in enumerate(values)]
+        return functools.reduce(jnp.bitwise_or, shifted)
 
-    read = jnp.stack([met[:, action] for action in READ], axis=1)
-    often = (read[:, :, None] >= jnp.asarray(OFTEN, jnp.uint16)).reshape(-1, RECALLED)
-    level = jnp.sum(met[:, :, None] >= jnp.asarray(REPEATED, jnp.uint16), axis=-1, dtype=jnp.uint16)
-    words = jnp.stack([word(often, 1), word(level, LEVEL_BITS)], axis=1)
+    often = [by_action[action] >= least for action in READ for least in OFTEN]
+    level = [sum((one >= least).astype(jnp.uint16) for least in REPEATED) for one in by_action]
+    words = jnp.stack([word(often, 1), word(map(jnp.asarray, level), LEVEL_BITS)], axis=1)
     return jnp.concatenate([situations[:, DONE, None], kept[:, :-1]], axis=1), words
 
 
