@@ -38,7 +38,7 @@ class A2C(Algorithm):
             log_pi = losses.log_policy(logits)  # (actions, T, N)
             policy = -jnp.mean(losses.log_probability(log_pi, rows.action) * advantage)
             error = jnp.mean(jnp.square(value - target))
-            entropy = losses.entropy(log_pi)
+            entropy = jnp.mean(losses.entropy(log_pi))
             total = policy + config.value_coef * error - config.entropy_coef * entropy
             return total, dict(loss=total, policy_loss=policy, value_loss=error, entropy=entropy)
 

@@ -95,23 +95,27 @@ def make_batch(
 
 
 def loss(
-    student: StudentNetwork, params: Any, batch: Batch, weights: Weights
+    student: StudentNetwork, params: Any, batch: Batch, weights: Weights, few: bool = False
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The whole loss of a batch, and its terms by name."""
+    """The whole loss of a batch, and its terms by name; `few` as in `Kernels`."""
     _, logits, value = apply_student(student, params, batch.carry, batch.observation, batch.reset)
     if batch.action_mask is not None:
         logits = jnp.where(batch.action_mask, logits, IMPOSSIBLE)
     log_pi = losses.log_policy(logits)
     log_prob = losses.log_probability(log_pi, batch.action)
-    policy, clipped = losses.policy_loss(log_prob, batch.log_prob, batch.advantage, weights.clip, batch.weight)
-    value_term = losses.value_loss(value, batch.value, batch.target, weights.clip, batch.weight)
-    entropy = losses.entropy(log_pi, batch.weight)
-    total = weights.reward * (policy + weights.value * value_term - weights.entropy * entropy)
-    terms = dict(policy_loss=policy, value_loss=value_term, entropy=entropy, clipped=clipped)
+    policy, clipped = losses.policy_loss(log_prob, batch.log_prob, batch.advantage, weights.clip)
+    each = dict(
+        policy_loss=policy, value_loss=losses.value_loss(value, batch.value, batch.target, weights.clip),
+        entropy=losses.entropy(log_pi), clipped=clipped, kl=batch.log_prob - log_prob,
+    )  # fmt: skip
     if batch.teacher is not None:
-        terms["distill_loss"] = losses.distillation_loss(log_pi, batch.teacher, batch.valid)
+        each["distill_loss"] = losses.distillation_loss(log_pi, batch.teacher)
+    terms = losses.means(each, batch.weight, few)
+    total = weights.reward * (
+        terms["policy_loss"] + weights.value * terms["value_loss"] - weights.entropy * terms["entropy"]
+    )
+    if batch.teacher is not None:
         total = total + weights.distill * terms["distill_loss"]
-    terms["kl"] = losses.mean(batch.log_prob - log_prob, batch.weight)
     return total, dict(loss=total, **terms)
 
 
@@ -178,7 +182,7 @@ def update(
     Returns:
         Parameters, optimizer state, and the loss terms averaged over all minibatches.
     """
-    by_env, learn = is_recurrent(student), learner(student, optimizer, weights, axis, done)
+    by_env, learn = is_recurrent(student), learner(student, optimizer, weights, axis, done, kernel.few)
     names: list[str] = []  # of the loss terms, once they are known
 
     def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], Any]:
@@ -271,12 +275,12 @@ def update_in_sizes(
 
 def learner(
     student: StudentNetwork, optimizer: optax.GradientTransformation, weights: Weights, axis: str | None = None,
-    done: jax.Array | None = None,
+    done: jax.Array | None = None, few: bool = False,
 ) -> Callable[[tuple[Any, Any], Batch], tuple[tuple[Any, Any], dict[str, jax.Array]]]:  # fmt: skip
     """What one minibatch does to (parameters, optimizer state), and its loss terms; arguments as for `update`."""
 
     def loss_of(params: Any, minibatch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-        return loss(student, params, minibatch, weights)
+        return loss(student, params, minibatch, weights, few)
 
     gradient = jax.value_and_grad(loss_of, has_aux=True)
 

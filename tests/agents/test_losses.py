@@ -94,8 +94,11 @@ def test_rows_without_weight_count_for_nothing():
     s = np.sqrt(3) + 1e-5
     normal = losses.normalise(jnp.array([2.0, 100.0, 6.0]), weight)
     np.testing.assert_allclose(normal[jnp.array([0, 2])], [-3 / s, 1 / s], rtol=1e-5)
-    value = losses.value_loss(jnp.array([1.0, 9.0]), jnp.zeros(2), jnp.array([1.0, -9.0]), 5.0, jnp.array([1.0, 0.0]))
-    assert float(value) == pytest.approx(0.0)
+    terms = dict(a=jnp.array([[2.0, 100.0, 6.0]]), b=jnp.array([[1.0, 7.0, 1.0]]))
+    for at_once in (False, True):
+        found = losses.means(terms, weight[None], at_once)
+        assert {name: float(one) for name, one in found.items()} == pytest.approx(dict(a=5.0, b=1.0))
+        assert float(losses.means(terms, None, at_once)["a"]) == pytest.approx(36.0)
     assert float(losses.mean(jnp.ones(3), jnp.zeros(3))) == 0.0
 
 
@@ -119,12 +122,13 @@ def test_the_clipped_surrogate_by_hand():
     #   1.5,  1 -> min(1.5, 1.2) = 1.2     1.5, -1 -> min(-1.5, -1.2) = -1.5
     #   0.5,  1 -> min(.5, .8)   = 0.5     0.5, -2 -> min(-1, -1.6)   = -1.6
     #   1.1,  2 -> 2.2
-    # sum 0.8, mean 0.16; four of five ratios are beyond the range.
+    # Four of five ratios are beyond the range.
     ratio = jnp.array([1.5, 1.5, 0.5, 0.5, 1.1])
     advantage = jnp.array([1.0, -1.0, 1.0, -2.0, 2.0])
     old = jnp.array([-1.0, -2.0, -0.5, -1.5, -3.0])
     loss, clipped = losses.policy_loss(old + jnp.log(ratio), old, advantage, 0.2)
-    assert float(loss) == pytest.approx(-0.16, rel=1e-5) and float(clipped) == pytest.approx(0.8)
+    np.testing.assert_allclose(loss, [-1.2, 1.5, -0.5, 1.6, -2.2], rtol=1e-5)
+    np.testing.assert_array_equal(clipped, [1, 1, 1, 1, 0])
 
 
 def test_the_clipped_value_loss_by_hand():
@@ -132,15 +136,15 @@ def test_the_clipped_value_loss_by_hand():
     #   1.0, 0.0, 1.0 -> clipped .2: max(0, .64) = .64
     #   0.1, 0.0, 1.0 -> clipped .1: .81
     #  -1.0, 0.0, 1.0 -> clipped -.2: max(4, 1.44) = 4
-    # sum 5.45, no half.
+    # No half.
     loss = losses.value_loss(jnp.array([1.0, 0.1, -1.0]), jnp.zeros(3), jnp.ones(3), 0.2)
-    assert float(loss) == pytest.approx(5.45 / 3, rel=1e-5)
+    np.testing.assert_allclose(loss, [0.64, 0.81, 4.0], rtol=1e-5)
 
 
 def test_entropy_by_hand():
-    # (1/2, 1/4, 1/4): 1/2 ln 2 + 1/2 ln 4 = 1.5 ln 2; two alike, the third has none: ln 2. Mean 1.25 ln 2.
+    # (1/2, 1/4, 1/4): 1/2 ln 2 + 1/2 ln 4 = 1.5 ln 2; two alike, the third has none: ln 2.
     logits = jnp.array([[np.log(2.0), 0.0, 0.0], [5.0, 5.0, -80.0]])
-    assert float(losses.entropy(losses.log_policy(logits))) == pytest.approx(1.25 * np.log(2), rel=1e-5)
+    np.testing.assert_allclose(losses.entropy(losses.log_policy(logits)), [1.5 * np.log(2), np.log(2)], rtol=1e-5)
 
 
 def test_log_probability_by_hand():
@@ -150,11 +154,11 @@ def test_log_probability_by_hand():
 
 
 def test_distillation_by_hand_and_a_row_without_guidance_counts_as_nothing():
-    # Student (1/2, 1/4, 1/4), teacher (.2, .8, 0): .2 ln 2 + .8 ln 4 = 1.8 ln 2; no guidance: 0. Mean .9 ln 2.
+    # Student (1/2, 1/4, 1/4), teacher (.2, .8, 0): .2 ln 2 + .8 ln 4 = 1.8 ln 2; no guidance: 0.
     logits = jnp.array([[np.log(2.0), 0.0, 0.0], [3.0, -1.0, 0.0]])
     teacher = jnp.array([[0.2, 0.8, 0.0], [0.0, 0.0, 0.0]])
-    assert float(losses.distillation_loss(losses.log_policy(logits), teacher)) == pytest.approx(
-        0.9 * np.log(2), rel=1e-5
+    np.testing.assert_allclose(
+        losses.distillation_loss(losses.log_policy(logits), teacher), [1.8 * np.log(2), 0], rtol=1e-5
     )
 
 

@@ -75,8 +75,8 @@ def recall(situations: jax.Array, kept: jax.Array, reset: jax.Array) -> tuple[ja
         return functools.reduce(jnp.bitwise_or, shifted)
 
     often = [by_action[action] >= least for action in READ for least in OFTEN]
-    level = [sum((one >= least).astype(jnp.uint16) for least in REPEATED) for one in by_action]
-    words = jnp.stack([word(often, 1), word(map(jnp.asarray, level), LEVEL_BITS)], axis=1)
+    level = [functools.reduce(jnp.add, [(one >= least).astype(jnp.uint16) for least in REPEATED]) for one in by_action]
+    words = jnp.stack([word(often, 1), word(level, LEVEL_BITS)], axis=1)
     return jnp.concatenate([situations[:, DONE, None], kept[:, :-1]], axis=1), words
 
 
