@@ -17,7 +17,7 @@ HEAD = (
     "temporaries MB",
     "products GFLOP",
     "memory GB",
-    "kernels",
+    "kernels (and small ones)",
     "copies",
     "transposes",
     "collectives, MB",
@@ -52,7 +52,7 @@ def cells(result: Mapping[str, Any]) -> list[str]:
         f"{result['temp_bytes'] / 1e6:,.0f}" + ("" if result["fits"] else ", does not fit"),
         f"{cost['matmul_flops'] / 1e9:,.3g}",
         f"{cost['bytes'] / 1e9:,.3g}",
-        f"{cost['kernels']:,.0f}",
+        f"{cost['kernels']:,.0f}" + (f" (and {cost['small']:,.0f})" if "small" in cost else ""),
         f"{cost['copies']:,.0f}",
         f"{cost['transposes']:,.0f}",
         f"{cost['collectives']:,.0f}, {cost['collective_bytes'] / 1e6:.3g}" if cost["collectives"] else "",
@@ -175,7 +175,9 @@ def _assumptions(turns: int, steps: int) -> list[str]:
         "- On a TPU: the cycles that its compiler expects, at the clock that its peak implies; these have been off "
         "twofold. The estimate is the largest of those, memory traffic and matrix products.",
         f"- On a GPU: each kernel takes {KERNEL_S * 1e6:.0f} µs, or its memory traffic or its matrix products where "
-        "those take longer. XLA tunes some kernels on the device itself; here it could not.",
+        "those take longer. XLA tunes some kernels on the device itself; here it could not. Kernels that give a single "
+        "number (small ones) are counted apart and not in the estimate: if each takes as long as another, divide it by "
+        "1 + small / kernels.",
         "- Sums over n chips: 4 (sqrt(n) - 1) messages one after the other on a TPU's torus, 2 log2(n) on GPUs, each "
         "with the link's latency; and 2 (n - 1) / n of the bytes. More than eight GPUs are linked at 50 GB/s each.",
         "- Memory traffic is what kernels read and write in the chip's main memory; caches are not counted.",

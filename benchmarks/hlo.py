@@ -88,6 +88,8 @@ class Cost:
 
     Attributes:
         kernels: instructions that run by themselves and give more than a single number; on a GPU each is a launch.
+        small: those that give a single number, such as a loss or a loop's counter; on a GPU they are launches too, but
+            not what tells whether a loop with a known number of turns goes on.
         matmul_flops: floating-point operations of matrix products and convolutions.
         flops: all floating-point operations.
         bytes: read from and written to the chip's main memory.
@@ -101,6 +103,7 @@ class Cost:
     """
 
     kernels: float = 0
+    small: float = 0
     matmul_flops: float = 0
     flops: float = 0
     bytes: float = 0
@@ -218,7 +221,10 @@ class Counter:
                 trips = self.trips(computation, one)
                 turns = self.assumed(one) if trips is None else trips
                 total.add(self.cost(one.called["body"]), turns)
-                total.add(self.cost(one.called["condition"]), turns + 1)
+                asked = dataclasses.replace(self.cost(one.called["condition"]))
+                if trips is not None:
+                    asked.small = 0
+                total.add(asked, turns + 1)
                 total.unknown_loops += trips is None
             elif one.opcode == "conditional":
                 costs = [self.cost(branch) for branch in one.branches]
@@ -235,7 +241,7 @@ class Counter:
         base = one.opcode.removesuffix("-start")
         if one.opcode in FREE or one.opcode.endswith(("-done", "-update")) or "AllocateBuffer" in one.attributes:
             return
-        own = Cost(kernels=not one.scalar)
+        own = Cost(kernels=not one.scalar, small=one.scalar)
         found = CYCLES.search(one.attributes)
         own.cycles = int(found.group(1)) if found else 0
         if base == "fusion":

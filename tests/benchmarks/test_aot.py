@@ -96,6 +96,7 @@ def test_loops_are_counted_as_often_as_they_turn() -> None:
     assert cost.copied_bytes == 10 * 2 * 8 * 4 * 4
     assert cost.cycles == 10 * 2 * 100
     assert cost.kernels == 10 * (1 + 2) + 2
+    assert cost.small == 10 + 1  # the counter's sums and copy; that it goes on is known
     assert cost.unknown_loops == 0
 
 
