@@ -41,7 +41,7 @@ def draw(folder: Path, results: dict[str, Any]) -> list[Path]:
     compared = [run for run in runs if run["group"] == "compared" and run["variant"] != "frugal"]
     if compared:
         drawn.append(_areas(folder / "areas.png", compared))
-    if any(run["group"] in ("ablation", "memory") for run in runs):
+    if any(run["group"] == "ablation" for run in runs):
         drawn.append(_ablations(folder / "ablations.png", runs))
     if any(run["group"] == "corruption" for run in runs):
         drawn.append(_corruption(folder / "corruption.png", runs))
@@ -83,26 +83,20 @@ def _areas(path: Path, runs: list[Run]) -> Path:
 
 
 def _ablations(path: Path, runs: list[Run]) -> Path:
-    """A row for each task: how the teacher is used, and what remembers."""
-    tasks = list(dict.fromkeys(run["task"] for run in runs if run["group"] in ("ablation", "memory")))
-    figure, axes = panels(len(tasks), 2, (10.5, 0.6 + 3.0 * len(tasks)))
-    for row, task in zip(axes, tasks, strict=True):
+    """A panel for each task: how the teacher is used."""
+    tasks = list(dict.fromkeys(run["task"] for run in runs if run["group"] == "ablation"))
+    figure, axes = panels(1, len(tasks), (0.5 + 5.0 * len(tasks), 3.6))
+    for panel, task in zip(axes[0], tasks, strict=True):
         mine = [run for run in runs if run["task"] == task]
         teaching = [run for run in mine if run["group"] == "ablation" or run["variant"] in ("l4t", "clock", "ppo")]
-        memory = [run for run in mine if run["group"] == "memory"]
         whole = f"{get_algorithm('l4t').label}: soft, annealed"
         named = {"l4t": whole, "clock": "annealed by the clock", "ppo": "no distillation"}
         teaching = [{**run, "label": named.get(run["variant"], run["label"])} for run in teaching]
-        for panel, shown, title in ((row[0], teaching, "use of the teacher"), (row[1], memory, "memory")):
-            panel.set_title(f"{task}: {title}", loc="left", fontsize=10)
-            if not shown:
-                panel.set_visible(False)
-                continue
-            lines(panel, shown, "success", "steps", COLOURS)
-            say(panel, ends(shown, "success", COLOURS))
-        row[0].set_ylabel("success, validation levels")
-    for panel in axes[-1]:
+        panel.set_title(f"{task}: use of the teacher", loc="left", fontsize=10)
+        lines(panel, teaching, "success", "steps", COLOURS)
+        say(panel, ends(teaching, "success", COLOURS))
         panel.set_xlabel("environment steps of a seed")
+    axes[0][0].set_ylabel("success, validation levels")
     return save(figure, path)
 
 

@@ -31,7 +31,6 @@ DESCRIPTION = (
 )
 TASKS = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey", "DivergedDoorKey", "DoorKey-8x8", "DoorKey-5x5")
 ABLATED = ("SimpleDoorKey", "LavaDoorKey")
-REMEMBERED = ("SimpleDoorKey",)  # the recurrent student is slow, and needs more than is affordable elsewhere
 CORRUPTED = ("DoorKey-5x5",)  # PPO alone learns it, so that a teacher's harm would show
 CORRUPTION_SEED = 0
 RUNS, TEACHERS = "runs", "teachers"
@@ -64,7 +63,7 @@ class Variant:
 
     Attributes:
         label: in tables and pictures.
-        group: "compared" on every task, "ablation" on `ABLATED`, "memory" on `REMEMBERED`, "corruption" on `CORRUPTED`.
+        group: "compared" on every task, "ablation" on `ABLATED`, "corruption" on `CORRUPTED`.
         changes: settings that differ from the defaults.
         corruption: share of symbolic states whose plans are random; None leaves the teacher alone.
     """
@@ -76,7 +75,6 @@ class Variant:
 
 
 _FULL = PRESETS["fast"]["distill_coef"]
-_SHORT = 60_000  # environment steps of the paper's students, which cost far more a step, and of their counterpart
 _L4T = get_algorithm("l4t").label
 
 
@@ -97,9 +95,6 @@ VARIANTS = {
         "ablation",
         dict(anneal="clock", distill_coef=_FULL, distill_floor=_FULL, distill_fall=1.0, distill_off=1.0),
     ),
-    "map": Variant("map memory, short", "memory", dict(total_steps=_SHORT, evaluations=6)),
-    "paper": Variant("preset paper, short", "memory", dict(total_steps=_SHORT, evaluations=6, preset="paper")),
-    "lstm": Variant("recurrent, short", "memory", dict(total_steps=_SHORT, evaluations=6, student="lstm")),
     "corrupt-0.25": Variant("teacher corrupted, 0.25", "corruption", corruption=0.25),
     "corrupt-0.5": Variant("teacher corrupted, 0.5", "corruption", corruption=0.5),
     "corrupt-1": Variant("teacher corrupted, 1", "corruption", corruption=1.0),
@@ -140,7 +135,7 @@ def experiments(command: Command) -> list[Experiment]:
     if command.quick:
         return [_experiment(QUICK_TASK, variant, command.out, QUICK) for variant in QUICK_VARIANTS]
     tasks = dict.fromkeys(get_task(word).name for word in _words(command.tasks))
-    where = {"ablation": ABLATED, "memory": REMEMBERED, "corruption": CORRUPTED}
+    where = {"ablation": ABLATED, "corruption": CORRUPTED}
     return [
         _experiment(task, name, command.out, dict(num_seeds=command.seeds))
         for task in tasks

@@ -116,7 +116,7 @@ def test_the_table_says_what_the_runs_came_to(both: tuple[Path, dict[str, Any]])
 def test_only_runs_of_as_many_steps_are_set_against_each_other(both: tuple[Path, dict[str, Any]]) -> None:
     _, results = both
     over = {one["over"] for one in results["verdicts"] if one["task"] == "LavaDoorKey"}
-    assert over == {"ppo", "hrl", "distill", "clock", "hard", "constant"}  # frugal and the short runs have fewer
+    assert over == {"ppo", "hrl", "distill", "clock", "hard", "constant"}  # frugal has fewer
 
 
 def test_pictures_are_drawn_and_small(both: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
