@@ -15,8 +15,7 @@ __all__ = ["COLOURS", "DPI", "FAINT", "TEACHER", "curves_of", "draw", "panels", 
 
 COLOURS = {
     **{name: get_algorithm(name).colour for name in algorithm_names()},
-    "frugal": "#6A3D9A", "clock": "#56B4E9", "hard": "#E69F00", "constant": "#CC79A7", "lstm": "#E69F00",
-    "map": get_algorithm("l4t").colour, "paper": "#009E73",
+    "frugal": "#6A3D9A", "clock": "#56B4E9", "hard": "#E69F00", "constant": "#CC79A7",
 }  # fmt: skip
 
 Run = dict[str, Any]

@@ -166,7 +166,7 @@ WAYS = {
     "distill": _algorithm("distill", COMPARED),
     "smollm2": _taught("L4T, SmolLM2-135M's plans", "#56B4E9", "smollm2-scored"),
     "gemma3": _taught("L4T, Gemma 3 270M's plans", "#E69F00", "gemma3-sampled"),
-    "skills": Way("L4T, skills at random", "#F0E442", TAUGHT_BY_LLMS, lambda row: dict(teacher="skills")),
+    "skills": Way("L4T, skills at random", "#6A3D9A", TAUGHT_BY_LLMS, lambda row: dict(teacher="skills")),
 }
 
 
