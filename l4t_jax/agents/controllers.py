@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from l4t_jax.agents import losses
 from l4t_jax.envs.cells import DONE, NUM_ACTIONS
 from l4t_jax.envs.state import MemoryMap
 from l4t_jax.envs.task import Task
@@ -52,32 +53,19 @@ def draw(bits: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Ar
     By inversion, from 24 bits of one random word each `uint32[N]`: `jax.random.categorical` takes A words and as many
     logarithms. What has no probability is never drawn.
     """
-    by_choice, most = _shifted(logits)
+    by_choice = list(jnp.moveaxis(logits, -1, 0))  # as in `losses.log_policy`: no reductions over the choices
+    most = functools.reduce(jnp.maximum, by_choice)
     below = [jnp.zeros_like(most)]
     for logit in by_choice:
-        below.append(below[-1] + jnp.exp(logit))
+        below.append(below[-1] + jnp.exp(logit - most))
     place = (bits >> 8).astype(jnp.float32) * 2.0**-24 * below[-1]  # less than the whole, as rounded too
     sampled = sum((place >= edge).astype(jnp.int32) for edge in below[1:-1])
-    highest = select([logit == 0 for logit in by_choice], range(len(by_choice)), 0)
+    highest = select([logit == most for logit in by_choice], range(len(by_choice)), 0)
     return jnp.where(greedy, highest, sampled)
 
 
 def _log_prob(logits: jax.Array, choice: jax.Array) -> jax.Array:
-    """log pi(choice) of logits `float32[N, A]`, as `losses.log_policy` has it, `float32[N]`."""
-    by_choice, _ = _shifted(logits)
-    total = functools.reduce(jnp.add, [jnp.exp(logit) for logit in by_choice])
-    chosen = select([choice == i for i in range(len(by_choice))], by_choice, 0.0)
-    return chosen - jnp.log(total)
-
-
-def _shifted(logits: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-    """Logits `float32[N, A]` by choice, `float32[N]` each, less the highest; and that.
-
-    All that follows is found element by element, which a GPU does in one kernel, and not by reductions over A.
-    """
-    by_choice = list(jnp.moveaxis(logits, -1, 0))
-    most = functools.reduce(jnp.maximum, by_choice)
-    return [logit - most for logit in by_choice], most
+    return losses.log_probability(losses.log_policy(logits), choice)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -92,7 +92,7 @@ def lowered(logits: jax.Array, word: jax.Array) -> jax.Array:
     """
     shifts = jnp.arange(NUM_ACTIONS, dtype=word.dtype).reshape(-1, *[1] * word.ndim) * LEVEL_BITS
     level = word >> shifts & (1 << LEVEL_BITS) - 1
-    return logits - select([level == number for number in range(1, 4)], LOWERED, 0.0)
+    return logits - select([level == number for number in range(1, len(LOWERED) + 1)], LOWERED, 0.0)
 
 
 def situations(scene: Scene, changes: dict[int, jax.Array]) -> jax.Array:
