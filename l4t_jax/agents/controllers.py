@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from typing import Any, ClassVar
 
 import jax
@@ -53,14 +54,12 @@ def draw(bits: jax.Array, logits: jax.Array, greedy: bool | jax.Array) -> jax.Ar
     By inversion, from 24 bits of one random word each `uint32[N]`: `jax.random.categorical` takes A words and as many
     logarithms. What has no probability is never drawn.
     """
-    by_choice = list(jnp.moveaxis(logits, -1, 0))  # as in `losses.log_policy`: no reductions over the choices
-    most = functools.reduce(jnp.maximum, by_choice)
-    below = [jnp.zeros_like(most)]
-    for logit in by_choice:
-        below.append(below[-1] + jnp.exp(logit - most))
+    by_choice = jnp.moveaxis(logits, -1, 0)
+    most = functools.reduce(jnp.maximum, by_choice)  # as in `losses.log_policy`: no reductions over the choices
+    below = list(itertools.accumulate(jnp.exp(by_choice - most[None])))
     place = (bits >> 8).astype(jnp.float32) * 2.0**-24 * below[-1]  # less than the whole, as rounded too
-    sampled = sum((place >= edge).astype(jnp.int32) for edge in below[1:-1])
-    highest = select([logit == most for logit in by_choice], range(len(by_choice)), 0)
+    sampled = sum((place >= edge).astype(jnp.int32) for edge in below[:-1])
+    highest = select(list(by_choice == most[None]), range(len(below)), 0)
     return jnp.where(greedy, highest, sampled)
 
 

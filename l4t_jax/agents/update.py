@@ -110,7 +110,7 @@ def loss(
     )  # fmt: skip
     if batch.teacher is not None:
         each["distill_loss"] = losses.distillation_loss(log_pi, batch.teacher)
-    terms = losses.means(each, batch.weight, few)
+    terms = losses.means(each, batch.weight)
     total = weights.reward * (
         terms["policy_loss"] + weights.value * terms["value_loss"] - weights.entropy * terms["entropy"]
     )
@@ -182,48 +182,36 @@ def update(
     Returns:
         Parameters, optimizer state, and the loss terms averaged over all minibatches.
     """
-    by_env, learn = is_recurrent(student), learner(student, optimizer, weights, axis, done, kernel.few)
-    names: list[str] = []  # of the loss terms, once they are known
+    names: list[str] = []
+    by_env, learn = is_recurrent(student), learner(student, optimizer, weights, names, axis, done, kernel.few)
 
-    def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], Any]:
-        state, terms = learn(state, minibatch)
-        names[:] = sorted(terms)
-        return state, jnp.stack([terms[name] for name in names]) if kernel.few else terms
-
-    def epoch(state: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], Any]:
-        return jax.lax.scan(step, state, minibatches(key, batch, count, by_env, kernel.few))
+    def epoch(state: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], jax.Array]:
+        return jax.lax.scan(learn, state, minibatches(key, batch, count, by_env, kernel.few))
 
     if isinstance(epochs, int):
         (params, opt_state), terms = jax.lax.scan(epoch, (params, opt_state), jax.random.split(key, epochs))
-        means: Any = jnp.mean(terms, axis=(0, 1)) if kernel.few else jax.tree.map(jnp.mean, terms)
+        means = jnp.mean(terms, axis=(0, 1))
     else:
         (params, opt_state), means = _passes(epoch, (params, opt_state), key, epochs)
-    return params, opt_state, {name: means[i] for i, name in enumerate(names)} if kernel.few else means
+    return params, opt_state, {name: means[i] for i, name in enumerate(names)}
 
 
 def _passes(
-    epoch: Callable[[Any, jax.Array], tuple[Any, Any]], state: Any, key: jax.Array, number: jax.Array
-) -> tuple[Any, Any]:
+    epoch: Callable[[Any, jax.Array], tuple[Any, jax.Array]], state: Any, key: jax.Array, number: jax.Array
+) -> tuple[Any, jax.Array]:
     """A number of epochs that is known when the program runs: the state after them, and the terms' means over all."""
 
-    def with_means(state: Any, key: jax.Array) -> tuple[Any, Any]:
+    def with_means(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
         state, terms = epoch(state, key)
-        return state, jax.tree.map(partial(jnp.mean, axis=0), terms)
+        return state, jnp.mean(terms, axis=0)
 
-    def one(index: jax.Array, now: tuple[Any, Any]) -> tuple[Any, Any]:
+    def one(index: jax.Array, now: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
         state, terms = with_means(now[0], jax.random.fold_in(key, index))
-        return state, jax.tree.map(jnp.add, now[1], terms)
+        return state, now[1] + terms
 
     nothing = zeros_of(with_means, state, key)[1]
-    after = cast(tuple[Any, Any], jax.lax.fori_loop(0, number, one, (state, nothing)))
-    return after[0], _divided(after[1], number)
-
-
-def _divided(sums: Any, number: jax.Array | int) -> Any:
-    def divided(total: jax.Array) -> jax.Array:
-        return total / number
-
-    return jax.tree.map(divided, sums)
+    state, sums = cast(tuple[Any, jax.Array], jax.lax.fori_loop(0, number, one, (state, nothing)))
+    return state, sums / number
 
 
 def update_in_sizes(
@@ -239,7 +227,8 @@ def update_in_sizes(
         Parameters, optimizer state, and the loss terms averaged over all minibatches.
     """
     assert batch.valid is not None, "otherwise `update` cuts every environment's own steps"
-    valid, learn = batch.valid.reshape(-1), learner(student, optimizer, weights, done=done)
+    names: list[str] = []
+    valid, learn = batch.valid.reshape(-1), learner(student, optimizer, weights, names, done=done)
 
     def flat(leaf: jax.Array) -> jax.Array:
         return leaf.reshape(-1, *leaf.shape[2:])
@@ -264,27 +253,34 @@ def update_in_sizes(
         def step(index: jax.Array, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
             params, opt_state, sums = state
             (params, opt_state), terms = learn((params, opt_state), minibatch(order, index))
-            return params, opt_state, jax.tree.map(jnp.add, sums, terms)
+            return params, opt_state, sums + terms
 
         return cast(tuple[Any, Any, Any], jax.lax.fori_loop(0, count, step, state))
 
     nothing = zeros_of(learn, (params, opt_state), minibatch(jnp.arange(valid.size), 0))[1]
     after = cast(tuple[Any, Any, Any], jax.lax.fori_loop(0, epochs, epoch, (params, opt_state, nothing)))
-    return after[0], after[1], _divided(after[2], jnp.maximum(count * epochs, 1))
+    means = after[2] / jnp.maximum(count * epochs, 1)
+    return after[0], after[1], {name: means[i] for i, name in enumerate(names)}
 
 
 def learner(
-    student: StudentNetwork, optimizer: optax.GradientTransformation, weights: Weights, axis: str | None = None,
-    done: jax.Array | None = None, few: bool = False,
-) -> Callable[[tuple[Any, Any], Batch], tuple[tuple[Any, Any], dict[str, jax.Array]]]:  # fmt: skip
-    """What one minibatch does to (parameters, optimizer state), and its loss terms; arguments as for `update`."""
+    student: StudentNetwork, optimizer: optax.GradientTransformation, weights: Weights, names: list[str],
+    axis: str | None = None, done: jax.Array | None = None, few: bool = False,
+) -> Callable[[tuple[Any, Any], Batch], tuple[tuple[Any, Any], jax.Array]]:  # fmt: skip
+    """What one minibatch does to (parameters, optimizer state), and its loss terms, `float32[n]`.
+
+    Args:
+        names: gets the names of the terms, in their order, once they are known.
+        student, optimizer, weights, axis, done: as for `update`.
+        few: as in `Kernels`.
+    """
 
     def loss_of(params: Any, minibatch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
         return loss(student, params, minibatch, weights, few)
 
     gradient = jax.value_and_grad(loss_of, has_aux=True)
 
-    def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], dict[str, jax.Array]]:
+    def step(state: tuple[Any, Any], minibatch: Batch) -> tuple[tuple[Any, Any], jax.Array]:
         params, opt_state = state
         (_, terms), grads = gradient(params, minibatch)
         if axis is not None:
@@ -300,6 +296,7 @@ def learner(
         terms["grad_norm"] = optax.tree.norm(grads)
         share = {} if done is None else {"done": done}
         updates, opt_state = optax.with_extra_args_support(optimizer).update(grads, opt_state, params, **share)
-        return (optax.apply_updates(params, updates), opt_state), terms
+        names[:] = sorted(terms)
+        return (optax.apply_updates(params, updates), opt_state), jnp.stack([terms[name] for name in names])
 
     return step

@@ -44,6 +44,14 @@ def pack(mask: jax.Array, kernel: Kernels) -> jax.Array:
     return kernel.once(columns)  # without it XLA packs again for every reader
 
 
+def transposed(bits: jax.Array, height: int) -> jax.Array:
+    """The same cells, a word a row: `[W, *B]` a word a column of `height` cells -> `[H, *B]`."""
+    y = jnp.arange(height, dtype=bits.dtype).reshape(-1, *[1] * (bits.ndim - 1))
+    word = word_type(len(bits))
+    cells = [(column[None] >> y & 1).astype(word) << x for x, column in enumerate(bits)]
+    return functools.reduce(jnp.bitwise_or, cells)
+
+
 def unpack(bits: jax.Array, height: int) -> jax.Array:
     """Bits `[W, *B]` -> `bool[*B, W, H]`."""
     columns = jnp.moveaxis(bits, 0, -1)[..., None]

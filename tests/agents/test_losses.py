@@ -95,10 +95,9 @@ def test_rows_without_weight_count_for_nothing():
     normal = losses.normalise(jnp.array([2.0, 100.0, 6.0]), weight)
     np.testing.assert_allclose(normal[jnp.array([0, 2])], [-3 / s, 1 / s], rtol=1e-5)
     terms = dict(a=jnp.array([[2.0, 100.0, 6.0]]), b=jnp.array([[1.0, 7.0, 1.0]]))
-    for at_once in (False, True):
-        found = losses.means(terms, weight[None], at_once)
-        assert {name: float(one) for name, one in found.items()} == pytest.approx(dict(a=5.0, b=1.0))
-        assert float(losses.means(terms, None, at_once)["a"]) == pytest.approx(36.0)
+    found = losses.means(terms, weight[None])
+    assert {name: float(one) for name, one in found.items()} == pytest.approx(dict(a=5.0, b=1.0))
+    assert float(losses.means(terms, None)["a"]) == pytest.approx(36.0)
     assert float(losses.mean(jnp.ones(3), jnp.zeros(3))) == 0.0
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -74,23 +73,17 @@ def planes(scene: Scene) -> list[Mask]:
     return [scene.unseen, scene.unseen & around(passable), obstacles, special, *objects]
 
 
-def packed_planes(scene: Scene, rows: bool) -> jax.Array:
-    """`planes` as bits, `[W, P, B]` a word a column of the map, or `[H, P, B]` a row: put together word by word."""
+def packed_planes(scene: Scene) -> jax.Array:
+    """`planes` as bits, `[W, P, B]` a word a column of the map: put together word by word."""
     width, height = scene.kinds.shape[:2]
-    x, y = scene.agent[:2]
-    long, size = ((x, y), (width, height)) if not rows else ((y, x), (height, width))
-
-    def packed(mask: Mask) -> jax.Array:
-        return cast(jax.Array, bits.pack(jnp.swapaxes(mask, 0, 1), scene.kernel)) if rows else scene.packed(mask)
-
     kinds = scene.kinds
-    passable, unseen = packed(one_of(kinds, *ENTERABLE)), packed(scene.unseen)
+    passable, unseen = scene.packed(one_of(kinds, *ENTERABLE)), scene.packed(scene.unseen)
     beside = functools.reduce(jnp.bitwise_or, [bits.shift(passable, *by) for by in ((1, 0), (-1, 0), (0, 1), (0, -1))])
-    objects = [packed(_plane(scene, role)) for role in _distinct(scene.task)]
-    named = functools.reduce(jnp.bitwise_or, objects, bits.cell(*long, *size))
-    whole = jnp.asarray((1 << size[1]) - 1, unseen.dtype)
+    objects = [scene.packed(_plane(scene, role)) for role in _distinct(scene.task)]
+    named = functools.reduce(jnp.bitwise_or, objects, bits.cell(*scene.agent[:2], width, height))
+    whole = jnp.asarray((1 << height) - 1, unseen.dtype)
     obstacles = ~(passable | unseen | named) & whole
-    special = packed(kinds == LAVA) | (packed(kinds == GOAL) & ~named)
+    special = scene.packed(kinds == LAVA) | (scene.packed(kinds == GOAL) & ~named)
     return scene.kernel.once(jnp.stack([unseen, unseen & beside, obstacles, special, *objects], axis=1))
 
 
@@ -236,7 +229,8 @@ def places(scene: Scene, window: int, shift: int = 0) -> tuple[list[jax.Array], 
         found = [reference_places(mask, scene.agent, window, shift) for mask in planes(scene)]
         return [rows for rows, _ in found[:DISTANT]], [cells for _, cells in found]
     frame = ego.frame(scene.agent, max(scene.kinds.shape[:2]), window, RANGES, scene.kernel, shift)
-    by_column, by_row = packed_planes(scene, rows=False), packed_planes(scene, rows=True)
+    by_column = packed_planes(scene)
+    by_row = scene.kernel.once(bits.transposed(by_column, scene.kinds.shape[1]))
     rows, cells = ego.places(by_column, by_row, frame, DISTANT, scene.kernel)
     return [rows[:, i] for i in range(DISTANT)], [cells[:, i] for i in range(cells.shape[1])]
 
