@@ -37,7 +37,7 @@ from l4t_jax.teacher.recording import Ask
 from l4t_jax.training import checkpoint, compilation
 from l4t_jax.training.checkpoint import Which
 from l4t_jax.training.loop import Run
-from l4t_jax.training.programs import memory_errors
+from l4t_jax.training.programs import OPTIMIZED, memory_errors
 from l4t_jax.training.run_teacher import RunTeacher
 from l4t_jax.training.signals import Stop
 from l4t_jax.training.trainer import Trainer
@@ -422,6 +422,6 @@ def _played(
     evaluator = heldout.Evaluator(trainer.players, None, config.validation_levels, given)
     made = evaluator.programs(params, {"test": levels}, pictures=False)
     del made["others"]
-    evaluator.use(compilation.compile_all(made))
+    evaluator.use(compilation.compile_all(made, optimized=OPTIMIZED))
     sampled = evaluator.students(params, config.seed, "test", levels)
     return sampled, evaluator.students(params, config.seed, "test", levels, greedy=True)

@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec
 
 from l4t_jax import parallel
 from l4t_jax.agents.rollout import step_envs
-from l4t_jax.envs.levels import heldout_levels
+from l4t_jax.envs.levels import heldout_splits
 from l4t_jax.envs.navix import GridTask
 from l4t_jax.envs.state import State
 from l4t_jax.envs.visibility import know
@@ -88,7 +88,7 @@ class Evaluator:
             padded.pop("test", None)
 
         def draw() -> dict[str, State]:
-            return {split: heldout_levels(env, number, split) for split, number in padded.items()}
+            return heldout_splits(env, padded) if padded else {}
 
         def on_each(function: Callable) -> Callable:
             return jax.jit(parallel.on_each(mesh, function))

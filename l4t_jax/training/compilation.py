@@ -53,27 +53,33 @@ def tuned(platform: str | None = None) -> dict[str, Any]:
 
 def compile_all(
     programs: Mapping[str, tuple[Callable[..., Any], tuple[Any, ...]]], later: Collection[str] = (),
-    kept: Kept | None = None,
+    kept: Kept | None = None, optimized: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Compiles jitted functions side by side.
 
     Args:
         programs: name -> (jitted function, its arguments or their shapes). The longest to compile first.
-        later: the names of those that run last, once and briefly. They are not waited for: they are compiled while the
-            others run already, and whoever calls one waits until it is. On a CPU they are hardly optimized: compiling
-            them, which takes longer than they run, takes half as long.
+        later: the names of those that run last. They are not waited for: they are compiled while the others run
+            already, and whoever calls one waits until it is.
         kept: where to look for them before, and to keep them after, beside the run.
+        optimized: name -> how far XLA optimizes a program on a CPU, 0 to 3; the others as far as it does by itself.
+            For those that take longer to compile than they run.
 
     Returns:
         name -> compiled function; of the later ones, a function that calls it.
     """
     pool = ThreadPoolExecutor(max_workers=max(2, min(len(programs), os.cpu_count() or 1)))
     compiled = _compiled if kept is None else kept.compiled
+    levels = (optimized or {}) if jax.default_backend() == "cpu" else {}
+
+    def options(name: str) -> dict[str, Any] | None:
+        return {"xla_backend_optimization_level": levels[name]} if name in levels else None
+
     try:
         # Tracing is Python and goes one by one; compiling is not, and starts as soon as a program is traced.
         with _nothing_collected():
             waiting = {
-                name: pool.submit(compiled, name, function.lower(*args), _hardly() if name in later else None)
+                name: pool.submit(compiled, name, function.lower(*args), options(name))
                 for name, (function, args) in programs.items()
             }
         if kept is not None:  # the last in the queue, behind all that it waits for
@@ -100,11 +106,6 @@ def _nothing_collected() -> Iterator[None]:
     finally:
         if searches:
             gc.enable()
-
-
-def _hardly() -> dict[str, Any]:
-    """Compiler options: hardly optimized, on a CPU."""
-    return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
 
 
 def _when_ready(compiling: Future[Callable[..., Any]]) -> Callable[..., Any]:

@@ -59,13 +59,33 @@ def test_a_program_that_cannot_be_compiled_is_an_error_where_it_is_waited_for(wh
         compilation.compile_all({"broken": (Broken(), ())}, later=later)["broken"]()
 
 
-def test_a_program_that_is_needed_later_computes_the_same() -> None:
+def test_a_program_that_is_hardly_optimized_computes_the_same() -> None:
     def mixed(key: jax.Array) -> jax.Array:
         return jax.random.normal(key, (8, 128)) @ jnp.ones((128, 4)) + jnp.sin(jnp.arange(4.0))
 
     made = {"mixed": (jax.jit(mixed), (jax.random.key(3),))}
-    usual, later = (compilation.compile_all(made, later=which)["mixed"](made["mixed"][1][0]) for which in ((), made))
-    assert jnp.allclose(usual, later, rtol=1e-5)
+    usual, hardly = (
+        compilation.compile_all(made, optimized=how)["mixed"](made["mixed"][1][0]) for how in ({}, {"mixed": 0})
+    )
+    assert jnp.allclose(usual, hardly, rtol=1e-5)
+
+
+def test_only_what_is_said_is_optimized_less() -> None:
+    given: dict[str, object] = {}
+
+    class Program:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def lower(self, *args: object) -> "Program":
+            return self
+
+        def compile(self, options: dict[str, object] | None) -> object:
+            given[self.name] = options
+            return None
+
+    compilation.compile_all({name: (Program(name), ()) for name in ("short", "long")}, optimized={"short": 1})
+    assert given == {"short": {"xla_backend_optimization_level": 1}, "long": None}
 
 
 def test_the_free_memory_of_this_machine_can_be_told() -> None:

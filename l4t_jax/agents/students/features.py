@@ -76,11 +76,11 @@ def planes(scene: Scene) -> list[Mask]:
 def packed_planes(scene: Scene) -> jax.Array:
     """`planes` as bits, `[W, P, B]` a word a column of the map: put together word by word."""
     width, height = scene.kinds.shape[:2]
-    kinds = scene.kinds
+    (x, y), kinds = scene.agent[:2], scene.kinds
     passable, unseen = scene.packed(one_of(kinds, *ENTERABLE)), scene.packed(scene.unseen)
     beside = functools.reduce(jnp.bitwise_or, [bits.shift(passable, *by) for by in ((1, 0), (-1, 0), (0, 1), (0, -1))])
     objects = [scene.packed(_plane(scene, role)) for role in _distinct(scene.task)]
-    named = functools.reduce(jnp.bitwise_or, objects, bits.cell(*scene.agent[:2], width, height))
+    named = functools.reduce(jnp.bitwise_or, objects, bits.cell(x, y, width, height))
     whole = jnp.asarray((1 << height) - 1, unseen.dtype)
     obstacles = ~(passable | unseen | named) & whole
     special = scene.packed(kinds == LAVA) | (scene.packed(kinds == GOAL) & ~named)
