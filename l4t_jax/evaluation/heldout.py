@@ -131,14 +131,20 @@ class Evaluator:
         env, key = self.players.env, jax.random.fold_in(_purpose_key(seed, purpose), index)
         own, level_id = parallel.shard((levels, jnp.arange(self.chunk)), self._axis)
 
-        def play(policy: playing.Policy) -> Episodes:
+        def played(policy: playing.Policy) -> Episodes:
             found = playing.play(
                 env, policy, (), key, own, level_id=level_id, policy_of=lambda _: policy, watch=self.watch
             )
             return parallel.all_gather(found, self.chunk, self._axis, rows=-1)
 
-        random = play(playing.random_policy)
-        return random, None if table is None else play(playing.teacher_policy(env.task, table, env.kernel))
+        if table is None:
+            return played(playing.random_policy), None
+        either = jax.lax.map(
+            lambda taught: played(playing.teacher_or_random(env.task, table, taught, env.kernel)),
+            jnp.asarray([False, True]),
+        )
+        random, teacher = (jax.tree.map(operator.itemgetter(i), either) for i in range(2))
+        return random, teacher
 
     def _picture(
         self, params: Any, table: TeacherTable | None, seed: Any, levels: State, index: Any

@@ -204,3 +204,13 @@ def or_uniform(distribution: jax.Array) -> jax.Array:
 def random_policy(carry: Any, env_state: State, reset: jax.Array) -> tuple[Any, jax.Array]:
     """All seven actions with equal probability."""
     return carry, jnp.zeros((*env_state.carrying.shape, NUM_ACTIONS))
+
+
+def teacher_or_random(task: Task, table: TeacherTable, taught: jax.Array, kernel: Kernels = PORTABLE) -> Policy:
+    """`teacher_policy` where `taught`, `bool[]`, else `random_policy`: what plays them is compiled once."""
+    teacher = teacher_policy(task, table, kernel)
+
+    def policy(carry: Any, env_state: State, reset: jax.Array) -> tuple[Any, jax.Array]:
+        return jax.lax.cond(taught, teacher, random_policy, carry, env_state, reset)
+
+    return policy
