@@ -7,7 +7,7 @@ packed lines, three to four times as fast as a gather of cells.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ def frame(agent: jax.Array, span: int, window: int, ranges: Sequence[Range], ker
         shift: how many cells ahead of the agent the middle of the square lies.
     """
     x, y, d = agent
-    line_word, half = bits.word_type(span), window // 2
+    line_word, half = _word_type(span, kernel), window // 2
     first, last = (jnp.asarray(ends, jnp.int32)[:, None] for ends in zip(*ranges, strict=True))
     mask = jnp.asarray([(1 << (end - begin + 1)) - 1 for begin, end in ranges], jnp.uint32)[:, None]
 
@@ -78,7 +78,7 @@ def places(
         agent, row by row, the row furthest behind first, each row from left to right.
     """
     window, span, _ = frame.is_ahead.shape
-    line_word = bits.word_type(span)
+    line_word = _word_type(span, kernel)
     size = jnp.iinfo(line_word).bits
     columns, rows = columns.astype(line_word), rows.astype(line_word)
 
@@ -101,6 +101,11 @@ def places(
     cells = chosen[:, None] >> (aside & (size - 1)).astype(line_word) & 1 == 1
     cells = cells & (aside >= 0) & (aside < size)  # (window, window, P, B)
     return jnp.concatenate(met), cells.reshape(window * window, *chosen.shape[1:])
+
+
+def _word_type(span: int, kernel: Kernels) -> Any:
+    """The dtype of a word that holds a line of the map."""
+    return jnp.uint32 if kernel.wide else bits.word_type(span)
 
 
 def _shifted(mask: jax.Array, by: jax.Array) -> jax.Array:
