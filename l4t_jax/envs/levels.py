@@ -93,7 +93,7 @@ def heldout_splits(env: GridTask, numbers: dict[str, int]) -> dict[str, State]:
     drawn = jax.lax.map(draw, (which[:, 0], which[:, 1]))
 
     def first(i: int, number: int) -> State:
-        return jax.tree.map(lambda leaf: leaf[i, :number], drawn)
+        return jax.tree.map(itemgetter((i, slice(number))), drawn)
 
     return {split: first(i, number) for i, (split, number) in enumerate(numbers.items())}
 

@@ -139,12 +139,12 @@ class Evaluator:
 
         if table is None:
             return played(playing.random_policy), None
-        either = jax.lax.map(
-            lambda taught: played(playing.teacher_or_random(env.task, table, taught, env.kernel)),
-            jnp.asarray([False, True]),
-        )
-        random, teacher = (jax.tree.map(operator.itemgetter(i), either) for i in range(2))
-        return random, teacher
+
+        def one(taught: jax.Array) -> Episodes:
+            return played(playing.teacher_or_random(env.task, table, taught, env.kernel))
+
+        both = jax.lax.map(one, jnp.asarray([False, True]))
+        return jax.tree.map(operator.itemgetter(0), both), jax.tree.map(operator.itemgetter(1), both)
 
     def _picture(
         self, params: Any, table: TeacherTable | None, seed: Any, levels: State, index: Any
