@@ -8,7 +8,7 @@ best checkpoint look at validation, tables and summaries at test.
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import Any
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -91,7 +91,7 @@ def heldout_splits(env: GridTask, numbers: dict[str, int]) -> dict[str, State]:
         return _draw(env, key, most, split, number)
 
     which = jnp.asarray([(NAMES.index(split), number) for split, number in numbers.items()], jnp.int32)
-    drawn: Any = jax.lax.map(draw, (which[:, 0], which[:, 1]))
+    drawn = cast(State, jax.lax.map(draw, (which[:, 0], which[:, 1])))
 
     def first(i: int, number: int) -> State:
         return jax.tree.map(itemgetter((i, slice(number))), drawn)
