@@ -207,15 +207,19 @@ def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels, shif
     most = max(len(EFFECTS), number_of_planes(task), number_of_carried(task), *sizes, 1)
     word = jnp.uint16 if most <= 16 else jnp.uint32
     by_row, cells = places(scene, window, shift)
-    distant = [rows.astype(word) << i for i, rows in enumerate(by_row)]
-    near = [mask.astype(word) << i for i, mask in enumerate(cells)]
     carried = [~scene.hands_free, *(scene.carries(role) for role in task.objects if role.portable)]
     held = functools.reduce(jnp.bitwise_or, [has.astype(word) << i for i, has in enumerate(carried)])
     found = ways(scene, [scene.unseen, *(_plane(scene, role) for role in _distinct(task))])
-    way = [found[:, i].astype(word) << i for i in range(found.shape[1])]
     changes = effects(scene)
     would_do = functools.reduce(jnp.bitwise_or, [does.astype(word) << i for i, does in enumerate(changes)])
-    parts = [functools.reduce(jnp.bitwise_or, group) for group in (distant, way, near)]
+
+    def joined(planes: jax.Array) -> jax.Array:
+        """Words `[n, B]` of `bool[n, P, B]`, a bit a plane."""
+        return functools.reduce(jnp.bitwise_or, [planes[:, i].astype(word) << i for i in range(planes.shape[1])])
+
+    place = jnp.arange(cells.shape[1], dtype=word)[None, :, None]
+    near = jnp.sum(cells.astype(word) << place, axis=1, dtype=word)  # `joined`, but a TPU writes down no `cells`
+    parts = [joined(by_row), joined(found), near]
     parts += [held[None], would_do[None]]
     for i in range(len(sizes)):
         assert memory.mission is not None
@@ -223,16 +227,17 @@ def _ego_words(task: Task, memory: MemoryMap, window: int, kernel: Kernels, shif
     return bits.batch_first(jnp.concatenate(parts), kernel), situations(scene, dict(zip(EFFECTS, changes, strict=True)))
 
 
-def places(scene: Scene, window: int, shift: int = 0) -> tuple[list[jax.Array], list[jax.Array]]:
+def places(scene: Scene, window: int, shift: int = 0) -> tuple[jax.Array, jax.Array]:
     """What `kernels.ego.places` finds: the rows and columns of each distant plane, and the cells of each plane."""
     if scene.kernel.reference:
         found = [reference_places(mask, scene.agent, window, shift) for mask in planes(scene)]
-        return [rows for rows, _ in found[:DISTANT]], [cells for _, cells in found]
+        return jnp.stack([rows for rows, _ in found[:DISTANT]], axis=1), jnp.stack(
+            [cells for _, cells in found], axis=1
+        )
     frame = ego.frame(scene.agent, max(scene.kinds.shape[:2]), window, RANGES, scene.kernel, shift)
     by_column = packed_planes(scene)
     by_row = scene.kernel.once(bits.transposed(by_column, scene.kinds.shape[1]))
-    rows, cells = ego.places(by_column, by_row, frame, DISTANT, scene.kernel)
-    return [rows[:, i] for i in range(DISTANT)], [cells[:, i] for i in range(cells.shape[1])]
+    return ego.places(by_column, by_row, frame, DISTANT, scene.kernel)
 
 
 def reference_places(plane: Mask, agent: jax.Array, window: int, shift: int = 0) -> tuple[jax.Array, jax.Array]:
