@@ -67,11 +67,11 @@ def shares_levels(task: Task) -> bool:
 def draw_levels(env: GridTask, key: jax.Array, number: int, split: str, axis: str | None = None) -> State:
     """`number` levels of a split, drawn as the task draws them; `State` with a leading axis.
 
-    Candidates are drawn in rounds until enough are of the split, at most a half more than it needs on average. Should
-    too few be (a task with a handful of layouts), those that are are repeated in turn. A task with fewer than 1,000
-    levels (`Task.distinct_levels`) has the same in all splits. Of a `pools.LevelPool` none is drawn twice. The first
-    levels are the same however many are drawn. Within a program on many devices (`axis` of their mesh) each draws its
-    share, and all get them all.
+    Candidates are drawn in rounds until enough of them belong to the split, at most a half more than it needs on
+    average. If these are too few (a task with a handful of layouts), the levels found are repeated in turn. A task with
+    fewer than 1,000 levels (`Task.distinct_levels`) has the same in all splits. Of a `pools.LevelPool` none is drawn
+    twice. The first levels are the same however many are drawn. Within a program on many devices (`axis` of their mesh)
+    each draws its share, and all get them all.
     """
     return _draw(env, key, number, split, number, axis)
 

@@ -231,9 +231,8 @@ def places(scene: Scene, window: int, shift: int = 0) -> tuple[jax.Array, jax.Ar
     """What `kernels.ego.places` finds: the rows and columns of each distant plane, and the cells of each plane."""
     if scene.kernel.reference:
         found = [reference_places(mask, scene.agent, window, shift) for mask in planes(scene)]
-        return jnp.stack([rows for rows, _ in found[:DISTANT]], axis=1), jnp.stack(
-            [cells for _, cells in found], axis=1
-        )
+        distant, cells = [rows for rows, _ in found[:DISTANT]], [cells for _, cells in found]
+        return jnp.stack(distant, axis=1), jnp.stack(cells, axis=1)
     frame = ego.frame(scene.agent, max(scene.kinds.shape[:2]), window, RANGES, scene.kernel, shift)
     by_column = packed_planes(scene)
     by_row = scene.kernel.once(bits.transposed(by_column, scene.kinds.shape[1]))
