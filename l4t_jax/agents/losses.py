@@ -87,7 +87,7 @@ def _sums_of_shares(own: jax.Array, share: jax.Array) -> jax.Array:
 def mean(x: jax.Array, weight: jax.Array | None, axis: str | None = None) -> jax.Array:
     """The mean over all elements (of all devices of `axis`), or the weighted one; 0 where all weights are."""
     total = jnp.sum(x if weight is None else x * weight)
-    count = jnp.float32(x.size) if weight is None else jnp.sum(weight, dtype=jnp.float32)
+    count = _count(x.size, weight)
     if axis is not None:
         total, count = cast(tuple[jax.Array, jax.Array], jax.lax.psum((total, count), axis))
     return total / jnp.maximum(count, 1e-9)
@@ -96,9 +96,13 @@ def mean(x: jax.Array, weight: jax.Array | None, axis: str | None = None) -> jax
 def means(terms: Mapping[str, jax.Array], weight: jax.Array | None) -> dict[str, jax.Array]:
     """`mean` of each of several arrays of one shape, by name: by one reduction, not one for each."""
     rows = jnp.stack([jnp.ravel(term if weight is None else term * weight) for term in terms.values()])
-    count = jnp.float32(rows.shape[1]) if weight is None else jnp.sum(weight, dtype=jnp.float32)
-    found = jnp.sum(rows, axis=1) / jnp.maximum(count, 1e-9)
+    found = jnp.sum(rows, axis=1) / jnp.maximum(_count(rows.shape[1], weight), 1e-9)
     return {name: found[i] for i, name in enumerate(terms)}
+
+
+def _count(number: int, weight: jax.Array | None) -> jax.Array:
+    """What a sum of so many elements is divided by for their mean, or the weighted one: `float32[]`."""
+    return jnp.float32(number) if weight is None else jnp.sum(weight, dtype=jnp.float32)
 
 
 def normalise(x: jax.Array, weight: jax.Array | None = None, axis: str | None = None) -> jax.Array:

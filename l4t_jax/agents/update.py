@@ -95,9 +95,9 @@ def make_batch(
 
 
 def loss(
-    student: StudentNetwork, params: Any, batch: Batch, weights: Weights, few: bool = False
+    student: StudentNetwork, params: Any, batch: Batch, weights: Weights
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The whole loss of a batch, and its terms by name; `few` as in `Kernels`."""
+    """The whole loss of a batch, and its terms by name."""
     _, logits, value = apply_student(student, params, batch.carry, batch.observation, batch.reset)
     if batch.action_mask is not None:
         logits = jnp.where(batch.action_mask, logits, IMPOSSIBLE)
@@ -183,7 +183,7 @@ def update(
         Parameters, optimizer state, and the loss terms averaged over all minibatches.
     """
     names: list[str] = []
-    by_env, learn = is_recurrent(student), learner(student, optimizer, weights, names, axis, done, kernel.few)
+    by_env, learn = is_recurrent(student), learner(student, optimizer, weights, names, axis, done)
 
     def epoch(state: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], jax.Array]:
         return jax.lax.scan(learn, state, minibatches(key, batch, count, by_env, kernel.few))
@@ -265,18 +265,17 @@ def update_in_sizes(
 
 def learner(
     student: StudentNetwork, optimizer: optax.GradientTransformation, weights: Weights, names: list[str],
-    axis: str | None = None, done: jax.Array | None = None, few: bool = False,
+    axis: str | None = None, done: jax.Array | None = None,
 ) -> Callable[[tuple[Any, Any], Batch], tuple[tuple[Any, Any], jax.Array]]:  # fmt: skip
     """What one minibatch does to (parameters, optimizer state), and its loss terms, `float32[n]`.
 
     Args:
         names: gets the names of the terms, in their order, once they are known.
         student, optimizer, weights, axis, done: as for `update`.
-        few: as in `Kernels`.
     """
 
     def loss_of(params: Any, minibatch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-        return loss(student, params, minibatch, weights, few)
+        return loss(student, params, minibatch, weights)
 
     gradient = jax.value_and_grad(loss_of, has_aux=True)
 
