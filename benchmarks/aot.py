@@ -148,7 +148,8 @@ def lowered(program: Program, target: Target) -> Any:
                 sharding = jax.sharding.NamedSharding(trainer.mesh, jax.sharding.PartitionSpec())  # pyright: ignore
         return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=sharding)
 
-    return function.lower(*jax.tree.map(placed, arguments)), trainer.steps_per_update
+    with jax.default_device(devices[0]):  # kernels in Triton ask which GPU they are for
+        return function.lower(*jax.tree.map(placed, arguments)), trainer.steps_per_update
 
 
 def seconds_of(cost: hlo.Cost, target: Target, chips: int) -> dict[str, float]:

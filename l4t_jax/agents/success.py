@@ -15,6 +15,8 @@ from flax import struct
 
 from l4t_jax import parallel
 
+PARTS = 32  # that a rollout is counted in
+
 
 class SuccessByAge(struct.PyTreeNode):
     """Counts by age, `float32[max_steps]` each; the latest steps count most, older ones fade.
@@ -56,7 +58,11 @@ class SuccessByAge(struct.PyTreeNode):
         new = jnp.stack([jnp.ones_like(success), success, terminated & ~success], axis=-1).astype(jnp.float32)
         if valid is not None:
             new = jnp.where(valid[..., None], new, 0.0)
-        counts = jnp.zeros((max_steps, 3), jnp.float32).at[age.reshape(-1)].add(new.reshape(-1, 3))
+        new = new.reshape(-1, 3)
+        # In as many parts, because many environments have the same age: a GPU adds to one place one after the other.
+        place = age.reshape(-1) + jnp.arange(len(new)) % PARTS * max_steps
+        counts = jnp.zeros((PARTS * max_steps, 3), jnp.float32).at[place].add(new)
+        counts = jnp.sum(counts.reshape(PARTS, max_steps, 3), axis=0)
         counts = parallel.sum_of(counts, mesh_axis)
         return SuccessByAge(
             steps=kept * self.steps + counts[:, 0],

@@ -119,7 +119,7 @@ def loss(
     return total, dict(loss=total, **terms)
 
 
-def minibatches(key: jax.Array, batch: Batch, count: int, by_env: bool, flat: bool = False) -> Batch:
+def minibatches(key: jax.Array, batch: Batch, count: int, by_env: bool, kernel: Kernels = PORTABLE) -> Batch:
     """Shuffles a batch and cuts it: every leaf gets a leading axis `count`.
 
     Args:
@@ -128,8 +128,8 @@ def minibatches(key: jax.Array, batch: Batch, count: int, by_env: bool, flat: bo
         count: of minibatches; divides T, or N if `by_env`.
         by_env: cut the environments, each with all its steps (for recurrent students), instead of each environment's
             steps. Of every `count` environments in a row, each minibatch gets one.
-        flat: where steps are cut, give those of a minibatch one axis behind an axis of one step: a GPU then turns
-            none of them around.
+        kernel: how it is computed. If `few` is set, the steps of a minibatch get one axis behind an axis of one step:
+            a GPU then turns none of them around.
     """
     steps, num_envs = batch.action.shape
     if by_env:
@@ -146,11 +146,11 @@ def minibatches(key: jax.Array, batch: Batch, count: int, by_env: bool, flat: bo
 
     draw = parallel.per_env_bits(key, batch.env_id, steps)
     order = jnp.argsort(draw, axis=1).T  # each environment its own order
-    shape = (1, steps // count * num_envs) if flat else (steps // count, num_envs)
+    shape = (1, steps // count * num_envs) if kernel.few else (steps // count, num_envs)
 
     def shuffle(leaf: jax.Array) -> jax.Array:
         index = order.reshape(steps, num_envs, *([1] * (leaf.ndim - 2)))
-        leaf = jnp.take_along_axis(leaf, index, axis=0)
+        leaf = kernel.by_row(lambda leaf: jnp.take_along_axis(leaf, index, axis=0, mode="promise_in_bounds"), leaf, 2)
         return leaf.reshape(count, *shape, *leaf.shape[2:])
 
     rows = jax.tree.map(shuffle, batch.replace(carry=(), env_id=()))
@@ -186,7 +186,7 @@ def update(
     by_env, learn = is_recurrent(student), learner(student, optimizer, weights, names, axis, done)
 
     def epoch(state: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], jax.Array]:
-        return jax.lax.scan(learn, state, minibatches(key, batch, count, by_env, kernel.few))
+        return jax.lax.scan(learn, state, minibatches(key, batch, count, by_env, kernel))
 
     if isinstance(epochs, int):
         (params, opt_state), terms = jax.lax.scan(epoch, (params, opt_state), jax.random.split(key, epochs))

@@ -32,6 +32,8 @@ class Kernels:
         bit_planes: multiply the bits of packed features one bit after the other (`kernels.planes`).
         packs: pack what a rollout keeps of a step into few arrays (`kernels.packing`).
         convolves: leave convolutions to XLA: a CPU is many times slower so.
+        turned: turn rows around after they were picked, not while they are (`by_row`).
+        triton: where the program is compiled for CUDA, search in kernels of the package's own (`kernels.triton`).
         wide: search on words of 32 bits: a TPU widens smaller ones for each operation.
     """
 
@@ -41,6 +43,8 @@ class Kernels:
     barriers: bool = False
     chunks: bool = False
     apart: bool = False
+    turned: bool = False
+    triton: bool = False
     wide: bool = False
     few: bool = False
     plain_layers: bool = False
@@ -55,6 +59,19 @@ class Kernels:
     def once(self, tree: Any) -> Any:
         """The same arrays; if `barriers` is set, they are computed once for all readers."""
         return jax.lax.optimization_barrier(tree) if self.barriers else tree
+
+    def by_row(self, pick: Callable[[jax.Array], jax.Array], rows: jax.Array, axes: int) -> jax.Array:
+        """`pick(rows)`, which picks some of the rows along the first `axes` axes.
+
+        If `turned` is set, each row's elements lie side by side while it does, and the batch last before and after: a
+        GPU that picks them with the batch last reads a few bytes here and there, and takes five times as long.
+        """
+        if not self.turned or rows.ndim <= axes:
+            return pick(rows)
+        order = range(rows.ndim)
+        return with_layout_constraint(
+            self.as_written(pick(self.as_written(rows))), Layout((*order[axes:], *order[:axes]))
+        )
 
     def in_parts(self, function: Callable[[Any], Any], size: int, tree: Any, axis: int = 0) -> Any:
         """Applies a function to a batch; if `chunks` is set, to `size` maps at a time.
@@ -93,7 +110,9 @@ REFERENCE = Kernels("reference", reference=True)
 PORTABLE = Kernels("portable")  # for exported programs
 CPU = Kernels("cpu", layouts=True, barriers=True, chunks=True)
 # No layouts: a third more kernel launches; barriers: a quarter more.
-GPU = Kernels("gpu", layouts=True, apart=True, few=True, plain_layers=True, packs=True, convolves=True)
+GPU = Kernels(
+    "gpu", layouts=True, apart=True, turned=True, triton=True, few=True, plain_layers=True, packs=True, convolves=True
+)
 # The compiler's own layouts are best on a TPU.
 TPU = Kernels("tpu", apart=True, wide=True, few=True, bit_planes=True, convolves=True)
 BY_NAME = {one.name: one for one in (REFERENCE, PORTABLE, CPU, GPU, TPU)}

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from l4t_jax.envs.cells import DIR_X, DIR_Y
 
 Words = list[jax.Array]  # one array a column (a column and direction), each of the same shape
+Some = Callable[[jax.Array], jax.Array]
 
 STEPS = 4  # of a search in one turn of its loop
 
@@ -49,8 +50,16 @@ def moved(words: Words, dx: int, dy: int) -> Words:
     return [one << 1 if dy > 0 else one >> 1 if dy < 0 else one for one in words]
 
 
-def flooded(start: Words, goal: Words, grow: Callable[[Words], Words]) -> tuple[Words, jax.Array]:
+def flooded(
+    start: Words, goal: Words, grow: Callable[[Words], Words], steps: int = STEPS, some: Some = jnp.any
+) -> tuple[Words, jax.Array]:
     """Grows sets until nothing changes; each stops one step before it would hold a cell of its goal.
+
+    Args:
+        start, goal: sets.
+        grow: one step.
+        steps: in one turn of the loop.
+        some: whether any of the elements of an array is true, `bool[]`.
 
     Returns:
         The sets, and how many steps led to them, plus 1, `int32[...]`.
@@ -59,16 +68,16 @@ def flooded(start: Words, goal: Words, grow: Callable[[Words], Words]) -> tuple[
     def turn(state: tuple[Words, jax.Array, jax.Array]) -> tuple[Words, jax.Array, jax.Array]:
         reached, distance, _ = state
         before = reached
-        for _ in range(STEPS):
+        for _ in range(steps):
             before, grown = reached, grow(reached)
             joins = meets(grown, goal)
             reached = [jnp.where(joins, old, new) for old, new in zip(reached, grown, strict=True)]
             distance = jnp.where(joins, distance, distance + 1)
         changed = functools.reduce(jnp.bitwise_or, (a ^ b for a, b in zip(before, reached, strict=True)))
-        return reached, distance, jnp.any(changed != 0)
+        return reached, distance, some(changed != 0)
 
     first = (start, jnp.ones(start[0].shape, jnp.int32), jnp.bool_(True))
-    with jax.named_scope(f"search_{STEPS}_steps_a_turn"):
+    with jax.named_scope(f"search_{steps}_steps_a_turn"):
         reached, distance, _ = jax.lax.while_loop(lambda state: state[2], turn, first)
     return reached, distance
 
@@ -81,16 +90,35 @@ def ways(
     With `long` all maps and targets lie along one axis.
     """
     width, number, batch = targets.shape
-    word = targets.dtype
 
     def repeated(one: jax.Array) -> jax.Array:
         """`[B]`, once for each target: a long axis for a TPU (`jnp.tile` is slow there), `[1, B]` for a GPU."""
         return jnp.concatenate([one] * number) if long else one[None]
 
     shape = (number * batch,) if long else (number, batch)
-    x, y = repeated(agent[0]), repeated(agent[1])
+    free = [repeated(passable[column]) for column in range(width)]
+    aims = [targets[column].reshape(shape) for column in range(width)]
+    steps, first = first_steps(free, aims, repeated(agent[0]), repeated(agent[1]), height, flooded)
+    return steps.reshape(number, batch), jnp.stack(first).reshape(4, number, batch)
+
+
+def first_steps(
+    free: Words, aims: Words, x: jax.Array, y: jax.Array, height: int, flood: Callable[..., tuple[Words, jax.Array]]
+) -> tuple[jax.Array, list[jax.Array]]:
+    """The first steps of ways from (x, y) over free cells; what is equal for several targets has fewer elements.
+
+    Args:
+        free, aims: sets.
+        x, y: `int32[...]`.
+        height: of the map.
+        flood: `flooded`.
+
+    Returns:
+        As `ways`, element by element; the four directions as a list.
+    """
+    width, word = len(aims), aims[0].dtype
     here = cell(x, y, width, height, word)
-    open_cells = [repeated(passable[column]) | here[column] for column in range(width)]
+    open_cells = [one | own for one, own in zip(free, here, strict=True)]
 
     def grow(reached: Words) -> Words:
         beside = [moved(reached, dx, dy) for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1))]
@@ -99,21 +127,27 @@ def ways(
             for one, free, *around in zip(reached, open_cells, *beside, strict=True)
         ]
 
-    reached, distance = flooded([targets[column].reshape(shape) for column in range(width)], here, grow)
+    reached, distance = flood(aims, here, grow)
     found = meets(grow(reached), here)
     first = [meets(reached, cell(x + DIR_X[k], y + DIR_Y[k], width, height, word)) & found for k in range(4)]
-    steps = jnp.where(found, distance, 0)
-    return steps.reshape(number, batch), jnp.stack(first).reshape(4, number, batch)
+    return jnp.where(found, distance, 0), first
 
 
 def shortest_paths(
     passable: jax.Array, targets: jax.Array, agent: jax.Array, height: int, far: int
 ) -> tuple[jax.Array, ...]:
     """`kernels.search.shortest_paths` with a single batch axis; `far` is the distance where there is no path."""
-    width, word = passable.shape[0], passable.dtype
     x, y, d = agent
-    here = cell(x, y, width, height, word)
-    open_cells = [one | own for one, own in zip(columns(passable), here, strict=True)]
+    return first_actions(columns(passable), columns(targets), x, y, d, height, far, flooded)
+
+
+def first_actions(
+    free: Words, aims: Words, x: jax.Array, y: jax.Array, d: jax.Array, height: int, far: int,
+    flood: Callable[..., tuple[Words, jax.Array]],
+) -> tuple[jax.Array, ...]:  # fmt: skip
+    """`shortest_paths`, element by element: sets, `int32[...]` x, y, direction; `flood` is `flooded`."""
+    width, word = len(aims), aims[0].dtype
+    open_cells = [one | own for one, own in zip(free, cell(x, y, width, height, word), strict=True)]
 
     def pose(x: jax.Array, y: jax.Array, d: jax.Array) -> Words:
         """A pose as columns, those of direction 0 first."""
@@ -133,19 +167,18 @@ def shortest_paths(
             ]
         return after
 
-    aims = columns(targets)
     start = [
         one & free for k in range(4) for one, free in zip(moved(aims, -DIR_X[k], -DIR_Y[k]), open_cells, strict=True)
     ]
     own = pose(x, y, d)
     ahead = meets(start, own)
-    reached, distance = flooded(start, own, grow)
+    reached, distance = flood(start, own, grow)
     found = meets(grow(reached), own)
     leads = found & ~ahead
-    forward = pose(x + jnp.asarray(DIR_X)[d], y + jnp.asarray(DIR_Y)[d], d)
+    dx, dy = (sum(jnp.where(d == k, by[k], 0) for k in range(4) if by[k]) for by in (DIR_X, DIR_Y))
     return (
         jnp.where(ahead, 0, jnp.where(found, distance, far)),
         leads & meets(reached, pose(x, y, d + 3)),
         leads & meets(reached, pose(x, y, d + 1)),
-        leads & meets(reached, forward),
+        leads & meets(reached, pose(x + dx, y + dy, d)),
     )

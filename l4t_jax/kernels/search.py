@@ -6,11 +6,13 @@ moves the frontier of every map by one action. The plain reference is `skills.pa
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from l4t_jax.envs.cells import DIR_X, DIR_Y
-from l4t_jax.kernels import Kernels, apart, bits
+from l4t_jax.kernels import Kernels, apart, bits, triton
 
 FAR = 10_000  # the distance of a target that cannot be reached
 
@@ -46,7 +48,8 @@ def shortest_paths(
     if kernel.wide:
         flat[:2] = (leaf.astype(jnp.uint32) for leaf in flat[:2])
     if kernel.apart:
-        found = apart.shortest_paths(flat[0], flat[1], flat[2], height, FAR)
+        own, plain = (functools.partial(form.shortest_paths, height=height, far=FAR) for form in (triton, apart))
+        found = triton.on_cuda(own, plain, *flat) if kernel.triton else plain(*flat)
     else:
         chunk = CHUNK[jnp.iinfo(passable.dtype).bits]
         found = kernel.in_parts(lambda one: _search(one[0], one[1], one[2], height), chunk, flat, axis=1)

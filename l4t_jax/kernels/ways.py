@@ -7,11 +7,13 @@ does where `kernels.search`, which counts them, needs one for each direction.
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from l4t_jax.envs.cells import DIR_X, DIR_Y
-from l4t_jax.kernels import Kernels, apart, bits
+from l4t_jax.kernels import Kernels, apart, bits, triton
 
 UNROLLED = 3  # steps per iteration, because every iteration has a fixed cost of a few microseconds
 
@@ -35,7 +37,10 @@ def ways(
     if kernel.wide:
         passable, targets = passable.astype(jnp.uint32), targets.astype(jnp.uint32)
     if kernel.apart:
-        return apart.ways(passable, targets, agent, height, long=kernel.wide)
+        plain = functools.partial(apart.ways, height=height, long=kernel.wide)
+        if kernel.triton:
+            return triton.on_cuda(functools.partial(triton.ways, height=height), plain, passable, targets, agent)
+        return plain(passable, targets, agent)
     width, number, batch = targets.shape
     x, y = agent[0], agent[1]
     here = bits.cell(x, y, width, height)

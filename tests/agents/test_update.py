@@ -8,6 +8,7 @@ import pytest
 
 from l4t_jax.agents.update import Batch, Weights, loss, minibatches, update
 from l4t_jax.envs.state import MemoryMap
+from l4t_jax.kernels import GPU, PORTABLE
 
 
 class TinyStudent:
@@ -85,7 +86,7 @@ def test_minibatches_hold_every_row_once_and_keep_rows_together(key):
 
 def test_minibatches_on_one_axis_are_the_same(key):
     batch = numbered(12, 5)
-    cut, flat = (minibatches(key, batch, 4, by_env=False, flat=flat) for flat in (False, True))
+    cut, flat = (minibatches(key, batch, 4, by_env=False, kernel=kernel) for kernel in (PORTABLE, GPU))
     assert flat.action.shape == (4, 1, 15) and flat.teacher.shape == (4, 1, 15, 2)
     for one, other in zip(
         jax.tree.leaves(cut.replace(env_id=())), jax.tree.leaves(flat.replace(env_id=())), strict=True
