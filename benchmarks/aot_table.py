@@ -177,7 +177,8 @@ def _assumptions(turns: int, steps: int) -> list[str]:
         f"- On a GPU: each kernel takes {KERNEL_S * 1e6:.0f} µs, or its memory traffic or its matrix products where "
         "those take longer. XLA tunes some kernels on the device itself; here it could not. Kernels that give a single "
         "number (small ones) are counted apart and not in the estimate: if each takes as long as another, divide it by "
-        "1 + small / kernels.",
+        "1 + small / kernels. A search in Triton counts as one kernel. What an H200 did is in "
+        "[docs/devices.md](../../../docs/devices.md#one-gpu-measured).",
         "- Sums over n chips: 4 (sqrt(n) - 1) messages one after the other on a TPU's torus, 2 log2(n) on GPUs, each "
         "with the link's latency; and 2 (n - 1) / n of the bytes. More than eight GPUs are linked at 50 GB/s each.",
         "- Memory traffic is what kernels read and write in the chip's main memory; caches are not counted.",

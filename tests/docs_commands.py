@@ -71,6 +71,7 @@ SMALL = {
     "python benchmarks/ladder.py --list-experiments": "",
     "python benchmarks/throughput.py": "--envs 8 --num-steps 8 --repeats 2 --updates 1 --out out",
     "python benchmarks/aot.py": "--list",
+    "python benchmarks/blocks.py": "--programs SimpleDoorKey-fast-block-8x1 --seconds 0 --out out",
     "python benchmarks/peers.py": "--num-envs 8 --num-steps 8 --rounds 2 --only l4t_env,navix_env --out out",
     "python benchmarks/environments.py": "--num-envs 8 --num-steps 8 --rounds 2 --tasks KeyCorridorS3R3 --out out",
     "python benchmarks/time_to_result.py": f"--repeats 1 --more='{TINY}' --out out",

@@ -15,6 +15,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
+import blocks  # noqa: E402
 import peers  # noqa: E402
 import throughput  # noqa: E402
 import timing  # noqa: E402
@@ -132,3 +133,22 @@ def test_the_trainer_takes_navixs_network() -> None:
     made = programs.training_programs(Trainer.create(config), None, 1)
     state, _ = jax.eval_shape(*made["block"][:1], *made["block"][1])
     assert jax.tree.structure(state) == jax.tree.structure(made["block"][1][0])
+
+
+@pytest.mark.slow
+def test_blocks_prints_what_each_program_did():
+    name, late = "SimpleDoorKey-fast-block-8x1:ppo", "SimpleDoorKey-fast-block-8x1"
+    result = printed("blocks.py", "--programs", name, "--rounds", "2")
+    one = result["programs"][name]
+    assert one["steps"] == blocks.UPDATES * 8 * 32 and one["quartiles"][0] <= one["steps_per_s"] <= one["quartiles"][1]
+    assert 0 <= one["success"] <= 1 and result["device"].startswith("cpu")
+    result = printed("blocks.py", "--programs", late, "--seconds", "0")
+    assert result["programs"] == {late: {"error": "not made within 0 s"}}
+    assert f"| {late} | not made within 0 s | | | |" in blocks.table(result)
+
+
+@pytest.mark.parametrize("name", ["SimpleDoorKey", "SimpleDoorKey-fast-block-8x4", "navix_ppo", "rejax_ppo-64"])
+def test_a_block_that_has_no_such_name_is_one_sentence(name, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["blocks.py", "--programs", name])
+    with pytest.raises(SystemExit, match=f"error: no program is named {name}; a name is TASK-PRESET-block-"):
+        blocks.main()
