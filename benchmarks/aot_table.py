@@ -45,7 +45,7 @@ def cells(result: Mapping[str, Any]) -> list[str]:
     if "cost" not in result:
         return [*first, "does not fit", *[""] * (len(HEAD) - len(first) - 1)]
     cost, estimate = result["cost"], result.get("estimate")
-    said = "" if estimate is None else f"{estimate['steps_per_s'] / 1e6:.3g} ({estimate['bound']})"
+    said = "" if estimate is None else f"{_three(estimate['steps_per_s'] / 1e6)} ({estimate['bound']})"
     return [
         *first,
         f"{result['code_bytes'] / 1e6:.3g}" if result["code_bytes"] else "",
@@ -164,6 +164,11 @@ def _scaling(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def _three(number: float) -> str:
+    """With three digits, or all of those before the point."""
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
+
+
 def _assumptions(turns: int, steps: int) -> list[str]:
     """What the estimates take for granted."""
     chips = [*TPUS.values(), *GPUS.values()]
@@ -177,7 +182,8 @@ def _assumptions(turns: int, steps: int) -> list[str]:
         f"- On a GPU: each kernel takes {KERNEL_S * 1e6:.0f} µs, or its memory traffic or its matrix products where "
         "those take longer. XLA tunes some kernels on the device itself; here it could not. Kernels that give a single "
         "number (small ones) are counted apart and not in the estimate: if each takes as long as another, divide it by "
-        "1 + small / kernels. A search in Triton counts as one kernel. What an H200 did is in "
+        "1 + small / kernels. A search in Triton counts as one short kernel, which that of the labels is not (69 µs on "
+        "an H200). What an H200 did is in "
         "[docs/devices.md](../../../docs/devices.md#one-gpu-measured).",
         "- Sums over n chips: 4 (sqrt(n) - 1) messages one after the other on a TPU's torus, 2 log2(n) on GPUs, each "
         "with the link's latency; and 2 (n - 1) / n of the bytes. More than eight GPUs are linked at 50 GB/s each.",

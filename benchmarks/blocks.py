@@ -7,6 +7,7 @@ was estimated.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import multiprocessing
@@ -37,7 +38,7 @@ class Settings:
     """Commas between. TASK-PRESET-block-ENVIRONMENTSx1, behind it :bfloat16 or :ppo (no teacher); or one of peers.py
     and its environments, such as navix_ppo-4096."""
     seconds: float = 600.0
-    """What is not compiled by then is not measured."""
+    """What is not compiled by then is not measured. Timing one program may take as long again."""
     rounds: int = 7
     """Samples of each; the median is reported, the quartiles beside it."""
     out: str | None = None
@@ -48,11 +49,9 @@ class Settings:
 
 def block(name: str) -> Any:
     """What a program's call is, and how many environment steps it makes."""
-    import jax.numpy as jnp
+    import timing
 
     from l4t_jax.config import Config
-    from l4t_jax.teacher import file as teacher_file
-    from l4t_jax.training import programs
     from l4t_jax.training.trainer import Trainer
 
     peer, _, envs = name.rpartition("-")
@@ -72,20 +71,7 @@ def block(name: str) -> Any:
         dtype="bfloat16" if ":bfloat16" in found["options"] else "float32",
         rollouts="steps", num_envs=int(found["envs"]), warmup_updates=0, total_steps=TEACHER_ON, anneal="clock",
     )  # fmt: skip
-    trainer = Trainer.create(config)
-    table = None
-    if taught:
-        table = trainer.put(teacher_file.to_table(trainer.task, teacher_file.shipped(trainer.task)))
-    made = programs.training_programs(trainer, table, UPDATES)
-    program = made["block"][0].lower(*made["block"][1]).compile()
-    held = [trainer.put(made["init"][0](jnp.int32(0)))]
-    updates = jnp.int32(UPDATES)
-
-    def call() -> Any:
-        held[0], metrics = program(held[0], table, updates)
-        return metrics
-
-    return call, UPDATES * trainer.steps_per_update
+    return timing.block_call(Trainer.create(config), UPDATES)
 
 
 def work(name: str, rounds: int, pipe: Connection) -> None:
@@ -132,14 +118,17 @@ def measured(names: list[str], settings: Settings) -> dict[str, Any]:
         found[name] = received(pipe, settings.seconds - (time.monotonic() - began), late)
         if "error" in found[name]:
             process.kill()  # or it would go on compiling beside those that are timed
+            process.join()
         timing.say(f"{name}: {found[name].get('error', 'made')}")
     for name, (process, pipe) in running.items():
         if "error" not in found[name]:
-            pipe.send("go")
+            with contextlib.suppress(OSError):  # it ended meanwhile: `received` says so
+                pipe.send("go")
             found[name] |= received(pipe, settings.seconds, "no answer")
             timing.say(f"{name}: {found[name].get('error') or timing.thousands(found[name]['steps_per_s'])}")
         process.kill()
-    device = next((one["device"] for one in found.values() if "device" in one), "?")
+        process.join()
+    device = next((one["device"] for one in found.values() if "device" in one), "unknown device")
     return dict(device=device, versions=timing.versions(), settings=timing.recorded(settings), programs=found)
 
 
@@ -147,7 +136,7 @@ def received(pipe: Connection, seconds: float, late: str) -> dict[str, Any]:
     """What a process sends, or what became of it."""
     try:
         return pipe.recv() if pipe.poll(max(0.0, seconds)) else {"error": late}
-    except EOFError:
+    except (EOFError, OSError):
         return {"error": "its process ended"}
 
 
@@ -176,7 +165,7 @@ def table(result: dict[str, Any]) -> str:
 
 def main() -> None:
     settings = tyro.cli(Settings, description=__doc__)
-    names = settings.programs.replace(" ", "").split(",")
+    names = list(dict.fromkeys(settings.programs.replace(" ", "").split(",")))
     for name in names:
         peer, _, envs = name.rpartition("-")
         if NAME.fullmatch(name) is None and not (peer in PEERS and envs.isdigit()):

@@ -124,12 +124,8 @@ def register_towers() -> None:
 
 def ours(settings: Settings, algo: str, student: str) -> Call:
     """A block of this trainer, as a run calls it."""
-    import jax.numpy as jnp
-
     from l4t_jax.agents.algorithms import get_algorithm
     from l4t_jax.config import Config
-    from l4t_jax.teacher import file as teacher_file
-    from l4t_jax.training import programs
     from l4t_jax.training.trainer import Trainer
 
     register_towers()
@@ -141,19 +137,7 @@ def ours(settings: Settings, algo: str, student: str) -> Call:
         anneal="clock",  # the teacher is asked in every update
         warmup_updates=0,  # which lasts a few updates, and which the others do not have
     )  # fmt: skip  # pyright: ignore
-    trainer = Trainer.create(config).spread()
-    table = None
-    if taught:
-        table = trainer.put(teacher_file.to_table(trainer.task, teacher_file.shipped(trainer.task)))
-    made = programs.training_programs(trainer, table, settings.updates)
-    block = made["block"][0].lower(*made["block"][1]).compile()
-    held = [trainer.put(made["init"][0](jnp.int32(0)))]
-
-    def call() -> Any:
-        held[0], metrics = block(held[0], table, jnp.int32(settings.updates))
-        return metrics
-
-    return call, settings.updates * trainer.steps_per_update
+    return timing.block_call(Trainer.create(config).spread(), settings.updates)
 
 
 def navix_environment() -> Any:
@@ -184,6 +168,7 @@ def navix_ppo(settings: Settings) -> Call:
     agent = PPO(hparams=hparams, network=network, env=navix_environment())
     state, _ = jax.jit(agent.train)(jax.random.key(0))
     block = jax.jit(lambda state: jax.lax.scan(agent.update, state, length=settings.updates), donate_argnums=0)
+    block = block.lower(state).compile()
     held = [state]
 
     def call() -> Any:

@@ -150,6 +150,27 @@ def compiled(function: Callable, *args: Any) -> tuple[Any, dict[str, float]]:
     return program, {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
 
+def block_call(trainer: Any, updates: int) -> Call:
+    """A trainer's block of so many updates, compiled, as a run calls it; its table is the shipped teacher's, if any."""
+    import jax.numpy as jnp
+
+    from l4t_jax.teacher import file as teacher_file
+    from l4t_jax.training import programs
+
+    table = None
+    if trainer.config.teacher != "none":
+        table = trainer.put(teacher_file.to_table(trainer.task, teacher_file.shipped(trainer.task)))
+    made = programs.training_programs(trainer, table, updates)
+    block = made["block"][0].lower(*made["block"][1]).compile()
+    held, count = [trainer.put(made["init"][0](jnp.int32(0)))], jnp.int32(updates)
+
+    def call() -> Any:
+        held[0], metrics = block(held[0], table, count)
+        return metrics
+
+    return call, updates * trainer.steps_per_update
+
+
 def peak_memory() -> dict[str, int]:
     """Bytes: the most that the device gave out, where it says, and the most that the process held."""
     scale = 1 if sys.platform == "darwin" else 1024

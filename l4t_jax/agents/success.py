@@ -15,7 +15,7 @@ from flax import struct
 
 from l4t_jax import parallel
 
-PARTS = 32  # that a rollout is counted in
+PARTS = 32  # separate tables of counts, summed at the end
 
 
 class SuccessByAge(struct.PyTreeNode):
@@ -59,7 +59,7 @@ class SuccessByAge(struct.PyTreeNode):
         if valid is not None:
             new = jnp.where(valid[..., None], new, 0.0)
         new = new.reshape(-1, 3)
-        # In as many parts, because many environments have the same age: a GPU adds to one place one after the other.
+        # In several tables, because many environments have the same age, and a GPU adds to one address one at a time.
         place = age.reshape(-1) + jnp.arange(len(new)) % PARTS * max_steps
         counts = jnp.zeros((PARTS * max_steps, 3), jnp.float32).at[place].add(new)
         counts = jnp.sum(counts.reshape(PARTS, max_steps, 3), axis=0)
@@ -79,4 +79,4 @@ class SuccessByAge(struct.PyTreeNode):
         at_risk = jnp.maximum(self.steps, 1e-30)
         going_on = jnp.cumprod(jnp.clip(1.0 - (self.successes + self.failures) / at_risk, 0.0, 1.0))
         reached = jnp.concatenate([jnp.ones(1), going_on[:-1]])  # the probability of coming to this age
-        return jnp.sum(reached * self.successes / at_risk)
+        return jnp.minimum(jnp.sum(reached * self.successes / at_risk), 1.0)

@@ -128,8 +128,8 @@ def minibatches(key: jax.Array, batch: Batch, count: int, by_env: bool, kernel: 
         count: of minibatches; divides T, or N if `by_env`.
         by_env: cut the environments, each with all its steps (for recurrent students), instead of each environment's
             steps. Of every `count` environments in a row, each minibatch gets one.
-        kernel: how it is computed. If `few` is set, the steps of a minibatch get one axis behind an axis of one step:
-            a GPU then turns none of them around.
+        kernel: how it is computed. If `few` is set, steps and environments of a minibatch are merged into one axis,
+            behind an axis of length 1: a GPU then needs no transposes.
     """
     steps, num_envs = batch.action.shape
     if by_env:
@@ -150,7 +150,7 @@ def minibatches(key: jax.Array, batch: Batch, count: int, by_env: bool, kernel: 
 
     def shuffle(leaf: jax.Array) -> jax.Array:
         index = order.reshape(steps, num_envs, *([1] * (leaf.ndim - 2)))
-        leaf = kernel.by_row(lambda leaf: jnp.take_along_axis(leaf, index, axis=0, mode="promise_in_bounds"), leaf, 2)
+        leaf = kernel.by_row(lambda rows: jnp.take_along_axis(rows, index, axis=0, mode="promise_in_bounds"), leaf, 2)
         return leaf.reshape(count, *shape, *leaf.shape[2:])
 
     rows = jax.tree.map(shuffle, batch.replace(carry=(), env_id=()))

@@ -32,7 +32,7 @@ class Kernels:
         bit_planes: multiply the bits of packed features one bit after the other (`kernels.planes`).
         packs: pack what a rollout keeps of a step into few arrays (`kernels.packing`).
         convolves: leave convolutions to XLA: a CPU is many times slower so.
-        turned: turn rows around after they were picked, not while they are (`by_row`).
+        turned: pick rows in row-major layout and transpose them afterwards (`by_row`); needs `layouts`.
         triton: where the program is compiled for CUDA, search in kernels of the package's own (`kernels.triton`).
         wide: search on words of 32 bits: a TPU widens smaller ones for each operation.
     """
@@ -63,8 +63,8 @@ class Kernels:
     def by_row(self, pick: Callable[[jax.Array], jax.Array], rows: jax.Array, axes: int) -> jax.Array:
         """`pick(rows)`, which picks some of the rows along the first `axes` axes.
 
-        If `turned` is set, each row's elements lie side by side while it does, and the batch last before and after: a
-        GPU that picks them with the batch last reads a few bytes here and there, and takes five times as long.
+        If `turned` is set, the elements of a row are adjacent in memory while rows are picked, and the result has the
+        batch last again. With the batch last throughout, a GPU reads a few bytes at a time and takes much longer.
         """
         if not self.turned or rows.ndim <= axes:
             return pick(rows)

@@ -105,7 +105,9 @@ def ways(
 def first_steps(
     free: Words, aims: Words, x: jax.Array, y: jax.Array, height: int, flood: Callable[..., tuple[Words, jax.Array]]
 ) -> tuple[jax.Array, list[jax.Array]]:
-    """The first steps of ways from (x, y) over free cells; what is equal for several targets has fewer elements.
+    """First steps of shortest ways from (x, y) over free cells.
+
+    Arguments broadcast: what all targets share may have an axis of length 1.
 
     Args:
         free, aims: sets.
@@ -114,7 +116,8 @@ def first_steps(
         flood: `flooded`.
 
     Returns:
-        As `ways`, element by element; the four directions as a list.
+        Steps `int32[...]`, 0 where there is no way; and whether a shortest way starts right, down, left or up, four
+        `bool[...]`.
     """
     width, word = len(aims), aims[0].dtype
     here = cell(x, y, width, height, word)

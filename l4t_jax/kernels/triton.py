@@ -8,7 +8,7 @@ The searches are those of `kernels.apart`.
 from __future__ import annotations
 
 import functools
-import importlib.util
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -23,13 +23,21 @@ WORD = jnp.uint32  # a GPU's registers have 32 bits
 
 
 def on_cuda(own: Callable[..., Any], plain: Callable[..., Any], *arrays: jax.Array) -> Any:
-    """`own(*arrays)` in what is compiled for CUDA, else `plain(*arrays)`; this too where jax has no Triton any more.
+    """`own(*arrays)` where the program is compiled for CUDA, otherwise `plain(*arrays)`.
 
-    jax 0.12 says that a later version will be without it.
+    Always `plain` where jax has no Triton: jax 0.12 warns that a later version will be without it.
+
+    Raises:
+        RuntimeError: when it is lowered for a GPU that jax does not know.
     """
-    if importlib.util.find_spec(BACKEND) is None:
-        return plain(*arrays)
-    return jax.lax.platform_dependent(*arrays, cuda=own, default=plain)
+    return jax.lax.platform_dependent(*arrays, cuda=own, default=plain) if _there() else plain(*arrays)
+
+
+def _there() -> bool:
+    try:
+        return hasattr(importlib.import_module(BACKEND), "CompilerParams")
+    except ImportError:
+        return False
 
 
 def ways(

@@ -33,6 +33,17 @@ def test_ways_and_paths_are_those_of_the_plain_searches(rng, width, height, batc
     assert 0 < np.mean(expected[0] == FAR) < 1
 
 
+def test_searches_of_several_seeds_are_those_of_each(rng):
+    free, aims, agent = (jnp.stack(jnp.split(leaf, 2, axis=-1)) for leaf in maps(rng, 8, 8, 2 * triton.MAPS, 2))
+    expected = jax.jit(jax.vmap(lambda *maps: apart.ways(*maps, 8, long=False)))(free, aims, agent)
+    got = jax.jit(jax.vmap(lambda *maps: triton.ways(*maps, 8, interpret=True)))(free, aims, agent)
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+    aims = aims[:, :, 0]
+    expected = jax.jit(jax.vmap(lambda *maps: apart.shortest_paths(*maps, 8, FAR)))(free, aims, agent)
+    got = jax.jit(jax.vmap(lambda *maps: triton.shortest_paths(*maps, 8, FAR, interpret=True)))(free, aims, agent)
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+
+
 @pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated")
 @pytest.mark.parametrize("search", [shortest_paths, ways])
 def test_a_program_for_a_gpu_holds_the_kernel_and_no_loop_of_its_own(rng, search):
