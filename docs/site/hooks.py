@@ -30,7 +30,8 @@ def origin(uri: str) -> str:
     """Where a page of the site is in the repository; inverse of `place`."""
     if uri == "index.md":
         return "README.md"
-    return uri if uri in PAGES else f"docs/{uri}"
+    inside = f"docs/{uri}"
+    return inside if (ROOT / inside).exists() else uri
 
 
 def linked(page: str, link: str) -> str | None:
