@@ -18,13 +18,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import timing
 import tyro
 
 RESULTS = Path(__file__).parent / "results"
 NAME = re.compile(r"(?P<env>.+)-(?P<preset>fast|paper)-block-(?P<envs>\d+)x1(?P<options>(:bfloat16|:ppo)*)")
 PEERS = ("l4t", "ppo", "l4t_default_student", "navix_ppo")  # of `peers.py`, such as navix_ppo-4096
 UPDATES = 8  # of one call of a block
-TEACHER_ON = 10**9  # steps of a run so long that its teacher is asked in every update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +49,6 @@ class Settings:
 
 def block(name: str) -> Any:
     """What a program's call is, and how many environment steps it makes."""
-    import timing
-
     from l4t_jax.config import Config
     from l4t_jax.training.trainer import Trainer
 
@@ -69,7 +67,7 @@ def block(name: str) -> Any:
         env=found["env"], preset=found["preset"],  # pyright: ignore
         algo="l4t" if taught else "ppo", teacher="shipped" if taught else "none",
         dtype="bfloat16" if ":bfloat16" in found["options"] else "float32",
-        rollouts="steps", num_envs=int(found["envs"]), warmup_updates=0, total_steps=TEACHER_ON, anneal="clock",
+        rollouts="steps", num_envs=int(found["envs"]), **timing.TEACHER_ON,
     )  # fmt: skip
     return timing.block_call(Trainer.create(config), UPDATES)
 
@@ -78,7 +76,6 @@ def work(name: str, rounds: int, pipe: Connection) -> None:
     """A process: makes one program, says so, waits for its turn and sends what it measured, or why it could not."""
     try:
         import jax
-        import timing
 
         from l4t_jax.reporting import machine
 
@@ -101,8 +98,6 @@ def work(name: str, rounds: int, pipe: Connection) -> None:
 
 def measured(names: list[str], settings: Settings) -> dict[str, Any]:
     """The result: of each program, what its process sent."""
-    import timing
-
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the processes share the device's memory
     spawn = multiprocessing.get_context("spawn")
     began, running = time.monotonic(), {}
@@ -142,8 +137,6 @@ def received(pipe: Connection, seconds: float, late: str) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """The result as Markdown."""
-    import timing
-
     lines = [
         f"# Training blocks, {result['device']}", "",
         f"Median of {result['settings']['rounds']}, quartiles in brackets; made: tracing and compiling, all programs "
@@ -180,10 +173,8 @@ def main() -> None:
         print(table(result))
     folder = settings.out or (None if settings.json else RESULTS)
     if folder is not None:
-        import timing
-
-        words = "".join(c if c.isalnum() else "-" for c in result["device"].lower()).strip("-")
-        timing.keep(result, table(result), Path(folder) / f"blocks-{re.sub('-+', '-', words)}")
+        device = re.sub("[^a-z0-9]+", "-", result["device"].lower()).strip("-")
+        timing.keep(result, table(result), Path(folder) / f"blocks-{device}")
 
 
 if __name__ == "__main__":

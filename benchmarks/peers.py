@@ -133,9 +133,8 @@ def ours(settings: Settings, algo: str, student: str) -> Call:
     config = Config(
         env=TASK, algo=algo, teacher="shipped" if taught else "none", student=student,
         hidden=settings.hidden if student == "towers" else None, num_envs=settings.num_envs,
-        num_steps=settings.num_steps, epochs=settings.epochs, minibatches=settings.minibatches, total_steps=10**9,
-        anneal="clock",  # the teacher is asked in every update
-        warmup_updates=0,  # which lasts a few updates, and which the others do not have
+        num_steps=settings.num_steps, epochs=settings.epochs, minibatches=settings.minibatches,
+        **timing.TEACHER_ON,
     )  # fmt: skip  # pyright: ignore
     return timing.block_call(Trainer.create(config).spread(), settings.updates)
 

@@ -131,11 +131,9 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
     from l4t_jax.training import compilation, programs
     from l4t_jax.training.trainer import Trainer
 
-    # So long a run that the teacher's weight, by the clock, stays near its start for as long as this measures: labels
-    # are made in every update. The warm-up, which is over after a few updates, is left out.
     config = Config(
         env=settings.env, preset=settings.preset, student=settings.student, dtype=settings.dtype, num_envs=number,
-        rollouts="steps", num_steps=settings.num_steps, total_steps=10**9, anneal="clock", warmup_updates=0,
+        rollouts="steps", num_steps=settings.num_steps, **timing.TEACHER_ON,
     )  # fmt: skip
     trainer = Trainer.create(config)
     config, task, env, student = trainer.config, trainer.task, trainer.env, trainer.student

@@ -27,6 +27,10 @@ from l4t_jax.training.compilation import tuned
 
 Call = tuple[Callable[[], Any], int]  # a program, and how many steps (labels, ...) one call makes
 
+# A run whose teacher is asked in every update: it is so long that the teacher's weight, which falls by the clock, stays
+# near its start while this is timed. The warm-up, which is over after a few updates and which peers do not have, is
+# left out.
+TEACHER_ON: dict[str, Any] = dict(total_steps=10**9, anneal="clock", warmup_updates=0)
 LEAST = 0.05  # seconds that one sample lasts at least: short programs are called several times
 
 

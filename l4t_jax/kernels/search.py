@@ -49,7 +49,7 @@ def shortest_paths(
         flat[:2] = (leaf.astype(jnp.uint32) for leaf in flat[:2])
     if kernel.apart:
         own, plain = (functools.partial(form.shortest_paths, height=height, far=FAR) for form in (triton, apart))
-        found = triton.on_cuda(own, plain, *flat) if kernel.triton else plain(*flat)
+        found = triton.on_cuda(kernel, own, plain, *flat)
     else:
         chunk = CHUNK[jnp.iinfo(passable.dtype).bits]
         found = kernel.in_parts(lambda one: _search(one[0], one[1], one[2], height), chunk, flat, axis=1)

@@ -15,22 +15,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from l4t_jax.kernels import apart
+from l4t_jax.kernels import Kernels, apart
 
 MAPS = 128  # of a block: they are searched until the last of them is done
 BACKEND = "jax.experimental.pallas.triton"
 WORD = jnp.uint32  # a GPU's registers have 32 bits
 
 
-def on_cuda(own: Callable[..., Any], plain: Callable[..., Any], *arrays: jax.Array) -> Any:
-    """`own(*arrays)` where the program is compiled for CUDA, otherwise `plain(*arrays)`.
+def on_cuda(kernel: Kernels, own: Callable[..., Any], plain: Callable[..., Any], *arrays: jax.Array) -> Any:
+    """`own(*arrays)` where `kernel.triton` is set and the program is compiled for CUDA, otherwise `plain(*arrays)`.
 
     Always `plain` where jax has no Triton: jax 0.12 warns that a later version will be without it.
 
     Raises:
         RuntimeError: when it is lowered for a GPU that jax does not know.
     """
-    return jax.lax.platform_dependent(*arrays, cuda=own, default=plain) if _there() else plain(*arrays)
+    if not kernel.triton or not _there():
+        return plain(*arrays)
+    return jax.lax.platform_dependent(*arrays, cuda=own, default=plain)
 
 
 def _there() -> bool:

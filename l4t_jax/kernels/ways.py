@@ -38,9 +38,8 @@ def ways(
         passable, targets = passable.astype(jnp.uint32), targets.astype(jnp.uint32)
     if kernel.apart:
         plain = functools.partial(apart.ways, height=height, long=kernel.wide)
-        if kernel.triton:
-            return triton.on_cuda(functools.partial(triton.ways, height=height), plain, passable, targets, agent)
-        return plain(passable, targets, agent)
+        own = functools.partial(triton.ways, height=height)
+        return triton.on_cuda(kernel, own, plain, passable, targets, agent)
     width, number, batch = targets.shape
     x, y = agent[0], agent[1]
     here = bits.cell(x, y, width, height)
