@@ -111,8 +111,8 @@ def lowered(program: Program, target: Target) -> Any:
     """A program lowered for its target; `.compile()` compiles it."""
     import jax
     import numpy as np
-    from aot_stages import STAGES, stage
     from jax.sharding import Mesh, SingleDeviceSharding
+    from stages import STAGES, stage
 
     from l4t_jax import parallel
     from l4t_jax.config import Config
@@ -179,7 +179,7 @@ def counted(text: str, target: Target, updates: int) -> hlo.Cost:
 
 def measured(program: Program, target: Target, keep: Path | None = None) -> dict[str, Any]:
     """Compiles one program and counts it; one that does not fit the chip's memory is a result too."""
-    from aot_stages import STAGES
+    from stages import STAGES
 
     from l4t_jax.training import compilation
 

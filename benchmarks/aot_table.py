@@ -123,7 +123,7 @@ def _sums(rows: list[dict[str, Any]]) -> list[str]:
 
 def _stages(rows: list[dict[str, Any]], rollout: dict[str, Any]) -> tuple[float, float] | None:
     """Seconds of the three stages of a rollout's program, and its environment steps; None if one is not there."""
-    from aot_stages import STAGES  # which imports the trainer
+    from stages import STAGES  # which imports the trainer
 
     same = [
         one["estimate"]

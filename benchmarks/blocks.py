@@ -69,7 +69,7 @@ def block(name: str) -> Any:
         dtype="bfloat16" if ":bfloat16" in found["options"] else "float32",
         rollouts="steps", num_envs=int(found["envs"]), **timing.TEACHER_ON,
     )  # fmt: skip
-    return timing.block_call(Trainer.create(config), UPDATES)
+    return timing.block(Trainer.create(config), UPDATES).call()
 
 
 def work(name: str, rounds: int, pipe: Connection) -> None:

@@ -136,7 +136,7 @@ def ours(settings: Settings, algo: str, student: str) -> Call:
         num_steps=settings.num_steps, epochs=settings.epochs, minibatches=settings.minibatches,
         **timing.TEACHER_ON,
     )  # fmt: skip  # pyright: ignore
-    return timing.block_call(Trainer.create(config).spread(), settings.updates)
+    return timing.block(Trainer.create(config).spread(), settings.updates).call()
 
 
 def navix_environment() -> Any:

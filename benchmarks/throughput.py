@@ -12,6 +12,7 @@ import json
 import math
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -103,76 +104,36 @@ def matmul_flops(function: Any, *args: Any) -> float:
     return count(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
 
 
-def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
-    """All stages for one number of environments.
+Add = Callable[..., Any]  # (the stage's name, a function, its arguments) -> what the function returns
+
+
+def run_stages(trainer: Any, table: Any, add: Add) -> None:
+    """Every stage of one update, one after the other, each on what those before it made.
 
     Args:
-        settings: what to measure.
-        number: of environments.
-        pairs: also train without a teacher, in turns with the block that has one.
-
-    Returns:
-        `samples` (stage -> `timing.Samples`), `compile` (stage -> seconds), `bytes` that the block needs, `flops` of
-        one environment step, `config`.
-
-    Raises:
-        errors.TooLarge: the block does not fit into the device's memory.
+        trainer: of one seed, on one device.
+        table: the teacher's; None: no labels.
+        add: takes and calls each of `STAGES`' functions.
     """
     import jax
     import jax.numpy as jnp
+    import stages
 
-    from l4t_jax.agents.rollout import rollout, where_done
-    from l4t_jax.agents.update import Weights, make_batch, update
-    from l4t_jax.config import Config
+    from l4t_jax.agents.rollout import where_done
     from l4t_jax.envs import draw_levels
+    from l4t_jax.envs.cells import NUM_ACTIONS
     from l4t_jax.envs.visibility import know
-    from l4t_jax.teacher import file as teacher_file
-    from l4t_jax.teacher.policy import teacher_output
-    from l4t_jax.training import compilation, programs
-    from l4t_jax.training.trainer import Trainer
 
-    config = Config(
-        env=settings.env, preset=settings.preset, student=settings.student, dtype=settings.dtype, num_envs=number,
-        rollouts="steps", num_steps=settings.num_steps, **timing.TEACHER_ON,
-    )  # fmt: skip
-    trainer = Trainer.create(config)
-    config, task, env, student = trainer.config, trainer.task, trainer.env, trainer.student
-    if task.teacher is None:
-        table = None
-    else:
-        table = teacher_file.to_table(task, teacher_file.shipped(task))
-    steps = config.steps
+    env, config = trainer.env, trainer.config
+    steps, number = config.steps, config.num_envs
     key = jax.random.key(0)
-    compile_s: dict[str, dict[str, float]] = {}
-    calls: dict[str, Any] = {}
-
-    def block_of(trainer: Trainer, table: Any, name: str) -> None:
-        made = programs.training_programs(trainer, table, settings.updates)
-        block, compile_s[name] = timing.compiled(made["block"][0], *made["block"][1])
-        needed = compilation.needed_bytes(block)
-        compile_s[name]["bytes"] = needed
-        free = compilation.free_bytes()
-        if free is not None and needed > free * compilation.HEADROOM:
-            raise errors.TooLarge(f"{number} environments need {compilation.in_words(needed)}")
-        held, table = [trainer.put(made["init"][0](jnp.int32(0)))], trainer.put(table)
-        updates = jnp.int32(settings.updates)
-
-        def call() -> Any:
-            held[0], metrics = block(held[0], table, updates)
-            return metrics
-
-        calls[name] = (call, settings.updates * trainer.steps_per_update)
-
-    block_of(trainer.spread(), table, "end_to_end")
-    if pairs:
-        plain = Trainer.create(dataclasses.replace(config, algo="ppo", teacher="none"))
-        block_of(plain.spread(), None, "end_to_end_no_teacher")
-
     state = jax.jit(trainer.init)(key)
     pool = jax.jit(lambda key: draw_levels(env, key, config.level_pool, "training"))(key)
-    reset_index = jax.random.randint(key, (steps, number), 0, config.level_pool)
-    actions = jax.random.randint(key, (steps, number), 0, 7, jnp.int32)
-    zeros = jnp.zeros((number,), jnp.int32)
+    walked = (
+        state.envs.env_state,
+        jax.random.randint(key, (steps, number), 0, NUM_ACTIONS, jnp.int32),
+        jax.random.randint(key, (steps, number), 0, config.level_pool),
+    )
 
     def walk(env_state: Any, actions: jax.Array, index: jax.Array, output: Any) -> Any:
         """Random actions, episodes that end replaced from the pool."""
@@ -185,9 +146,9 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
             env_state = where_done(done, jax.tree.map(lambda leaf: leaf[at], pool), env_state)
             return (env_state, jnp.where(done, 0, t + 1)), (out.reward, done, output(env_state))
 
-        return jax.lax.scan(step, (env_state, zeros), (actions, index))
+        return jax.lax.scan(step, (env_state, jnp.zeros((number,), jnp.int32)), (actions, index))
 
-    act: Any = student.apply  # which flax types for every module alike
+    act: Any = trainer.student.apply  # which flax types for every module alike
 
     def forward(params: Any, carry: Any, known: Any, reset: jax.Array, key: jax.Array) -> Any:
         def step(carry: Any, inputs: Any) -> Any:
@@ -198,52 +159,83 @@ def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
 
         return jax.lax.scan(step, carry, (known, reset, jax.random.split(key, steps)))
 
-    def collect(params: Any, key: jax.Array, envs: Any, pool: Any) -> Any:
-        return rollout(env, functools.partial(act, params), key, envs, pool, steps)
+    add("env_step", lambda w, a, i: walk(w, a, i, lambda env_state: ()), *walked)
+    add("env_step_observation", lambda w, a, i: walk(w, a, i, jax.vmap(know)), *walked)
+    env_states = jax.jit(lambda w, a, i: walk(w, a, i, lambda env_state: env_state)[1][2])(*walked)
+    add("observation", jax.vmap(jax.vmap(know)), env_states)
+    stage = stages.functions(trainer)
+    _, rows = add("rollout", stage["rollout"], state.params, key, state.envs, pool)
+    add("policy_forward", forward, state.params, state.envs.carry, rows.memory, rows.reset, key)
+    labels = jnp.zeros((steps, number, NUM_ACTIONS))
+    if table is not None:
+        labels = add("teacher_labels", stage["labels"], table, rows.memory)
+    opt_state = jax.jit(trainer.optimizer.init)(state.params)
+    add("update", stage["update"], state.params, opt_state, key, rows, labels, state.envs.env_id)
 
-    def learn(params: Any, opt_state: Any, key: jax.Array, rows: Any, labels: jax.Array) -> Any:
-        batch = make_batch(rows, labels, state.envs.env_id, config.gamma, config.gae_lambda)
-        weights = Weights(
-            reward=1.0, distill=1.0, entropy=config.entropy_coef, value=config.value_coef, clip=config.clip
-        )
-        optimizer = trainer.optimizer
-        return update(student, optimizer, key, params, opt_state, batch, weights, config.epochs, config.minibatches)
+
+def one_size(settings: Settings, number: int, pairs: bool) -> dict[str, Any]:
+    """All stages for one number of environments.
+
+    Args:
+        settings: what to measure.
+        number: of environments.
+        pairs: also train without a teacher, in turns with the block that has one.
+
+    Returns:
+        `samples` (stage -> `timing.Samples`), `compile` (stage -> seconds), `bytes` that the block needs, `flops` of
+        one environment step, `config`, `parameters`, `matmul` (floating-point operations a second).
+
+    Raises:
+        errors.TooLarge: the block does not fit into the device's memory.
+    """
+    import jax
+
+    from l4t_jax.config import Config
+    from l4t_jax.teacher import file as teacher_file
+    from l4t_jax.training import compilation
+    from l4t_jax.training.trainer import Trainer
+
+    config = Config(
+        env=settings.env, preset=settings.preset, student=settings.student, dtype=settings.dtype, num_envs=number,
+        rollouts="steps", num_steps=settings.num_steps, **timing.TEACHER_ON,
+    )  # fmt: skip
+    trainer = Trainer.create(config)
+    config, task = trainer.config, trainer.task
+    count = config.steps * number
+    compile_s: dict[str, dict[str, float]] = {}
+    calls: dict[str, timing.Call] = {}
+    flops: dict[str, float] = {}
+
+    def add_block(name: str, trainer: Trainer) -> int:
+        made = timing.block(trainer.spread(), settings.updates)
+        needed, free = compilation.needed_bytes(made.program), compilation.free_bytes()
+        if free is not None and needed > free * compilation.HEADROOM:
+            raise errors.TooLarge(f"{number} environments need {compilation.in_words(needed)}")
+        calls[name], compile_s[name] = made.call(), made.seconds
+        return needed
 
     def add(name: str, function: Any, *args: Any) -> Any:
         program, compile_s[name] = timing.compiled(function, *args)
-        calls[name] = (functools.partial(program, *args), steps * number)
+        calls[name] = (functools.partial(program, *args), count)
+        if name in ("rollout", "update"):
+            flops[name] = matmul_flops(function, *args) / count
         return program(*args)
 
-    env_state = state.envs.env_state
-    add("env_step", lambda w, a, i: walk(w, a, i, lambda env_state: ()), env_state, actions, reset_index)
-    add("env_step_observation", lambda w, a, i: walk(w, a, i, jax.vmap(know)), env_state, actions, reset_index)
-    env_states = jax.jit(lambda w, a, i: walk(w, a, i, lambda env_state: env_state)[1][2])(
-        env_state, actions, reset_index
-    )
-    add("observation", jax.vmap(jax.vmap(know)), env_states)
-    _, rows = add("rollout", collect, state.params, key, state.envs, pool)
-    add("policy_forward", forward, state.params, state.envs.carry, rows.observation, rows.reset, key)
-    labels = jnp.zeros((steps, number, 7))
-    if table is not None:
-        label = lambda table, memory: teacher_output(task, table, memory, trainer.kernel).distribution  # noqa: E731
-        labels = add("teacher_labels", label, table, rows.memory)
-    add("update", learn, state.params, state.opt_state, key, rows, labels)
-    flops = {
-        "rollout": matmul_flops(collect, state.params, key, state.envs, pool) / (steps * number),
-        "update": matmul_flops(learn, state.params, state.opt_state, key, rows, labels) / (steps * number),
-    }
+    needed = add_block("end_to_end", trainer)
+    if pairs:
+        add_block("end_to_end_no_teacher", Trainer.create(dataclasses.replace(config, algo="ppo", teacher="none")))
+    table = None if task.teacher is None else teacher_file.to_table(task, teacher_file.shipped(task))
+    run_stages(trainer, table, add)
     samples = timing.in_turns({name: calls[name] for name in STAGES if name in calls}, settings.repeats)
-    needed = int(compile_s["end_to_end"]["bytes"])
-    for seconds in compile_s.values():
-        seconds.pop("bytes", None)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    params = jax.eval_shape(trainer.init, jax.random.key(0)).params
     return dict(
-        samples=samples, compile=compile_s, bytes=needed, flops=flops, config=config, parameters=parameters,
-        matmul=matmul_rate(student, state.params, number * steps // config.minibatches, settings.dtype),
+        samples=samples, compile=compile_s, bytes=needed, flops=flops, config=config,
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        matmul=matmul_rate(params, count // config.minibatches, settings.dtype),
     )  # fmt: skip
 
 
-def matmul_rate(student: Any, params: Any, rows: int, dtype: str) -> float:
+def matmul_rate(params: Any, rows: int, dtype: str) -> float:
     """Floating-point operations a second of the student's largest matrix product, on a minibatch, all by itself."""
     import jax
     import jax.numpy as jnp

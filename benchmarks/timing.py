@@ -154,25 +154,45 @@ def compiled(function: Callable, *args: Any) -> tuple[Any, dict[str, float]]:
     return program, {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
 
-def block_call(trainer: Any, updates: int) -> Call:
-    """A trainer's block of so many updates, compiled, as a run calls it; its table is the shipped teacher's, if any."""
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A trainer's block of some updates, compiled, as a run calls it.
+
+    Attributes:
+        program: compiled.
+        seconds: that tracing and compiling it took.
+        call: makes what runs it. The states are on the device from then on.
+    """
+
+    program: Any
+    seconds: dict[str, float]
+    call: Callable[[], Call]
+
+
+def block(trainer: Any, updates: int) -> Block:
+    """A trainer's block of so many updates; its table is the shipped teacher's, if it has one."""
     import jax.numpy as jnp
 
     from l4t_jax.teacher import file as teacher_file
     from l4t_jax.training import programs
 
     table = None
-    if trainer.config.teacher != "none":
-        table = trainer.put(teacher_file.to_table(trainer.task, teacher_file.shipped(trainer.task)))
+    if trainer.config.teacher != "none" and trainer.task.teacher is not None:
+        table = teacher_file.to_table(trainer.task, teacher_file.shipped(trainer.task))
     made = programs.training_programs(trainer, table, updates)
-    block = made["block"][0].lower(*made["block"][1]).compile()
-    held, count = [trainer.put(made["init"][0](jnp.int32(0)))], jnp.int32(updates)
+    program, seconds = compiled(made["block"][0], *made["block"][1])
 
-    def call() -> Any:
-        held[0], metrics = block(held[0], table, count)
-        return metrics
+    def call() -> Call:
+        held, placed = [trainer.put(made["init"][0](jnp.int32(0)))], trainer.put(table)
+        count = jnp.int32(updates)
 
-    return call, updates * trainer.steps_per_update
+        def once() -> Any:
+            held[0], metrics = program(held[0], placed, count)
+            return metrics
+
+        return once, updates * trainer.steps_per_update
+
+    return Block(program, seconds, call)
 
 
 def peak_memory() -> dict[str, int]:

@@ -21,6 +21,7 @@ import throughput  # noqa: E402
 import timing  # noqa: E402
 
 from l4t_jax.config import Config  # noqa: E402
+from l4t_jax.teacher import file as teacher_file  # noqa: E402
 from l4t_jax.training import programs  # noqa: E402
 from l4t_jax.training.trainer import Trainer  # noqa: E402
 
@@ -43,6 +44,21 @@ def test_throughput_prints_one_object_with_what_is_promised():
     assert all(rate > 0 for rate in result["stages"].values())
     assert result["versions"]["jax"] == jax.__version__
     assert sum(result["share"].values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("student", ["ego", "cnn", "lstm"])
+def test_each_stage_takes_what_those_before_it_make(student: str):
+    config = Config(num_envs=8, num_steps=8, level_pool=8, student=student, hidden=16, **timing.TEACHER_ON)
+    trainer = Trainer.create(config)
+    table = teacher_file.to_table(trainer.task, teacher_file.shipped(trainer.task))
+    seen = []
+
+    def add(name, function, *args):
+        seen.append(name)
+        return function(*args)
+
+    jax.eval_shape(lambda: throughput.run_stages(trainer, table, add))  # traced, not compiled
+    assert {*seen, "end_to_end", "end_to_end_no_teacher"} == set(throughput.STAGES)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from l4t_jax.envs import get_task, list_tasks
 from l4t_jax.skills.base import get_skill
+from l4t_jax.teacher import prose, structured
 from l4t_jax.teacher.grammar import plans, situations, write_plan
 from l4t_jax.teacher.parser import LONGEST, MOST_STEPS, parse, parse_cut
 from l4t_jax.teacher.reasoning import final, whole
@@ -116,10 +117,11 @@ def test_a_plan_is_cut_after_the_steps_that_are_ever_walked() -> None:
 
 @pytest.mark.parametrize("name", [name for name in list_tasks() if name not in ("DoorKey-5x5", "DoorKey-16x16")])
 def test_every_plan_of_every_task_is_read_as_it_was_written(name: str) -> None:
-    for asked in situations(get_task(name)):
-        for plan in plans(asked):
-            found = parse(write_plan(plan), list(asked.objects), asked.skills)
-            assert (found.steps, found.noops) == (plan, 0)
+    asked = situations(get_task(name))
+    written = {(plan, tuple(one.objects), tuple(one.skills)) for one in asked for plan in plans(one)}
+    for plan, objects, skills in written:  # each once: most situations share their plans
+        found = parse(write_plan(plan), objects, skills)
+        assert (found.steps, found.noops) == (plan, 0)
 
 
 # Whatever an LLM may answer
@@ -178,9 +180,17 @@ def test_hostile_answers_are_only_read(tmp_path: Path, monkeypatch: pytest.Monke
     ["[", '{"a":', "go to ", "<think>", "- ", ",", "a:", "then ", "\n", "1.", "[1,",
      pytest.param("a" + " " * 999, id="a gap"), "The agent should go to the key. However, ", "go to <key>.\nWait, "],
 )  # fmt: skip
-def test_a_megabyte_costs_no_more_than_the_part_that_is_looked_at(piece: str) -> None:
-    part = _seconds(_survives, piece * (LONGEST // len(piece)))
-    assert _seconds(_survives, piece * (1_000_000 // len(piece))) < 4 * part + 0.2
+def test_ten_times_the_text_takes_about_ten_times_as_long(piece: str) -> None:
+    few = piece * (100_000 // len(piece))
+    assert _seconds(steps, few * 10) < 40 * _seconds(steps, few)  # a hundred times, if each piece is read anew
+
+
+def test_no_more_than_the_longest_plan_is_split_into_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    for module in (structured, prose):
+        monkeypatch.setattr(module, "fragments", lambda text, reader: seen.append(len(text)) or [])
+    parse("go to the key\n" * 100_000, OBJECTS, SKILLS)
+    assert seen == [LONGEST, LONGEST]
 
 
 # Answers as people's models write them
@@ -210,7 +220,7 @@ def test_the_corpus_holds_two_hundred_answers_and_more() -> None:
 )
 def test_ten_times_the_marks_take_about_ten_times_as_long(mark: str) -> None:
     few = mark * (100_000 // len(mark))
-    assert _seconds(final, few * 10) < 40 * _seconds(final, few) + 0.2  # a hundred times, if each is read anew
+    assert _seconds(final, few * 10) < 40 * _seconds(final, few)  # a hundred times, if each is read anew
 
 
 def _seconds(read: Callable[[str], object], text: str) -> float:
