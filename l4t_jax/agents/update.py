@@ -25,6 +25,8 @@ from l4t_jax.agents.students import StudentNetwork, apply_student, is_recurrent
 from l4t_jax.agents.trees import zeros_of
 from l4t_jax.kernels import PORTABLE, Kernels
 
+PIECE = 32  # steps of whole episodes that a recurrent student learns from at a time
+
 
 class Batch(struct.PyTreeNode):
     """What the loss reads, leading axes (T, N): see `losses` for each term."""
@@ -98,7 +100,8 @@ def loss(
     student: StudentNetwork, params: Any, batch: Batch, weights: Weights
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The whole loss of a batch, and its terms by name."""
-    _, logits, value = apply_student(student, params, batch.carry, batch.observation, batch.reset)
+    apply = apply_student if batch.valid is None or not is_recurrent(student) else partial(_in_pieces, batch.valid)
+    _, logits, value = apply(student, params, batch.carry, batch.observation, batch.reset)
     if batch.action_mask is not None:
         logits = jnp.where(batch.action_mask, logits, IMPOSSIBLE)
     log_pi = losses.log_policy(logits)
@@ -117,6 +120,56 @@ def loss(
     if batch.teacher is not None:
         total = total + weights.distill * terms["distill_loss"]
     return total, dict(loss=total, **terms)
+
+
+def _in_pieces(
+    valid: jax.Array, student: StudentNetwork, params: Any, carry: Any, observation: Any, reset: jax.Array
+) -> tuple[Any, jax.Array, jax.Array]:
+    """`apply_student`, `PIECE` steps at a time, without the pieces that are padding alone: their outputs are zeros.
+
+    How many rows are steps is known only when the program runs. The gradient goes through each piece anew, so that
+    nothing of a piece is kept but the carry before it.
+
+    Args:
+        valid: `bool[T, N]` which rows are steps; those of an environment best first (`_steps_first`).
+        student, params, carry, observation, reset: as for `apply_student`.
+    """
+    steps = len(valid)
+    pieces = -(-steps // PIECE)
+
+    def cut(leaf: jax.Array) -> jax.Array:
+        filled = jnp.concatenate([leaf, jnp.zeros((pieces * PIECE - steps, *leaf.shape[1:]), leaf.dtype)])
+        return filled.reshape(pieces, PIECE, *leaf.shape[1:])
+
+    def play(carry: Any, observation: Any, reset: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
+        return apply_student(student, params, carry, observation, reset)
+
+    played = cast(Callable[[Any, Any, jax.Array], tuple[Any, jax.Array, jax.Array]], jax.checkpoint(play))
+
+    def piece(carry: Any, rows: tuple[Any, jax.Array, jax.Array]) -> tuple[Any, tuple[jax.Array, jax.Array]]:
+        observation, reset, valid = rows
+        nothing = zeros_of(played, carry, observation, reset)[1:]
+
+        def run() -> tuple[Any, tuple[jax.Array, jax.Array]]:
+            after, logits, value = played(carry, observation, reset)
+            return after, (logits, value)
+
+        return cast(Any, jax.lax.cond(jnp.any(valid), run, lambda: (carry, nothing)))
+
+    carry, found = jax.lax.scan(piece, carry, jax.tree.map(cut, (observation, reset, valid)))
+    logits, value = (leaf.reshape(-1, *leaf.shape[2:])[:steps] for leaf in found)
+    return carry, logits, value
+
+
+def _steps_first(batch: Batch) -> Batch:
+    """A batch with each environment's steps before its padding, in their order."""
+    assert batch.valid is not None
+    order = jnp.argsort(~batch.valid, axis=0, stable=True)
+
+    def moved(leaf: jax.Array) -> jax.Array:
+        return jnp.take_along_axis(leaf, order.reshape(*order.shape, *[1] * (leaf.ndim - 2)), axis=0)
+
+    return jax.tree.map(moved, batch.replace(carry=(), env_id=())).replace(carry=batch.carry, env_id=batch.env_id)
 
 
 def minibatches(key: jax.Array, batch: Batch, count: int, by_env: bool, kernel: Kernels = PORTABLE) -> Batch:
@@ -183,6 +236,7 @@ def update(
         Parameters, optimizer state, and the loss terms averaged over all minibatches.
     """
     names: list[str] = []
+    batch = batch if batch.valid is None else _steps_first(batch)
     by_env, learn = is_recurrent(student), learner(student, optimizer, weights, names, axis, done)
 
     def epoch(state: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], jax.Array]:

@@ -10,13 +10,14 @@ import pytest
 from clockwork import MAX_STEPS, TASK, Clockwork
 
 from l4t_jax.agents import losses
+from l4t_jax.agents import update as update_module
 from l4t_jax.agents.controllers import Primitive
 from l4t_jax.agents.episodes import episodes, most_rows, most_steps
 from l4t_jax.agents.labels import in_used_parts
 from l4t_jax.agents.observations import MAP
 from l4t_jax.agents.rollout import Envs, Play, Rollout, begin
 from l4t_jax.agents.success import SuccessByAge
-from l4t_jax.agents.update import Weights, make_batch, update, update_in_sizes
+from l4t_jax.agents.update import Weights, loss, make_batch, update, update_in_sizes
 from l4t_jax.kernels import GPU, PORTABLE
 
 GAMMA = 0.9
@@ -213,6 +214,66 @@ def test_a_recurrent_students_loss_is_a_mean_over_steps() -> None:
     value = np.asarray(batch.value) + np.clip(-np.asarray(batch.value), -0.2, 0.2)
     expected = np.maximum(target**2, (value - target) ** 2)[valid].mean()
     assert float(terms["value_loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+class Counting:
+    """A recurrent student whose value tells how many steps its episode has taken; its logits read its parameters."""
+
+    learns_through_carry = True
+
+    def initial_carry(self, batch: int) -> jax.Array:
+        return jnp.zeros(batch)
+
+    def apply(self, params: Any, carry: jax.Array, observation: jax.Array, reset: jax.Array) -> Any:
+        def step(carry: jax.Array, row: Any) -> tuple[jax.Array, jax.Array]:
+            observation, reset = row
+            carry = jnp.where(reset, 0.0, carry) + 1 + jnp.sin(observation @ params["value"])
+            return carry, carry
+
+        carry, ages = jax.lax.scan(step, carry, (observation, reset))
+        return carry, observation @ params["logits"] + ages[..., None], ages
+
+
+@pytest.mark.parametrize("piece", [1, 3, 5, 12, 40])
+def test_pieces_of_a_padded_batch_teach_what_the_whole_does(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values, gradients; of a piece that is padding alone nothing is computed."""
+    monkeypatch.setattr(update_module, "PIECE", piece)
+    rows, label = ragged()
+    rows = rows.replace(reset=rows.reset.at[0].set(True))
+    batch = make_batch(rows, label, jnp.arange(N), GAMMA, 1.0)
+    # Padding before the steps of all environments but the first, which has none.
+    apart = jnp.stack([jnp.arange(T), *[jnp.roll(jnp.arange(T), 5)] * (N - 1)], axis=1)
+
+    def moved(leaf: jax.Array) -> jax.Array:
+        return jnp.take_along_axis(leaf, apart.reshape(T, N, *[1] * (leaf.ndim - 2)), axis=0)
+
+    scattered = jax.tree.map(moved, batch.replace(carry=(), env_id=())).replace(carry=batch.carry, env_id=batch.env_id)
+    student: Any = Counting()
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.arange(leaf.size).reshape(leaf.shape), PARAMS)
+
+    def of(batch: Any) -> Any:
+        return jax.jit(jax.value_and_grad(lambda params: loss(student, params, batch, WEIGHTS), has_aux=True))(params)
+
+    def whole(params: Any) -> Any:
+        monkeypatch.setattr(update_module, "_in_pieces", lambda valid, *args: update_module.apply_student(*args))
+        return loss(student, params, batch, WEIGHTS)
+
+    ordered = update_module._steps_first(scattered)
+    for leaf, before in ((ordered.valid, batch.valid), (ordered.action, batch.action)):
+        np.testing.assert_array_equal(*(np.where(batch.valid, one, -1) for one in (leaf, before)))
+    found = of(ordered)
+    expected = jax.value_and_grad(whole, has_aux=True)(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, expected)
+
+
+def test_a_piece_that_is_padding_alone_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update_module, "PIECE", 4)
+    rows, _ = ragged()
+    valid = rows.valid.at[8:].set(False)
+    student: Any = Counting()
+    carry, _, ages = update_module._in_pieces(valid, student, PARAMS, jnp.zeros(N), rows.observation, rows.reset)
+    np.testing.assert_array_equal(carry, ages[7])  # as it was before the padding
+    assert (np.asarray(ages[:8]) > 0).all() and (np.asarray(ages[8:]) == 0).all()
 
 
 @pytest.mark.parametrize(("size", "used"), [(8, 24), (27, 27), (13, 26), (14, 14)])

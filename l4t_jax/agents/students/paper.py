@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from l4t_jax.agents.students.base import Carry, StudentNetwork
 from l4t_jax.agents.students.layers import Heads, PatchConv, TorchDense
+from l4t_jax.agents.students.lstm import LSTM
 from l4t_jax.envs.state import MemoryMap, as_observation
 from l4t_jax.kernels import CPU, Kernels
 
@@ -73,20 +74,9 @@ class PaperLSTM(StudentNetwork):
     @nn.compact
     def __call__(self, carry: Carry, memory: MemoryMap, reset: jax.Array) -> tuple[Carry, jax.Array, jax.Array]:
         x = nn.relu(TorchDense(self.hidden, self.dtype, self.kernel)(_encoder(self)(memory)))
-
-        def step(student: PaperLSTM, carry: Carry, inputs: tuple[jax.Array, jax.Array]) -> tuple[Carry, jax.Array]:
-            x, reset = inputs
-
-            def zeroed(leaf: jax.Array) -> jax.Array:
-                return jnp.where(reset[:, None], 0.0, leaf)
-
-            carry = jax.tree.map(zeroed, carry)
-            new: list[tuple[jax.Array, jax.Array]] = []
-            for i, state in enumerate(carry):
-                state, x = nn.OptimizedLSTMCell(student.hidden, name=f"lstm_{i}")(state, x)
-                new.append(state)
-            return tuple(new), x
-
-        scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})
-        carry, x = scan(self, carry, (jnp.moveaxis(x, 0, -1).astype(jnp.float32), reset))
-        return carry, *Heads(64, self.outputs, self.dtype, self.kernel)(jnp.moveaxis(x, -1, 0))
+        x = jnp.moveaxis(x, 0, -1).astype(jnp.float32)
+        new: list[tuple[jax.Array, jax.Array]] = []
+        for i, state in enumerate(carry):
+            state, x = LSTM(self.hidden, name=f"lstm_{i}")(state, x, reset)
+            new.append(state)
+        return tuple(new), *Heads(64, self.outputs, self.dtype, self.kernel)(jnp.moveaxis(x, -1, 0))
