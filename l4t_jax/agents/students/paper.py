@@ -17,8 +17,6 @@ from l4t_jax.agents.students.lstm import LSTM
 from l4t_jax.envs.state import MemoryMap, as_observation
 from l4t_jax.kernels import CPU, Kernels
 
-PART = 64  # maps
-
 
 class PaperEncoder(nn.Module):
     """The paper's map encoder: the map as raw numbers, three convolutions of 16, 32 and 64 channels, ReLU.
@@ -39,41 +37,14 @@ class PaperEncoder(nn.Module):
     def __call__(self, memory: MemoryMap) -> jax.Array:  # (*B,) -> (W * H * 64 + sum of sizes, *B)
         x = as_observation(memory)
         x = jnp.moveaxis(x, (-1, -3, -2), (0, 1, 2)).astype(self.dtype)
-        x = self._convolved(x.reshape(*x.shape[:3], -1)).reshape(-1, *x.shape[3:])
+        for features in (16, 32, 64):
+            x = nn.relu(PatchConv(features, self.dtype, self.tuning)(x))
+        x = jnp.moveaxis(x, 0, 2).reshape(-1, *x.shape[3:])
         if not self.sizes:
             return x
         assert memory.mission is not None
         asked = [jax.nn.one_hot(memory.mission[..., i], size, axis=0) for i, size in enumerate(self.sizes)]
         return jnp.concatenate([x, *(one.astype(self.dtype) for one in asked)])
-
-    def _convolved(self, x: jax.Array) -> jax.Array:
-        """The convolutions, `[C, W, H, B]` -> `[W * H * 64, B]`.
-
-        On a CPU a large batch goes through them `PART` maps or a few more at a time, and the patches are made anew for
-        the gradient: what they need then stays in the cache.
-        """
-        number = 1 if self.tuning.convolves else parts(x.shape[-1])
-        conv = nn.remat(PatchConv) if number > 1 else PatchConv
-
-        def part(encoder: PaperEncoder, x: jax.Array) -> jax.Array:
-            for i, features in enumerate((16, 32, 64)):
-                x = nn.relu(conv(features, encoder.dtype, encoder.tuning, name=f"PatchConv_{i}")(x))
-            return jnp.moveaxis(x, 0, 2).reshape(-1, x.shape[-1])
-
-        if number == 1:
-            return part(self, x)
-
-        def step(encoder: PaperEncoder, carry: None, x: jax.Array) -> tuple[None, jax.Array]:
-            return carry, part(encoder, x)
-
-        scan = nn.scan(step, variable_broadcast="params", split_rngs={"params": False})
-        _, x = scan(self, None, jnp.moveaxis(x.reshape(*x.shape[:3], number, -1), 3, 0))
-        return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)
-
-
-def parts(batch: int) -> int:
-    """How many parts of one size a batch is cut into: as many as leave `PART` in each."""
-    return max(number for number in range(1, max(1, batch // PART) + 1) if batch % number == 0)
 
 
 def _encoder(student: StudentNetwork) -> PaperEncoder:

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l4t_jax.agents.students import apply_student, is_recurrent, make_student, paper, prepare, student_names
+from l4t_jax.agents.students import apply_student, is_recurrent, make_student, prepare, student_names
 from l4t_jax.agents.students.ego import EgoMLP
 from l4t_jax.agents.students.gru import EgoGRU
-from l4t_jax.agents.students.paper import PaperLSTM, parts
+from l4t_jax.agents.students.paper import PaperLSTM
 from l4t_jax.envs import get_task
 from l4t_jax.envs.cells import NUM_ACTIONS
 from l4t_jax.envs.state import MemoryMap
@@ -144,31 +144,3 @@ def test_after_a_reset_nothing_earlier_matters(built):
     if is_recurrent(student):  # and without it, it does
         _, kept, _ = apply(params, dirty, other, jnp.zeros((TIME, BATCH), bool))
         assert (np.asarray(kept[3:]) != np.asarray(logits[3:])).any()
-
-
-@pytest.mark.parametrize(("batch", "number"), [(1, 1), (127, 1), (128, 2), (130, 2), (131, 1), (1000, 10), (1280, 20)])
-def test_a_large_batch_is_cut_into_parts_of_one_size(batch, number):
-    assert parts(batch) == number
-
-
-@pytest.mark.parametrize("student_name", ["cnn", "lstm"])
-def test_maps_go_through_the_convolutions_in_parts_as_all_at_once(student_name, known_of, monkeypatch):
-    student = make_student(student_name, get_task("SimpleDoorKey"), 8)
-    memory, reset, carry = known_of("SimpleDoorKey"), jnp.zeros((TIME, BATCH), bool), student.initial_carry(BATCH)
-
-    def found():
-        def total(params):
-            _, logits, value = student.apply(params, carry, memory, reset)
-            return jnp.sum(jnp.sin(logits)) + jnp.sum(value**2), (logits, value)
-
-        params = jax.jit(student.init)(jax.random.key(0), carry, memory, reset)
-        gradient = jax.jit(jax.value_and_grad(total, has_aux=True))
-        return params, gradient(start or params), gradient.lower(start or params).as_text()
-
-    start = None
-    start, whole, text = found()
-    monkeypatch.setattr(paper, "PART", BATCH)  # TIME parts
-    drawn, in_parts, other_text = found()
-    assert jax.tree.map(jnp.shape, drawn) == jax.tree.map(jnp.shape, start)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), in_parts, whole)
-    assert other_text.count("stablehlo.while") > text.count("stablehlo.while")
