@@ -1,4 +1,4 @@
-"""An LSTM over time whose weights are read once, not at every step.
+"""An LSTM over time that leaves to each step only what depends on the step before.
 
 Device module. The products with the input depend on nothing earlier, so they are computed for all steps at once; so
 are the gradients of all weights. Only the products with the LSTM's own state are left to the scan over time. With the
@@ -12,23 +12,10 @@ from typing import Any, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.recurrent import DenseParams
 
 State = tuple[jax.Array, jax.Array]  # c, h: float32[B, F] each
 _Saved = tuple[jax.Array, ...]
-
-
-class _Parameters(nn.Module):
-    """A linear layer's parameters, under its name."""
-
-    shape: tuple[int, int]
-    kernel_init: nn.initializers.Initializer
-    biased: bool
-
-    @nn.compact
-    def __call__(self) -> tuple[jax.Array, jax.Array | None]:
-        kernel = self.param("kernel", self.kernel_init, self.shape)
-        bias = self.param("bias", nn.initializers.zeros_init(), self.shape[1:]) if self.biased else None
-        return kernel, bias
 
 
 class LSTM(nn.Module):
@@ -55,10 +42,9 @@ class LSTM(nn.Module):
         Returns:
             The state, and `float32[T, B, F]`.
         """
-        inputs, own = (x.shape[-1], self.features), (self.features, self.features)
-        read, kept = nn.initializers.lecun_normal(), nn.initializers.orthogonal()
-        of_input = [_Parameters(inputs, read, False, name=f"i{gate}")()[0] for gate in "ifgo"]
-        of_state = [_Parameters(own, kept, True, name=f"h{gate}")() for gate in "ifgo"]
+        orthogonal = nn.initializers.orthogonal()
+        of_input = [DenseParams(self.features, use_bias=False, name=f"i{gate}")(x)[0] for gate in "ifgo"]
+        of_state = [DenseParams(self.features, kernel_init=orthogonal, name=f"h{gate}")(state[1]) for gate in "ifgo"]
         bias = jnp.concatenate([cast(jax.Array, bias) for _, bias in of_state])
         given = x @ jnp.concatenate(of_input, axis=1) + bias
         return recurrence(jnp.concatenate([kernel for kernel, _ in of_state], axis=1), given, reset, state)
